@@ -1,0 +1,1 @@
+"""Split, metrics, calibration, thresholds, acceptance and the report."""

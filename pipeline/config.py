@@ -1,0 +1,296 @@
+"""params.yaml as typed, validated values; one model per section, an unknown key is an error."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.contract import LabelLevel, Transform
+from pipeline.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """Where the scans and labels are, and by what right they are used."""
+
+    dicom_dir: Path
+    labels: Path
+    label_level: LabelLevel
+    positive: str | None = None
+    source: str
+    licence: str
+
+    @model_validator(mode="after")
+    def _absolute_outside(self) -> Data:
+        for key, path in (("dicom_dir", self.dicom_dir), ("labels", self.labels)):
+            if not path.is_absolute() and ".." in path.parts:
+                raise ValueError(f"data.{key}: a path outside the project must be absolute, not {str(path)!r}")
+        return self
+
+
+class Demo(Section):
+    """The simulated studies."""
+
+    patients: Annotated[int, Field(ge=12)]
+    slices: Annotated[int, Field(ge=8)]
+    matrix: Annotated[int, Field(ge=64)]
+    lesion_fraction: Fraction
+    lesion_volume_ml: tuple[float, float]
+    lesion_contrast: tuple[Fraction, Fraction]
+
+
+class Ingest(Section):
+    """Which series are taken and what of the patient is kept."""
+
+    contrasts: list[Literal["T1", "T2", "PD", "FLAIR"]] | None
+    min_slices: Positive
+    keep_sex_age: bool
+    workers: Positive | None = None
+
+
+class Split(Section):
+    """Shares of the patients; held-out sites go to the test side whole."""
+
+    train: Fraction
+    val: Fraction
+    test: Fraction
+    hold_out_sites: list[str] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Split:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"split: train + val + test must be 1, not {self.train + self.val + self.test:g}")
+        return self
+
+
+class Backbone(Section):
+    """The pre-trained network."""
+
+    name: str
+    weights: Literal["file", "hub", "embedded"]
+    file: Path | None = None
+    options: dict[str, Any] = {}
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Backbone:
+        if self.weights == "file" and self.file is not None and not self.file.is_absolute() and ".." in self.file.parts:
+            raise ValueError(f"backbone.file: a path outside the project must be absolute, not {str(self.file)!r}")
+        return self
+
+
+class Features(Section):
+    """Frozen features and the logistic probe on them."""
+
+    batch_slices: Positive
+    probe_c: Annotated[list[float], Field(min_length=1)]
+
+
+class Phase(Section):
+    """One phase of fine-tuning: the top `trunk` share of the trunk's blocks learns, with the head."""
+
+    name: str
+    trunk: Fraction
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+class Finetune(Section):
+    """Phases from the head up, and how each step is made."""
+
+    phases: Annotated[list[Phase], Field(min_length=1)]
+    patience: Positive
+    batch_units: Positive
+    slices_per_unit: Positive
+    weight_decay: float
+    dropout: Fraction
+    precision: Literal["bf16", "fp32"]
+    augment: bool
+
+    @model_validator(mode="after")
+    def _falling(self) -> Finetune:
+        for before, after in zip(self.phases, self.phases[1:], strict=False):
+            if after.learning_rate >= before.learning_rate:
+                raise ValueError(
+                    f"finetune.phases: {after.name!r} has learning_rate {after.learning_rate:g}, which is not below "
+                    f"{before.learning_rate:g} of {before.name!r}; rates must fall from the head up"
+                )
+            if after.trunk < before.trunk:
+                raise ValueError(f"finetune.phases: {after.name!r} unfreezes less of the trunk than {before.name!r}")
+        return self
+
+
+class Scratch(Section):
+    """The control without transfer."""
+
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+class ThresholdRule(Section):
+    """How the operating threshold is chosen on validation patients."""
+
+    rule: Literal["youden", "sensitivity"]
+    target: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _target_given(self) -> ThresholdRule:
+        if self.rule == "sensitivity" and self.target is None:
+            raise ValueError("calibrate.threshold: rule `sensitivity` needs a target, for example 0.9")
+        return self
+
+
+class Calibrate(Section):
+    """Calibration on validation patients."""
+
+    threshold: ThresholdRule
+
+
+class Validate(Section):
+    """Metrics on test patients."""
+
+    bootstrap: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Criterion(Section):
+    """One acceptance criterion: a figure of reports/metrics.json by its dotted name, and its bound."""
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+    not_equal: str | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Criterion:
+        if sum(bound is not None for bound in (self.min, self.max, self.not_equal)) != 1:
+            raise ValueError(f"accept: {self.metric} needs exactly one of min, max and not_equal")
+        return self
+
+
+class Export(Section):
+    """The ONNX graph."""
+
+    opset: Annotated[int, Field(ge=17)]
+    tolerance: Annotated[float, Field(gt=0)]
+
+
+class Compile(Section):
+    """The TensorRT engine."""
+
+    required: bool
+    compute_capabilities: Annotated[list[Annotated[str, Field(pattern=r"^\d+\.\d$")]], Field(min_length=1)]
+    slices: tuple[Positive, Positive, Positive]
+
+
+class Release(Section):
+    """What the release is called and who signs it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    key_file: Path | None = None
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int
+    cache_dir: Path | None = None
+    data: Data
+    demo: Demo
+    ingest: Ingest
+    split: Split
+    prepare: Transform
+    backbone: Backbone
+    features: Features
+    finetune: Finetune
+    scratch: Scratch
+    calibrate: Calibrate
+    validate_: Validate = Field(alias="validate")
+    accept: Annotated[list[Criterion], Field(min_length=1)]
+    export: Export
+    compile: Compile
+    release: Release
+
+    def cache(self, name: str) -> Path:
+        """The folder `name` below the cache directory, which is outside DVC's outputs.
+
+        Raises:
+            ConfigError: `cache_dir` is relative.
+        """
+        default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mri-transfer"
+        root = self.cache_dir or default
+        if not root.is_absolute():
+            raise ConfigError("an absolute path for cache_dir", repr(str(root)), "Write it from the root: /...")
+        return root / name
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate params.yaml.
+
+    Raises:
+        ConfigError: no such file, no YAML, an unknown key (the message names the nearest valid one) or a bad value.
+    """
+    if not path.is_file():
+        raise ConfigError(f"the parameters in {path}", "no such file", "Run the command in the project's folder.")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"YAML in {path}", " ".join(str(error).split()), "Mend the line that it names.") from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error.errors()[0], path) from error
+
+
+def _explain(problem: Any, path: Path) -> ConfigError:
+    """A ConfigError for the first of pydantic's findings."""
+    place = list(problem["loc"])
+    name = ".".join(str(part) for part in place) or "the file"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.0)
+        remedy = f"Did you mean {near[0]!r}? " if near else ""
+        return ConfigError(
+            f"a known key in {path}", f"unknown key {name!r}", f"{remedy}Known there: {', '.join(sorted(known))}."
+        )
+    if problem["type"] == "missing":
+        return ConfigError(f"key {name!r} in {path}", "none", "Add it; the shipped params.yaml shows a value.")
+    message = problem["msg"].removeprefix("Value error, ")
+    return ConfigError(f"a usable value for {name} in {path}", f"{problem['input']!r}: {message}", "Change that value.")
+
+
+def _keys_at(place: list[Any]) -> list[str]:
+    """The keys that the model at `place` of params.yaml knows."""
+    model: Any = Params
+    for part in place:
+        if isinstance(part, int):
+            continue
+        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+        model = _model_in(fields.get(part))
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """The section's model inside an annotation such as `list[Phase]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None

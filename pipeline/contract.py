@@ -1,0 +1,127 @@
+"""The model contract, `manifest.json`: everything a box needs to reproduce preprocessing and decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ContractError
+from pipeline.files import write_json
+
+#: Raised when a box must be newer to understand a manifest.
+SCHEMA_VERSION: Literal[1] = 1
+
+LabelLevel = Literal["patient", "study", "series", "slice"]
+
+
+class Part(BaseModel):
+    """A part of the contract."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Transform(Part):
+    """From a volume in scanner geometry to the network's slices; `pipeline.imaging.prepare` carries it out."""
+
+    size: Annotated[int, Field(ge=32, le=1024)]
+    window_percentiles: tuple[float, float]
+    head_margin_mm: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Transform:
+        low, high = self.window_percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"prepare.window_percentiles must rise within 0 to 100, not {low:g}, {high:g}")
+        return self
+
+
+class Selection(Part):
+    """Which series the model was made for; others get a reason, not a number."""
+
+    modality: Literal["MR"] = "MR"
+    contrasts: list[str] | None
+    min_slices: int
+
+
+class Graph(Part):
+    """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits` (N, 1); N is free."""
+
+    file: str
+    sha256: str
+    opset: int
+    input_name: str
+    output_name: str
+    pooling: Literal["mean"] = "mean"
+
+
+class Calibration(Part):
+    """Fixed on validation patients: probability = sigmoid(pooled logit / temperature); positive at >= threshold."""
+
+    temperature: Annotated[float, Field(gt=0)]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    rule: str
+    model_sha256: str
+    split_sha256: str
+
+
+class Engine(Part):
+    """One TensorRT engine of the release."""
+
+    file: str
+    sha256: str
+    builder: str
+    builder_version: str
+    compute_capability: str
+    status: Literal["built, not run", "built and run"]
+
+
+class Task(Part):
+    """What was transferred: source task and domain, target task and domain (T1)."""
+
+    source: str
+    target: str
+    label_level: LabelLevel
+    classes: list[str]
+
+
+class Manifest(Part):
+    """The whole contract."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    version: str
+    task: Task
+    selection: Selection
+    transform: Transform
+    graph: Graph
+    calibration: Calibration
+    backbone: dict[str, Any]
+    data: dict[str, Any]
+    validation: dict[str, Any]
+    engines: list[Engine]
+    signature: str
+
+    def save(self, path: Path) -> None:
+        """Write the manifest; equal contracts give equal bytes."""
+        write_json(path, self.model_dump())
+
+
+def load(folder: Path) -> Manifest:
+    """Read `manifest.json` of a release folder.
+
+    Raises:
+        ContractError: no manifest there, or one that this version does not understand.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise ContractError(f"manifest.json in {folder}", "none there", "Name the release folder.")
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise ContractError(
+            f"a manifest of schema {SCHEMA_VERSION}", f"{place}: {problem['msg']}", "Copy the release again, whole."
+        ) from error

@@ -1,0 +1,1 @@
+"""The embedded demo: simulated MRI studies written as real DICOM."""

@@ -1,0 +1,1 @@
+"""Reading DICOM MR: files, series, geometry, pseudonyms. Needs pydicom and numpy only."""

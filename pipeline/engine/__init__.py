@@ -1,0 +1,1 @@
+"""The training side of the engine: ONNX export and its parity with PyTorch."""

@@ -1,0 +1,1 @@
+"""Volumes, resampling and intensity; the same code in training and in the box."""

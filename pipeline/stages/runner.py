@@ -1,0 +1,59 @@
+"""What every stage shares: its config, its clock, its error file, and dying with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline import config
+from pipeline.errors import PipelineError
+from pipeline.files import FULL, storage_full, write_json
+from pipeline.progress import say
+
+#: Where a failed stage leaves its error for whoever started it; not an output of DVC, not in git.
+ERRORS = Path(".stage-errors")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def run(name: str, stage: Callable[[config.Params], None]) -> None:
+    """Run a stage as a program: exit 0, or 1 with the error on stderr and in `.stage-errors/<name>.json`.
+
+    The seconds it took go to `reports/times/<name>.json`.
+    """
+    _die_with_parent()
+    error_file = ERRORS / f"{name}.json"
+    error_file.unlink(missing_ok=True)
+    begin = time.monotonic()
+    try:
+        stage(config.load())
+    except PipelineError as error:
+        _fail(name, error)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _fail(name, storage_full(Path(error.filename or "."), error))
+    seconds = round(time.monotonic() - begin, 2)
+    write_json(Path("reports/times") / f"{name}.json", {"seconds": seconds})
+    say(f"{name}: done in {seconds:.1f} s")
+
+
+def _fail(name: str, error: PipelineError) -> None:
+    """Say what went wrong, leave it as JSON, and end the process."""
+    record = {"stage": name, "class": type(error).__name__, "message": str(error), "retryable": error.retryable}
+    try:
+        write_json(ERRORS / f"{name}.json", record)
+    except (PipelineError, OSError):
+        say("the error could not be written to a file either")
+    say(f"{name}: {type(error).__name__}: {error}")
+    sys.exit(1)
+
+
+def _die_with_parent() -> None:
+    """`kill -9` of `dvc` would leave the stage running; ask the kernel for a SIGTERM then (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
