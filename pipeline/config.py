@@ -114,7 +114,7 @@ class Finetune(Section):
 
     phases: Annotated[list[Phase], Field(min_length=1)]
     patience: Positive
-    batch_units: Positive
+    batch_slices: Positive
     slices_per_unit: Positive
     weight_decay: float
     dropout: Fraction

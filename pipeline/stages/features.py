@@ -1,0 +1,39 @@
+"""Frozen features of every slice, once, and a logistic probe on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import Params
+from pipeline.files import read_csv, write_atomic, write_json
+from pipeline.progress import say
+from pipeline.stages import runner
+from pipeline.transfer import probe
+from pipeline.transfer.model import from_backbone
+from pipeline.transfer.predict import run
+
+PREPARED, OUT, PROBE = Path("data/prepared"), Path("data/features"), Path("models/probe")
+
+
+def features(params: Params) -> None:
+    """Write `data/features/features.npy`, `models/probe/` and `reports/probe.json`."""
+    model = from_backbone(Path("models/backbone"), params.prepare.size, 0.0, pretrained=True)
+    slices = np.load(PREPARED / "slices.npy", mmap_mode="r")
+    values = run(model.trunk, slices, params.features.batch_slices, "features")
+    write_atomic(OUT / "features.npy", lambda handle: np.save(handle, values))
+    index = read_csv(PREPARED / "slices.csv")
+    train = np.array([row["split"] == "train" for row in index])
+    rows = {row["unit"]: row for row in index}
+    names, pooled = probe.unit_features(values[train], np.array([row["unit"] for row in index])[train])
+    labels = np.array([int(rows[name]["label"]) for name in names])
+    patients = np.array([rows[name]["patient"] for name in names])
+    fitted, facts = probe.fit(pooled, labels, patients, params.features.probe_c, params.seed)
+    fitted.save(PROBE)
+    write_json(Path("reports/probe.json"), {"probe": facts | {"units": len(names), "features": int(values.shape[1])}})
+    say(f"probe: cross-validated AUROC {facts['cv_auroc']:.3f} on {len(set(patients))} training patients")
+
+
+if __name__ == "__main__":
+    runner.run("features", features)
