@@ -18,7 +18,7 @@ def device() -> torch.device:
 
 def to_input(slices: npt.NDArray[np.uint8], on: torch.device) -> torch.Tensor:
     """uint8 (N, H, W) to float32 (N, 1, H, W) in 0..1, channels-last."""
-    batch = torch.from_numpy(np.ascontiguousarray(slices)).to(on).unsqueeze(1)
+    batch = torch.from_numpy(np.array(slices)).to(on).unsqueeze(1)
     return (batch.float() / 255).contiguous(memory_format=torch.channels_last)
 
 

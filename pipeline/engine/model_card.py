@@ -1,0 +1,51 @@
+"""The model card: the contract as a page that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+from pipeline.contract import Manifest
+from pipeline.inference.signature import UNSIGNED
+
+
+def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
+    """`model_card.md.j2` filled in with the contract and compile.json; equal inputs give equal text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.engine", "."),
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(line=_line, figure=_figure)
+    return environment.get_template("model_card.md.j2").render(
+        manifest=manifest,
+        metrics=manifest.validation["metrics"],
+        acceptance=manifest.validation["acceptance"],
+        parity=manifest.validation["onnx_parity"],
+        compiled=compiled,
+        unsigned=manifest.signature == UNSIGNED,
+    )
+
+
+def _line(value: Any) -> str:
+    """Free text on one line of a Markdown table."""
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _figure(value: Any) -> str:
+    """A figure of metrics.json, with its interval where it has one; never a number for what is undefined."""
+    if isinstance(value, Mapping):
+        if _figure(value.get("value")) == "not defined":
+            return f"not defined ({_line(value.get('reason') or 'no reason recorded')})"
+        low, high = _figure(value.get("low")), _figure(value.get("high"))
+        return f"{_figure(value['value'])} ({low} to {high})"
+    if isinstance(value, float) and value == value:
+        return f"{value:.3f}"
+    if isinstance(value, int | str):
+        return _line(value)
+    return "not defined"

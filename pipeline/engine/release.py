@@ -1,0 +1,164 @@
+"""The release folder: contract, graph, engines, model card, checksums, signature; refused where the chain is broken."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pipeline.config import Params
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Selection, Task
+from pipeline.engine import export, model_card
+from pipeline.errors import ContractError
+from pipeline.files import sha256_file, write_atomic, write_text
+from pipeline.inference import signature
+
+GRAPH = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the stages before left about one model.
+
+    Attributes:
+        backbone: models/backbone/card.json.
+        calibration: models/calibration.json.
+        metrics: reports/metrics.json.
+        acceptance: reports/acceptance.json.
+        parity: models/export/parity.json.
+        compiled: models/engine/compile.json.
+    """
+
+    backbone: Mapping[str, Any]
+    calibration: Calibration
+    metrics: Mapping[str, Any]
+    acceptance: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    compiled: Mapping[str, Any]
+
+
+def write(params: Params, evidence: Evidence, graph: Path, engines: Path, out: Path) -> Manifest:
+    """Write the release to `out`, all or nothing; equal inputs give equal bytes.
+
+    Args:
+        params: params.yaml.
+        evidence: what is known of the model.
+        graph: the ONNX file.
+        engines: the folder with the engines that `evidence.compiled` lists.
+        out: the release folder; what was there before is gone.
+
+    Raises:
+        ContractError: not accepted, no licence, or the parts do not belong to one model; `out` is then untouched.
+    """
+    _require_permission(params, evidence)
+    _require_acceptance(evidence.acceptance)
+    _require_one_model(evidence, graph, engines)
+    key = None if params.release.key_file is None else signature.private_key(params.release.key_file)
+    manifest = _manifest(params, evidence, key)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _copy(graph, part / GRAPH)
+        for engine in manifest.engines:
+            _copy(engines / engine.file, part / engine.file)
+        manifest.save(part / "manifest.json")
+        write_text(part / "model_card.md", model_card.render(manifest, evidence.compiled))
+        signature.write_sums(part)
+        if key is not None:
+            signature.sign(part, key)
+        signature.check_sums(part)
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open(source, "rb") as handle:
+        write_atomic(target, lambda out: shutil.copyfileobj(handle, out))
+
+
+def _require_permission(params: Params, evidence: Evidence) -> None:
+    """Data and weights are used by a stated right, or not released."""
+    stated = {
+        "data.source": params.data.source,
+        "data.licence": params.data.licence,
+        "the backbone's licence": str(evidence.backbone.get("licence") or ""),
+    }
+    for name, text in stated.items():
+        if not text.strip():
+            raise ContractError(
+                f"{name} stated for a release", "nothing", "Write in params.yaml where it is from and its licence."
+            )
+
+
+def _require_acceptance(acceptance: Mapping[str, Any]) -> None:
+    criteria = acceptance.get("criteria") or []
+    failed = [str(entry.get("metric")) for entry in criteria if entry.get("passed") is not True]
+    if failed or not criteria or any(value is False for value in acceptance.values()):
+        raise ContractError(
+            "a model that met every acceptance criterion",
+            f"{', '.join(failed) or 'none'} of {len(criteria)} failed" if criteria else "no criteria judged",
+            "Run `dvc repro accept` and read reports/report.html.",
+        )
+
+
+def _require_one_model(evidence: Evidence, graph: Path, engines: Path) -> None:
+    """Calibration, graph and engines all come from the same weights."""
+    of_graph, of_engines = evidence.parity["onnx_sha256"], evidence.compiled["onnx_sha256"]
+    same = [
+        ("calibration of the exported model", evidence.calibration.model_sha256, evidence.parity["model_sha256"]),
+        (f"{graph.name} as its parity was tested", sha256_file(graph), of_graph),
+        ("engines of the exported graph", of_engines, of_graph),
+    ]
+    for engine in evidence.compiled["engines"]:
+        path = engines / engine["file"]
+        found = sha256_file(path) if path.is_file() else "no file"
+        same.append((f"{engine['file']} as it was built", found, engine["sha256"]))
+    for what, found, promised in same:
+        if found != promised:
+            raise ContractError(
+                f"{what}, {promised[:12]}", found[:12], "Run `dvc repro`: a part is from another model."
+            )
+
+
+def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None) -> Manifest:
+    data, parity = params.data, evidence.parity
+    positive = data.positive
+    contrasts = None if params.ingest.contrasts is None else [str(name) for name in params.ingest.contrasts]
+    return Manifest(
+        name=params.release.name,
+        version=params.release.version,
+        task=Task(
+            source=f"ImageNet classification of photographs ({evidence.backbone.get('name')})",
+            target=f"MRI classification, one label a {data.label_level}",
+            label_level=data.label_level,
+            classes=["0", "1"] if positive is None else [f"not {positive}", positive],
+        ),
+        selection=Selection(contrasts=contrasts, min_slices=params.ingest.min_slices),
+        transform=params.prepare,
+        graph=Graph(
+            file=GRAPH,
+            sha256=parity["onnx_sha256"],
+            opset=parity["opset"],
+            input_name=export.INPUT,
+            output_name=export.OUTPUT,
+        ),
+        calibration=evidence.calibration,
+        backbone=dict(evidence.backbone),
+        data={"source": data.source, "licence": data.licence},
+        validation={
+            "metrics": dict(evidence.metrics),
+            "acceptance": list(evidence.acceptance["criteria"]),
+            "onnx_parity": {name: parity[name] for name in ("max_abs_logit_difference", "tolerance", "slices")},
+        },
+        engines=[Engine.model_validate(engine) for engine in evidence.compiled["engines"]],
+        signature=signature.UNSIGNED if key is None else signature.describe(key),
+    )

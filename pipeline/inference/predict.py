@@ -1,0 +1,111 @@
+"""From scans to predictions: the contract's preprocessing, graph, pooling, temperature and threshold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contract import Calibration
+from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.scan import Scan
+from pipeline.errors import PipelineError
+from pipeline.imaging.prepare import prepare
+from pipeline.inference.pooling import pool_mean
+from pipeline.inference.release import Release
+
+#: A DICOM UID, PS3.5 chapter 9.
+_UID = re.compile(r"[0-9.]{1,64}")
+
+#: Refusals of a file, not a series: their source is a path, which may look like a UID and may name a patient.
+_OF_FILES = {"unreadable_file", "not_dicom"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer, or the reason why there is none; the fields are the columns of the CSV.
+
+    Attributes:
+        StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, FrameNumber: what is answered for; as deep as the model's
+            label level (a patient's answer stands at each study of that patient), the rest is empty.
+        probability: of the positive class, calibrated; empty where there is no answer.
+        decision: 1 at the threshold and above, else 0.
+        status: `ok`, or a stable reason code.
+        message: the reason in words; free of patient names, IDs and paths.
+    """
+
+    StudyInstanceUID: str = ""
+    SeriesInstanceUID: str = ""
+    SOPInstanceUID: str = ""
+    FrameNumber: int | str = ""
+    probability: float | str = ""
+    decision: int | str = ""
+    status: str = "ok"
+    message: str = ""
+
+
+def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Prediction]:
+    """Answer for each scan, in their order; what cannot be answered is said and does not stop the next.
+
+    Models of a study or patient answer at the end, over all slices of all their series that could be read.
+    """
+    level = release.manifest.task.label_level
+    kept: list[tuple[Scan, npt.NDArray[np.float32]]] = []
+    for scan in scans:
+        if isinstance(scan, Rejection):
+            yield _refused(scan)
+            continue
+        try:
+            logits = release.backend.logits(prepare(scan.volume, release.manifest.transform))
+        except PipelineError as error:
+            yield Prediction(scan.study_uid, scan.series_uid, status="not_prepared", message=str(error))
+            continue
+        if not np.isfinite(logits).all():
+            message = "the network gave a value that is no number"
+            yield Prediction(scan.study_uid, scan.series_uid, status="not_finite", message=message)
+        elif level in ("slice", "series"):
+            yield from _of_series(release, scan, logits)
+        else:
+            kept.append((scan, logits))
+    yield from _of_studies(release, kept)
+
+
+def _refused(rejection: Rejection) -> Prediction:
+    """The row of a refused series or file."""
+    is_series = rejection.reason not in _OF_FILES and _UID.fullmatch(rejection.source)
+    series_uid = rejection.source if is_series else ""
+    return Prediction(SeriesInstanceUID=series_uid, status=rejection.reason, message=rejection.message)
+
+
+def _of_series(release: Release, scan: Scan, logits: npt.NDArray[np.float32]) -> Iterator[Prediction]:
+    """One answer for the series, or one for each of its slices."""
+    calibration = release.manifest.calibration
+    if release.manifest.task.label_level == "series":
+        _, pooled = pool_mean(logits, [scan.series_uid] * len(logits))
+        yield _answered(Prediction(scan.study_uid, scan.series_uid), float(pooled[0]), calibration)
+        return
+    for logit, (sop_uid, frame) in zip(logits, scan.slice_keys, strict=True):
+        place = Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
+        yield _answered(place, float(logit), calibration)
+
+
+def _of_studies(release: Release, kept: list[tuple[Scan, npt.NDArray[np.float32]]]) -> Iterator[Prediction]:
+    """One answer for each study, pooled over the study or over its patient."""
+    if not kept:
+        return
+    by_patient = release.manifest.task.label_level == "patient"
+    unit_of = {scan.study_uid: scan.patient_id if by_patient else scan.study_uid for scan, _ in kept}
+    units = [unit_of[scan.study_uid] for scan, logits in kept for _ in logits]
+    names, pooled = pool_mean(np.concatenate([logits for _, logits in kept]), units)
+    answers = dict(zip(names, pooled, strict=True))
+    for study_uid, unit in unit_of.items():
+        yield _answered(Prediction(study_uid), float(answers[unit]), release.manifest.calibration)
+
+
+def _answered(place: Prediction, logit: float, calibration: Calibration) -> Prediction:
+    """sigmoid(logit / temperature) and the decision; the tanh form does not overflow."""
+    probability = 0.5 * (1 + float(np.tanh(logit / calibration.temperature / 2)))
+    return replace(place, probability=probability, decision=int(probability >= calibration.threshold))

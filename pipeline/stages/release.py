@@ -1,0 +1,59 @@
+"""Stage `release`: everything before it -> models/release/, what a hospital gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.config import Params
+from pipeline.contract import Calibration
+from pipeline.engine import release as releasing
+from pipeline.errors import ContractError
+from pipeline.files import read_json
+from pipeline.inference.signature import UNSIGNED
+from pipeline.progress import say
+from pipeline.stages import runner
+
+BACKBONE = Path("models/backbone/card.json")
+CALIBRATION = Path("models/calibration.json")
+METRICS = Path("reports/metrics.json")
+ACCEPTANCE = Path("reports/acceptance.json")
+EXPORT = Path("models/export")
+ENGINES = Path("models/engine")
+OUT = Path("models/release")
+
+
+def release(params: Params) -> None:
+    """Write the release folder.
+
+    Raises:
+        ContractError: not accepted, no licence stated, or the parts do not belong to one model.
+    """
+    evidence = releasing.Evidence(
+        backbone=read_json(BACKBONE),
+        calibration=_calibration(),
+        metrics=read_json(METRICS),
+        acceptance=read_json(ACCEPTANCE),
+        parity=read_json(EXPORT / "parity.json"),
+        compiled=read_json(ENGINES / "compile.json"),
+    )
+    manifest = releasing.write(params, evidence, EXPORT / releasing.GRAPH, ENGINES, OUT)
+    engines = ", ".join(f"{engine.compute_capability} ({engine.status})" for engine in manifest.engines) or "none"
+    say(f"release: {OUT}: {manifest.name} {manifest.version}; engines: {engines}")
+    if manifest.signature == UNSIGNED:
+        say(f"release: {UNSIGNED}: set release.key_file in params.yaml to sign it")
+
+
+def _calibration() -> Calibration:
+    try:
+        return Calibration.model_validate(read_json(CALIBRATION))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ContractError(
+            f"a calibration in {CALIBRATION}", f"{problem['loc']}: {problem['msg']}", "Run `dvc repro calibrate`."
+        ) from error
+
+
+if __name__ == "__main__":
+    runner.run("release", release)

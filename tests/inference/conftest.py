@@ -1,0 +1,137 @@
+"""A release made by the real release function, and scans as DICOM files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from torch import nn
+
+from pipeline import config
+from pipeline.contract import Calibration
+from pipeline.engine import export, release
+from pipeline.files import sha256_file
+
+SIZE = 64
+TEMPERATURE, THRESHOLD = 1.7, 0.5
+
+
+@pytest.fixture(scope="session")
+def network() -> nn.Module:
+    """A small network whose logits differ visibly from slice to slice."""
+    torch.manual_seed(7)
+    made = timm.create_model("test_efficientnet", in_chans=1, num_classes=1)
+    nn.init.normal_(made.classifier.weight, std=30.0)
+    with torch.no_grad():
+        made.classifier.weight.mul_(40)
+        made.classifier.bias.add_(-0.33).mul_(40)
+    return made.eval()
+
+
+@pytest.fixture(scope="session")
+def graph(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    export.export(network, SIZE, 20, path)
+    return path
+
+
+@dataclass
+class Maker:
+    """Makes a release for a label level, signed or not."""
+
+    params: config.Params
+    graph: Path
+
+    def __call__(self, out: Path, level: str = "series", key_file: Path | None = None) -> Path:
+        params = self.params.model_copy(
+            update={
+                "data": self.params.data.model_copy(update={"label_level": level}),
+                "ingest": self.params.ingest.model_copy(update={"contrasts": None, "min_slices": 4}),
+                "prepare": self.params.prepare.model_copy(update={"size": SIZE}),
+                "release": self.params.release.model_copy(update={"key_file": key_file}),
+            }
+        )
+        hashes = {"onnx_sha256": sha256_file(self.graph), "model_sha256": "ab" * 32}
+        evidence = release.Evidence(
+            backbone={"name": "test_efficientnet", "origin": "random", "sha256": "cd" * 32, "licence": "none needed"},
+            calibration=Calibration(
+                temperature=TEMPERATURE,
+                threshold=THRESHOLD,
+                rule="youden",
+                model_sha256="ab" * 32,
+                split_sha256="ef" * 32,
+            ),
+            metrics={},
+            acceptance={"criteria": [{"metric": "m", "bound": "at least 0", "value": 1.0, "passed": True}]},
+            parity={**hashes, "opset": 20, "max_abs_logit_difference": 0.0, "tolerance": 1e-4, "slices": 1},
+            compiled={"engines": [], "onnx_sha256": hashes["onnx_sha256"], "reason": "not asked for"},
+        )
+        release.write(params, evidence, self.graph, self.graph.parent, out)
+        return out
+
+
+@pytest.fixture(scope="session")
+def make_release(root: Path, graph: Path) -> Maker:
+    return Maker(config.load(root / "params.yaml"), graph)
+
+
+SeriesWriter = Callable[..., str]
+
+
+@pytest.fixture
+def write_series() -> SeriesWriter:
+    return _write_series
+
+
+def _write_series(
+    folder: Path, seed: int, patient: str = "P1", study: str | None = None, slices: int = 8, **changed: Any
+) -> str:
+    """Classic MR files of a bright ellipse with texture, in shuffled InstanceNumber; returns the SeriesInstanceUID."""
+    rng = np.random.default_rng(seed)
+    series = generate_uid(entropy_srcs=["series", str(seed)])
+    study = study or generate_uid(entropy_srcs=["study", str(seed)])
+    frame_of_reference = generate_uid(entropy_srcs=["frame", str(seed)])
+    rows, columns = np.mgrid[:96, :80]
+    head = ((rows - 48) / 40) ** 2 + ((columns - 40) / 32) ** 2 < 1
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, number in enumerate(rng.permutation(slices)):
+        pixels = np.where(head, 400 + (50 + 100 * (seed % 4)) * rng.random(head.shape) + 30 * index, 5).astype(
+            np.uint16
+        )
+        dataset = _mr(pixels)
+        dataset.PatientID, dataset.PatientName = patient, "Doe^Jane"
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+        dataset.FrameOfReferenceUID = frame_of_reference
+        dataset.SOPInstanceUID = generate_uid(entropy_srcs=[series, str(index)])
+        dataset.InstanceNumber = int(number) + 1
+        dataset.ImagePositionPatient = [-40.0, -48.0, 5.0 * index]
+        for keyword, value in changed.items():
+            setattr(dataset, keyword, value)
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(folder / f"{seed}-{number}", enforce_file_format=True)
+    return series
+
+
+def _mr(pixels: np.ndarray) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.Modality, dataset.Manufacturer = "MR", "SIEMENS"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.SliceThickness = [1.0, 1.0], 5.0
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.PixelData = pixels.tobytes()
+    return dataset

@@ -1,0 +1,51 @@
+"""From logits to rows: places, threshold, and values that are no numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pipeline.dicom.scan import Scan
+from pipeline.imaging.volume import Volume
+from pipeline.inference.predict import predict
+from pipeline.inference.release import Release, open_release
+
+FRAMES = [("1.2.9", 3), ("1.2.9", 1), ("1.2.9", 2)]
+
+
+@pytest.fixture
+def scan() -> Scan:
+    """An enhanced multi-frame series of three slices, whose frames are not stored in their order."""
+    voxels = np.random.default_rng(1).random((3, 64, 64), dtype=np.float32)
+    keys: list[tuple[str, int | None]] = list(FRAMES)
+    return Scan(Volume(voxels, np.eye(4)), "P", "1.2", "1.2.3", keys, "", None, "?", "", None, "")
+
+
+def answering(release: Path, logits: list[float]) -> Release:
+    """The release with a network that gives these logits."""
+    backend = SimpleNamespace(logits=lambda slices: np.array(logits, np.float32))
+    return replace(open_release(release), backend=backend)  # type: ignore[arg-type]
+
+
+def test_a_slice_of_an_enhanced_file_is_named_by_its_frame(make_release, scan: Scan, tmp_path: Path) -> None:
+    release = answering(make_release(tmp_path / "release", "slice"), [1.7, 0.0, -1.7])
+    found = list(predict(release, [scan]))
+    assert [(row.SOPInstanceUID, row.FrameNumber) for row in found] == FRAMES
+    assert [row.probability for row in found] == pytest.approx([1 / (1 + np.exp(-1)), 0.5, 1 / (1 + np.exp(1))])
+    assert [row.decision for row in found] == [1, 1, 0], "positive at the threshold, which is 0.5, and above"
+
+
+def test_extreme_logits_do_not_overflow(make_release, scan: Scan, tmp_path: Path) -> None:
+    release = answering(make_release(tmp_path / "release", "slice"), [1e30, -1e30, 0.0])
+    assert [row.probability for row in predict(release, [scan])] == [1.0, 0.0, 0.5]
+
+
+@pytest.mark.parametrize("level", ["slice", "series", "study", "patient"])
+def test_a_logit_that_is_no_number_gives_no_answer(level: str, make_release, scan: Scan, tmp_path: Path) -> None:
+    release = answering(make_release(tmp_path / "release", level), [1.0, float("nan"), 0.0])
+    (row,) = predict(release, [scan])
+    assert (row.SeriesInstanceUID, row.status, row.probability, row.decision) == ("1.2.3", "not_finite", "", "")

@@ -1,0 +1,64 @@
+"""Stage `export` on a small fine-tuned model with the default backbone's padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import config
+from pipeline.files import read_json, sha256_file, write_csv, write_json
+from pipeline.inference.backends import OnnxRuntime
+from pipeline.stages.export import export
+from pipeline.transfer.model import from_backbone, load, save_model
+
+SIZE = 64
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with a fine-tuned model and prepared slices of two sides."""
+    monkeypatch.chdir(tmp_path)
+    write_json(Path("models/backbone/card.json"), {"name": "test_efficientnet", "options": {"pad_type": "same"}})
+    torch.manual_seed(1)
+    model = from_backbone(Path("models/backbone"), SIZE, 0.2, pretrained=False)
+    torch.nn.init.normal_(model.head[1].weight, std=0.1)
+    save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
+    slices = np.random.default_rng(2).integers(0, 256, (50, SIZE, SIZE), dtype=np.uint8)
+    Path("data/prepared").mkdir(parents=True)
+    np.save("data/prepared/slices.npy", slices)
+    rows = [{"slice_index": index, "split": "val" if index % 5 else "test"} for index in range(50)]
+    write_csv(Path("data/prepared/slices.csv"), ["slice_index", "split"], rows)
+    return tmp_path
+
+
+@pytest.fixture
+def params(root: Path) -> config.Params:
+    shipped = config.load(root / "params.yaml")
+    return shipped.model_copy(update={"prepare": shipped.prepare.model_copy(update={"size": SIZE})})
+
+
+def test_it_writes_the_graph_and_its_parity_on_validation_slices(project: Path, params: config.Params) -> None:
+    export(params)
+    record = read_json(Path("models/export/parity.json"))
+    assert record["max_abs_logit_difference"] <= params.export.tolerance
+    assert record["slices"] == 40
+    assert record["batches"] == [1, 3, 32]
+    assert record["providers"] == ["CPUExecutionProvider"]
+    assert record["opset"] == 20
+    assert record["model_sha256"] == sha256_file(Path("models/finetuned/model.safetensors"))
+    graph = Path("models/export/model.onnx")
+    assert record["onnx_sha256"] == sha256_file(graph)
+    slices = np.load("data/prepared/slices.npy")
+    with torch.no_grad():
+        expected = load(Path("models/finetuned"))(torch.from_numpy(slices[:, None] / np.float32(255)))
+    assert np.abs(OnnxRuntime(graph).logits(slices) - expected.numpy().ravel()).max() < 1e-4
+
+
+def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> None:
+    export(params)
+    first = {path.name: path.read_bytes() for path in Path("models/export").iterdir()}
+    export(params)
+    assert {path.name: path.read_bytes() for path in Path("models/export").iterdir()} == first

@@ -1,0 +1,214 @@
+"""Stage `release`: a release from the artefacts of the stages before, and every refusal."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pipeline import config, contract
+from pipeline.errors import ContractError
+from pipeline.files import read_json, sha256_file, write_json
+from pipeline.inference import signature
+from pipeline.stages.release import release
+
+RELEASE = Path("models/release")
+MODEL = "ab" * 32
+
+
+def estimate(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+METRICS: dict[str, Any] = {
+    "finetuned": {"auroc": estimate(0.912, 0.851, 0.960)},
+    "probe": {"auroc": estimate(0.85, 0.78, 0.91)},
+    "scratch": {"auroc": estimate(0.80, 0.71, 0.88)},
+    "operating_point": {
+        "threshold": 0.41,
+        "sensitivity": estimate(0.9, 0.8, 0.95),
+        "specificity": {"value": math.nan, "low": math.nan, "high": math.nan, "reason": "no negative unit"},
+    },
+    "calibration": {"brier": 0.123},
+    "transfer": {"verdict": "positive", "difference": 0.11, "low": 0.02, "high": 0.2},
+    "test": {"patients": 50, "units": 51, "positives": 25},
+}
+CRITERION = {"metric": "finetuned.auroc.low", "bound": "at least 0.55", "value": 0.851, "passed": True, "reason": None}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The artefacts of an accepted model, with one engine."""
+    monkeypatch.chdir(tmp_path)
+    for path, content in (("models/export/model.onnx", b"graph"), ("models/engine/model.sm86.engine", b"engine")):
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_bytes(content)
+    onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
+    engine = contract.Engine(
+        file="model.sm86.engine",
+        sha256=sha256_file(Path("models/engine/model.sm86.engine")),
+        builder="tensorrt_rtx",
+        builder_version="1.7",
+        compute_capability="8.6",
+        status="built, not run",
+    )
+    artefacts: dict[str, Any] = {
+        "models/backbone/card.json": {
+            "name": "mobilenetv2_100",
+            "origin": "mobilenetv2_100.safetensors",
+            "sha256": "12" * 32,
+            "licence": "apache-2.0",
+        },
+        "models/calibration.json": contract.Calibration(
+            temperature=1.31, threshold=0.41, rule="youden", model_sha256=MODEL, split_sha256="34" * 32
+        ).model_dump(),
+        "reports/metrics.json": METRICS,
+        "reports/acceptance.json": {"accepted": True, "criteria": [CRITERION]},
+        "models/export/parity.json": {
+            "max_abs_logit_difference": 2.5e-6,
+            "tolerance": 1e-4,
+            "slices": 400,
+            "opset": 20,
+            "model_sha256": MODEL,
+            "onnx_sha256": onnx_sha256,
+        },
+        "models/engine/compile.json": {
+            "engines": [engine.model_dump()],
+            "onnx_sha256": onnx_sha256,
+            "slices": {"least": 1, "usual": 20, "most": 256},
+            "reason": None,
+        },
+    }
+    for name, value in artefacts.items():
+        write_json(Path(name), value)
+    return tmp_path
+
+
+@pytest.fixture
+def params(root: Path) -> config.Params:
+    return config.load(root / "params.yaml")
+
+
+def change(path: str, **values: Any) -> None:
+    write_json(Path(path), read_json(Path(path)) | values)
+
+
+def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
+    params: config.Params, capfd: pytest.CaptureFixture[str]
+) -> None:
+    release(params)
+    assert {path.name for path in RELEASE.iterdir()} == {
+        "manifest.json", "model.onnx", "model.sm86.engine", "model_card.md", "SHA256SUMS"
+    }  # fmt: skip
+    signature.check_sums(RELEASE)
+    assert "UNSIGNED" in (RELEASE / "model_card.md").read_text().splitlines()[0]
+    assert "UNSIGNED" in capfd.readouterr().err
+    manifest = contract.load(RELEASE)
+    assert manifest.signature == "UNSIGNED"
+    assert manifest.task.source.startswith("ImageNet classification")
+    assert manifest.task.target == "MRI classification, one label a series"
+    assert manifest.transform == params.prepare
+    assert manifest.graph.sha256 == sha256_file(RELEASE / "model.onnx")
+    assert manifest.calibration.threshold == 0.41
+    assert manifest.data["licence"] == params.data.licence
+    assert manifest.validation["metrics"]["finetuned"]["auroc"]["low"] == 0.851
+    assert [engine.file for engine in manifest.engines] == ["model.sm86.engine"]
+
+
+def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
+    release(params)
+    card = (RELEASE / "model_card.md").read_text()
+    for line in (
+        "| AUROC | 0.912 (0.851 to 0.960) |",
+        "| Specificity | not defined (no negative unit) |",
+        "| Brier score | 0.123 |",
+        "| Transfer | positive |",
+        "| finetuned.auroc.low | at least 0.55 | 0.851 |",
+        "| `model.sm86.engine` | 8.6 | tensorrt_rtx 1.7 | built, not run |",
+        "| Their licence | apache-2.0 |",
+        "On test patients, of whom training and calibration saw nothing: 50 patients, 51 units, 25 positive.",
+    ):
+        assert line in card.splitlines() or line in card
+    assert params.data.source in card
+    assert "Research use only" in card
+    assert "no GPU has run this engine" in card
+
+
+def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: config.Params) -> None:
+    release(params)
+    first = {path.name: path.read_bytes() for path in RELEASE.iterdir()}
+    (RELEASE / "model.sm75.engine").write_bytes(b"stale")
+    release(params)
+    assert {path.name: path.read_bytes() for path in RELEASE.iterdir()} == first
+
+
+def test_without_engines_the_card_says_why(params: config.Params) -> None:
+    change("models/engine/compile.json", engines=[], reason="no engine was built: neither package")
+    release(params)
+    assert "No TensorRT engine: no engine was built: neither package." in (RELEASE / "model_card.md").read_text()
+
+
+def test_with_a_key_it_is_signed(params: config.Params, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (tmp_path / "pub").write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    release(params.model_copy(update={"release": params.release.model_copy(update={"key_file": tmp_path / "key"})}))
+    signature.verify(RELEASE, tmp_path / "pub")
+    assert contract.load(RELEASE).signature == signature.describe(key)
+    card = (RELEASE / "model_card.md").read_text()
+    assert "UNSIGNED" not in card
+    assert signature.describe(key) in card.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "message"),
+    [
+        ("reports/acceptance.json", {"criteria": [CRITERION | {"passed": False}]}, "finetuned.auroc.low of 1 failed"),
+        ("reports/acceptance.json", {"accepted": False}, "acceptance criterion"),
+        ("reports/acceptance.json", {"criteria": []}, "no criteria judged"),
+        ("models/calibration.json", {"model_sha256": "cd" * 32}, "calibration of the exported model, abab.*cdcd"),
+        ("models/calibration.json", {"temperature": -1}, "a calibration in .*temperature"),
+        ("models/export/parity.json", {"model_sha256": "cd" * 32}, "calibration of the exported model"),
+        ("models/engine/compile.json", {"onnx_sha256": "cd" * 32}, "engines of the exported graph"),
+        ("models/backbone/card.json", {"licence": None}, "the backbone's licence stated"),
+    ],
+)
+def test_a_broken_chain_makes_no_release_and_keeps_the_last(
+    path: str, values: dict[str, Any], message: str, params: config.Params
+) -> None:
+    release(params)
+    before = {file.name: file.read_bytes() for file in RELEASE.iterdir()}
+    change(path, **values)
+    with pytest.raises(ContractError, match=message):
+        release(params)
+    assert {file.name: file.read_bytes() for file in RELEASE.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["models/export/model.onnx", "models/engine/model.sm86.engine"])
+def test_a_file_that_changed_since_it_was_tested_is_refused(name: str, params: config.Params) -> None:
+    Path(name).write_bytes(b"another")
+    with pytest.raises(ContractError, match=f"{Path(name).name} as "):
+        release(params)
+    assert not RELEASE.exists()
+
+
+@pytest.mark.parametrize("key", ["source", "licence"])
+def test_data_without_a_stated_right_is_not_released(key: str, params: config.Params) -> None:
+    with pytest.raises(ContractError, match=rf"data\.{key} stated for a release; found nothing"):
+        release(params.model_copy(update={"data": params.data.model_copy(update={key: "  "})}))
+    assert not RELEASE.exists()
+
+
+def test_a_missing_key_file_is_refused_rather_than_unsigned(params: config.Params, tmp_path: Path) -> None:
+    missing = params.release.model_copy(update={"key_file": tmp_path / "nowhere"})
+    with pytest.raises(ContractError, match="no such file"):
+        release(params.model_copy(update={"release": missing}))
+    assert not RELEASE.exists()
