@@ -1,0 +1,106 @@
+"""The criteria of params.yaml against the figures of reports/metrics.json."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Criterion, Data
+from pipeline.errors import AcceptanceError
+
+
+@dataclass(frozen=True)
+class Result:
+    """One criterion and how it went.
+
+    Attributes:
+        metric: the figure's dotted name.
+        bound: what was asked of it, in words.
+        value: what came; None when undefined or missing.
+        passed: whether the criterion is met.
+        reason: why it failed; None when it passed.
+    """
+
+    metric: str
+    bound: str
+    value: float | str | None
+    passed: bool
+    reason: str | None
+
+
+def evaluate(criteria: Sequence[Criterion], metrics: Mapping[str, Any]) -> list[Result]:
+    """Each criterion against `metrics` (the content of metrics.json); undefined or missing fails."""
+    figures = dict(_flat(metrics))
+    return [_judge(criterion, figures) for criterion in criteria]
+
+
+def permission(data: Data) -> list[Result]:
+    """Data without a stated source and licence make no release."""
+    stated = (("data.source", data.source), ("data.licence", data.licence))
+    return [
+        Result(name, "stated", text or None, bool(text.strip()), None if text.strip() else "empty in params.yaml")
+        for name, text in stated
+    ]
+
+
+def require(results: Sequence[Result]) -> None:
+    """Stop here unless everything passed.
+
+    Raises:
+        AcceptanceError: its message names each criterion that failed, with its bound and value.
+    """
+    failed = [result for result in results if not result.passed]
+    if failed:
+        raise AcceptanceError(
+            "; ".join(f"{result.metric} {result.bound}" for result in failed),
+            "; ".join(f"{result.metric}: {result.reason}" for result in failed),
+            f"{len(failed)} of {len(results)} criteria failed. See reports/report.html for why the model falls short; "
+            "change a bound in the accept section of params.yaml only for a clinical reason.",
+        )
+
+
+def _judge(criterion: Criterion, figures: Mapping[str, Any]) -> Result:
+    name, bound = criterion.metric, _bound(criterion)
+    value = figures.get(name)
+    reason: str | None
+    if name not in figures:
+        near = difflib.get_close_matches(name, figures, n=1, cutoff=0.0)
+        reason = f"no such figure in reports/metrics.json (the nearest is {near[0]})" if near else "no figures at all"
+    elif value is None or (isinstance(value, float) and math.isnan(value)):
+        value = None
+        reason = f"undefined ({figures.get(_reason_of(name)) or 'no reason recorded'})"
+    elif criterion.not_equal is not None:
+        reason = f"is {value}" if str(value) == criterion.not_equal else None
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        value, reason = str(value), f"{value!r} is no number"
+    else:
+        met = value >= criterion.min if criterion.min is not None else value <= _number(criterion.max)
+        reason = None if met else f"{value:.4g}"
+    return Result(name, bound, value, reason is None, reason)
+
+
+def _bound(criterion: Criterion) -> str:
+    if criterion.not_equal is not None:
+        return f"other than {criterion.not_equal}"
+    return f"at least {criterion.min:g}" if criterion.min is not None else f"at most {_number(criterion.max):g}"
+
+
+def _number(bound: float | None) -> float:
+    assert bound is not None  # config.Criterion has exactly one bound
+    return bound
+
+
+def _reason_of(name: str) -> str:
+    """The reason stands beside the figure that it explains."""
+    return f"{name.rpartition('.')[0]}.reason"
+
+
+def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,85 @@
+"""Curves behind the plots: ROC, reliability and confusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.clinical.metrics import Labels
+from pipeline.clinical.resampling import Floats, wilson
+
+
+@dataclass(frozen=True)
+class Roc:
+    """The corners of a ROC curve, from (0, 0) to (1, 1); empty when a class is missing."""
+
+    false_positive_rate: Floats
+    true_positive_rate: Floats
+
+    def at(self, false_positive_rates: Floats) -> Floats:
+        """The true positive rate at each of these false positive rates, the top of a jump; NaN if there is no curve."""
+        if not len(self.false_positive_rate):
+            return np.full(len(false_positive_rates), np.nan)
+        return np.asarray(np.interp(false_positive_rates, self.false_positive_rate, self.true_positive_rate))
+
+
+def roc(labels: Labels, scores: Floats) -> Roc:
+    """The ROC curve of (U,) scores, one corner for each distinct score."""
+    if not (labels == 1).any() or not (labels == 0).any() or not np.isfinite(scores).all():
+        return Roc(np.empty(0), np.empty(0))
+    levels = np.unique(scores)[::-1]
+    rates = []
+    for of_class in (0, 1):
+        own = np.sort(scores[labels == of_class])
+        reached = (len(own) - np.searchsorted(own, levels, side="left")) / len(own)
+        rates.append(np.concatenate([[0.0], reached]))
+    return Roc(*rates)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Units of neighbouring probability: the mean of it, the share that is positive with Wilson's interval, and n."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    n: int
+
+
+def reliability(labels: Labels, probabilities: Floats, confidence: float, bins: int = 8) -> list[Bin]:
+    """At most `bins` bins of equal count, fewer where they would hold less than 5 units; empty without finite input."""
+    if not len(labels) or not np.isfinite(probabilities).all():
+        return []
+    order = np.argsort(probabilities, kind="stable")
+    edges = np.linspace(0, len(order), max(1, min(bins, len(order) // 5)) + 1).astype(int)
+    found = []
+    for start, stop in pairwise(edges):
+        here = order[start:stop]
+        hits, n = int(labels[here].sum()), len(here)
+        found.append(Bin(float(probabilities[here].mean()), hits / n, *wilson(hits, n, confidence), n))
+    return found
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of units at the operating threshold."""
+
+    true_positive: int
+    false_negative: int
+    false_positive: int
+    true_negative: int
+
+
+def confusion(labels: Labels, positive: npt.NDArray[np.bool_]) -> Confusion:
+    """Counts from (U,) labels and calls."""
+    actual = labels == 1
+    return Confusion(
+        true_positive=int(np.sum(actual & positive)),
+        false_negative=int(np.sum(actual & ~positive)),
+        false_positive=int(np.sum(~actual & positive)),
+        true_negative=int(np.sum(~actual & ~positive)),
+    )

@@ -1,0 +1,125 @@
+"""Everything that the report says, as numbers and words; `page` turns it into HTML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.clinical.evaluation import Evaluation
+from pipeline.clinical.report.charts import Epoch
+from pipeline.clinical.report.examples import Example
+from pipeline.clinical.split import SIDES
+from pipeline.config import Params
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row of the table of patients: how many of a group stand on each side, and how many of them are positive."""
+
+    heading: str
+    name: str
+    patients: tuple[int, ...]
+    positive: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one report says.
+
+    Attributes:
+        params: of the run.
+        found: on the test patients.
+        backbone: models/backbone/card.json.
+        histories: epochs of fine-tuning and of the scratch network.
+        examples: slices with their saliency.
+        groups: patients by side.
+        rejected: reason code, its sentence and count, most frequent first.
+        series: how many series were accepted.
+    """
+
+    params: Params
+    found: Evaluation
+    backbone: Mapping[str, Any]
+    histories: Mapping[str, Sequence[Epoch]]
+    examples: Sequence[Example]
+    groups: Sequence[Group]
+    rejected: Sequence[tuple[str, str, int]]
+    series: int
+
+
+def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:
+    """The rows of a history.csv; an empty cell is NaN."""
+    return [Epoch(row["phase"], float(row["train_loss"] or "nan"), float(row["val_auroc"] or "nan")) for row in history]
+
+
+def groups(split: Sequence[Mapping[str, str]], index: Sequence[Mapping[str, str]]) -> list[Group]:
+    """All patients, then by site, sex and vendor, as far as these are known.
+
+    Args:
+        split: rows of data/split.csv.
+        index: rows of data/ingested/index.csv.
+    """
+    known: dict[str, dict[str, set[str]]] = {"Sex": {}, "Vendor": {}}
+    for row in index:
+        for heading, column in (("Sex", "sex"), ("Vendor", "vendor")):
+            known[heading].setdefault(row["patient"], set()).add(row.get(column, ""))
+    names: dict[str, dict[str, str]] = {"Site": {row["patient"]: row["site"] for row in split}}
+    for heading, values in known.items():
+        names[heading] = {patient: " + ".join(sorted(filter(None, found))) for patient, found in values.items()}
+    rows = [_group("All", "patients", split)]
+    for heading, of in names.items():
+        there = sorted({of.get(row["patient"], "") for row in split})
+        if there != [""]:
+            parts = [(name, [row for row in split if of.get(row["patient"], "") == name]) for name in there]
+            rows += [_group(heading, name or "not known", members) for name, members in parts]
+    return rows
+
+
+def _group(heading: str, name: str, rows: Sequence[Mapping[str, str]]) -> Group:
+    sides = [[row["label"] for row in rows if row["split"] == side] for side in SIDES]
+    return Group(heading, name, tuple(map(len, sides)), tuple(labels.count("1") for labels in sides))
+
+
+def rejections(rejected: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int]]:
+    """Reason codes of data/ingested/rejected.csv with their sentences and counts, most frequent first."""
+    counts = Counter((row["reason"], row["message"]) for row in rejected)
+    return sorted(((*reason, count) for reason, count in counts.items()), key=lambda item: (-item[2], item[0]))
+
+
+def limits(content: Content) -> list[str]:
+    """What a reader must not conclude from the figures."""
+    test, source = content.found.figures["test"], content.params.data.source
+    said = ["Research use only. This is not a medical device, and no patient may be treated on its word."]
+    if "simulat" in source.lower():
+        said.append(
+            "The scans are simulated. The figures show that the pipeline works, and say nothing about how the model "
+            "would do on patients."
+        )
+    said.append(_sites(content))
+    said.append(
+        f"There are {test['patients']} test patients. The intervals cover the chance of having drawn these, not a "
+        "change of scanner, protocol or population."
+    )
+    said.append(
+        "The share of positives among the test units need not be that of a clinic, where predictive values differ."
+    )
+    said.append(
+        "Saliency shows where the output reacts to the input. It is no evidence of cause, nor that the network sees "
+        "what a reader sees."
+    )
+    return said
+
+
+def _sites(content: Content) -> str:
+    """Whether the test says anything about sites that the model has not seen."""
+    train, test = SIDES.index("train"), SIDES.index("test")
+    sites = [group for group in content.groups if group.heading == "Site" and group.patients[test]]
+    if not sites:
+        return "The labels name no sites, so nothing is known about how the model does elsewhere."
+    if not any(group.patients[train] for group in sites):
+        return (
+            f"All test patients come from sites that no training patient is from: {', '.join(g.name for g in sites)}."
+        )
+    return "Test patients come from sites that training patients are from, too; at other sites the model may do worse."

@@ -1,0 +1,43 @@
+"""The units that labels belong to (a slice, series, study or patient) on one side of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Units:
+    """U units and the N slices that they are made of.
+
+    Attributes:
+        ids: U unit identifiers, in order of first appearance.
+        patients: the patient of each unit (U).
+        labels: int64 (U,), 0 or 1.
+        rows: int64 (N,), positions of the slices in data/prepared/slices.npy.
+        slice_units: the unit of each slice (N).
+    """
+
+    ids: list[str]
+    patients: list[str]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    slice_units: list[str]
+
+
+def units_of(slices: Sequence[Mapping[str, str]], side: str) -> Units:
+    """The units of `side`, from the rows of data/prepared/slices.csv (in the order of slices.npy)."""
+    rows = [position for position, row in enumerate(slices) if row["split"] == side]
+    first: dict[str, Mapping[str, str]] = {}
+    for position in rows:
+        first.setdefault(slices[position]["unit"], slices[position])
+    return Units(
+        ids=list(first),
+        patients=[row["patient"] for row in first.values()],
+        labels=np.array([int(row["label"]) for row in first.values()], dtype=np.int64),
+        rows=np.array(rows, dtype=np.int64),
+        slice_units=[slices[position]["unit"] for position in rows],
+    )

@@ -1,0 +1,37 @@
+"""Stage `split`: data/ingested -> data/split.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.clinical import split as sides
+from pipeline.config import Params
+from pipeline.files import read_csv, write_csv
+from pipeline.progress import say
+from pipeline.stages import runner
+
+INGESTED = Path("data/ingested")
+OUT = Path("data/split.csv")
+
+
+def split(params: Params) -> None:
+    """Divide the labelled patients and write their sides, in the order of their hashes.
+
+    Raises:
+        SplitError: an unknown site, or too few patients of a class on a side.
+        LeakageError: the same scan under two patients.
+    """
+    patients = sides.labelled_patients(read_csv(INGESTED / "index.csv"), read_csv(INGESTED / "labels.csv"))
+    side = sides.divide(patients, params.split, params.seed)
+    rows = [
+        {"patient": p.patient, "split": side[p.patient], "site": p.site, "label": int(p.positive)} for p in patients
+    ]
+    write_csv(OUT, sides.COLUMNS, rows)
+    sides.check(read_csv(OUT))
+    for name in sides.SIDES:
+        here = [p for p in patients if side[p.patient] == name]
+        say(f"{name}: {len(here)} patients, {sum(p.positive for p in here)} with a positive unit")
+
+
+if __name__ == "__main__":
+    runner.run("split", split)

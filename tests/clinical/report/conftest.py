@@ -1,0 +1,84 @@
+"""A report's content from synthetic figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.clinical import evaluation
+from pipeline.clinical.report.charts import Epoch
+from pipeline.clinical.report.content import Content, Group
+from pipeline.clinical.report.examples import Example, choose
+from pipeline.clinical.units import Units
+from pipeline.config import load
+from pipeline.contract import Calibration
+
+
+def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Content:
+    params = load(params_file)
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 60) if positives else np.zeros(60, dtype=np.int64)
+    units = Units([f"s{i:03}" for i in range(60)], [f"p{i // 2:03}" for i in range(60)], labels, labels, [])
+    logits = {m: a * labels + rng.normal(size=60) for m, a in (("finetuned", 2.2), ("probe", 1.6), ("scratch", 1.0))}
+    fixed = Calibration(
+        temperature=1.2, threshold=0.52, rule="sensitivity at least 0.9", model_sha256="0" * 64, split_sha256="1" * 64
+    )
+    found = evaluation.evaluate(units, logits, fixed, params.validate_, params.seed)
+    return Content(
+        params=params,
+        found=found,
+        backbone={"name": "mobilenetv2_100", "origin": "mobilenetv2_100.safetensors", "licence": "Apache-2.0"},
+        histories={
+            "finetuned": history(rng, [("head", 30), ("top", 4), ("most", 4)]),
+            "scratch": history(rng, [("all", 8)]),
+        },
+        examples=[
+            Example(outcome, units.ids[u], float(found.probabilities[u]), head(u), blob(u))
+            for outcome, u in choose(labels, found.probabilities, fixed.threshold)
+        ],
+        groups=[
+            Group("All", "patients", (84, 34, 50), (42, 17, 25)),
+            Group("Site", "north", (40, 16, 24), (20, 8, 12)),
+            Group("Site", "south", (44, 18, 26), (22, 9, 13)),
+            Group("Sex", "F", (44, 18, 26), (22, 9, 13)),
+            Group("Vendor", "SIEMENS & <Co>", (84, 34, 50), (42, 17, 25)),
+        ],
+        rejected=[
+            ("missing_slice", "a slice is missing: a gap in the positions along the normal", 3),
+            ("not_mr", "the series is another modality", 1),
+        ],
+        series=168,
+    )
+
+
+def history(rng: np.random.Generator, phases: list[tuple[str, int]]) -> list[Epoch]:
+    names = [name for name, count in phases for _ in range(count)]
+    rise = 1 - np.exp(-np.arange(len(names)) / 6)
+    noise = rng.normal(scale=0.015, size=(2, len(names)))
+    return [Epoch(n, 0.7 - 0.4 * r + a, 0.6 + 0.3 * r + b) for n, r, a, b in zip(names, rise, *noise, strict=True)]
+
+
+def head(seed: int) -> np.ndarray:
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    rng = np.random.default_rng(seed)
+    inside = (x / 0.72) ** 2 + (y / 0.9) ** 2 < 1
+    ventricle = (np.abs(x) - 0.12) ** 2 / 0.006 + y**2 / 0.08 < 1
+    image = 90 * inside - 60 * ventricle + 90 * ((x - 0.3) ** 2 + (y + 0.2) ** 2 < 0.012)
+    return np.clip(image + rng.normal(scale=6, size=image.shape), 0, 255).astype(np.uint8)
+
+
+def blob(seed: int) -> np.ndarray:
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    return np.exp(-((x - 0.3) ** 2 + (y + 0.2) ** 2) / 0.05).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def content(root: Path) -> Content:
+    return make_content(root / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def one_class(root: Path) -> Content:
+    return make_content(root / "params.yaml", positives=False)

@@ -1,0 +1,174 @@
+import base64
+import io
+import re
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.clinical.report.images import grey_png, overlay_png
+from pipeline.clinical.report.page import render
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Sees that every element is closed in turn, and keeps what the tests ask for."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words += data
+
+
+@pytest.fixture(scope="module")
+def html(content):
+    return render(content)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_it_is_html_that_closes_what_it_opens(page, html):
+    assert html.startswith("<!DOCTYPE html>")
+    names = [tag for tag, _ in page.attributes]
+    assert names.count("h1") == 1
+    assert names.count("svg") == 5
+    assert names.count("table") == 3
+
+
+def test_equal_contents_give_equal_bytes(content, html):
+    assert render(content) == html
+
+
+def test_nothing_outside_the_file_is_asked_for(page, html):
+    assert "<script" not in html
+    without_images = re.sub(r'"data:image/png;base64,[^"]*"', "", html)
+    assert not re.search(r"https?:|url\(|@import|//\w", without_images)
+    for tag, attributes in page.attributes:
+        assert not attributes.keys() & {"href", "srcset", "action", "xlink:href"}, tag
+        if "src" in attributes:
+            assert attributes["src"].startswith("data:image/png;base64,")
+
+
+def test_the_first_lines_say_what_a_reader_needs(page):
+    start = " ".join(page.words.split())[:1200]
+    for words in (
+        "Research use only",
+        "The model gives every series of MRI (FLAIR) a probability of being positive",
+        "mobilenetv2_100.safetensors. Licence: Apache-2.0",
+        "Embedded demo, simulated",
+        "MNI152 template ©",
+        "168 in all: 84 to learn from, 34 to choose by, 50 to test on",
+        "Transfer helped",
+    ):
+        assert words in start
+
+
+def test_the_headline_figures_are_those_of_the_metrics(page, content):
+    words = " ".join(page.words.split())
+    for figure in (
+        content.found.figures["finetuned"]["auroc"],
+        content.found.figures["operating_point"]["sensitivity"],
+        content.found.figures["operating_point"]["specificity"],
+    ):
+        assert f"{figure['value']:.2f}{figure['low']:.2f} to {figure['high']:.2f}" in words
+    assert "Wilson" not in words
+
+
+def test_it_claims_nothing_about_acceptance(page):
+    assert "accept" not in page.words.lower().replace("series accepted", "")
+
+
+def test_every_picture_and_drawing_has_words(page, html):
+    images = [attributes for tag, attributes in page.attributes if tag == "img"]
+    assert len(images) == 2 * 6  # the synthetic figures have no false negative
+    assert all(attributes["alt"] for attributes in images)
+    for drawing in re.findall(r"<svg.*?</svg>", html, re.S):
+        root = ET.fromstring(drawing)
+        assert root.find("title").text
+        assert len(root.find("desc").text) > 20
+        assert root.get("role") == "img"
+
+
+def test_table_headers_have_a_scope(page):
+    assert all(attributes.get("scope") for tag, attributes in page.attributes if tag == "th")
+
+
+def test_text_from_the_data_is_escaped(html):
+    assert "SIEMENS &amp; &lt;Co&gt;" in html
+    assert "<Co>" not in html
+
+
+def test_light_dark_and_paper(html):
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_simulated_data_is_said_and_real_data_is_not_called_so(content):
+    real = replace(
+        content,
+        params=content.params.model_copy(
+            update={"data": content.params.data.model_copy(update={"source": "TCGA-LGG, five hospitals"})}
+        ),
+    )
+    assert "The scans are simulated" in Page(render(content)).words
+    assert "simulated" not in Page(render(real)).words
+
+
+def test_undefined_figures_are_said_to_be_so(one_class):
+    words = " ".join(Page(render(one_class)).words.split())
+    assert "n/a" in words
+    assert "only one class among the units" in words
+    assert "nan" not in words.lower().split()
+
+
+def test_the_overlay_is_the_slice_where_nothing_is_salient():
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    saliency = np.zeros((8, 8), np.float32)
+    saliency[2, 3] = 1
+    plain, overlay = (_pixels(uri) for uri in (grey_png(image), overlay_png(image, saliency)))
+    np.testing.assert_array_equal(plain, image)
+    elsewhere = saliency == 0
+    np.testing.assert_array_equal(overlay[elsewhere], np.repeat(image[elsewhere][:, None], 3, axis=1))
+    assert overlay[2, 3, 0] > overlay[2, 3, 2] + 80
+
+
+def _pixels(uri):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+@pytest.mark.acceptance
+def test_a_browser_shows_it_whole(html, tmp_path):
+    """Chromium with the network cut lays the page out; what it built holds the last line of it."""
+    file = tmp_path / "report.html"
+    file.write_text(html, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND", "--no-first-run"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    shown = subprocess.run(
+        ["chromium", *options, profile, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert shown.returncode == 0
+    assert Page(shown.stdout).words.split() == Page(html).words.split()

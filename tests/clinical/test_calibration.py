@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from pipeline.clinical import calibration
+from pipeline.config import ThresholdRule
+from pipeline.errors import SplitError, TrainingError
+
+YOUDEN = ThresholdRule(rule="youden")
+
+
+def target(value):
+    return ThresholdRule(rule="sensitivity", target=value)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_a_known_temperature_is_recovered(temperature):
+    rng = np.random.default_rng(0)
+    true_logits = rng.normal(scale=2, size=20000)
+    labels = (rng.random(20000) < expit(true_logits)).astype(np.int64)
+    assert calibration.fit_temperature(labels, true_logits * temperature) == pytest.approx(temperature, rel=0.05)
+
+
+def test_the_temperature_has_the_least_loss():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 60)
+    logits = 3 * rng.normal(size=60) + labels
+    best = calibration.fit_temperature(labels, logits)
+
+    def loss(temperature):
+        p = calibration.probabilities(logits, temperature)
+        return -np.mean(np.log(np.where(labels == 1, p, 1 - p)))
+
+    assert loss(best) < min(loss(best * 1.05), loss(best / 1.05))
+
+
+def test_separated_units_stay_within_bounds():
+    labels = np.array([0, 0, 1, 1])
+    assert calibration.fit_temperature(labels, labels * 2.0 - 1) == pytest.approx(calibration.TEMPERATURES[0], rel=1e-3)
+
+
+def test_the_sensitivity_rule_takes_the_highest_threshold_that_reaches_the_target():
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    scores = np.array([0.9, 0.8, 0.6, 0.3, 0.7, 0.4, 0.2, 0.1])
+    threshold = calibration.choose_threshold(labels, scores, target(0.75))
+    assert 0.4 < threshold <= 0.6
+    assert calibration.choose_threshold(labels, scores, target(1.0)) == pytest.approx(0.25)
+    assert 0.8 < calibration.choose_threshold(labels, scores, target(0.25)) <= 0.9
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_higher_cut_reaches_the_target(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([[0, 1], rng.integers(0, 2, 48)])
+    scores = rng.random(50).round(2)
+    threshold = calibration.choose_threshold(labels, scores, target(0.9))
+    positives = scores[labels == 1]
+    assert np.mean(positives >= threshold) >= 0.9
+    higher = positives[positives >= threshold].min() + 1e-9
+    assert np.mean(positives >= higher) < 0.9
+
+
+def test_nine_of_ten_reach_a_target_of_nine_tenths():
+    labels = np.array([1] * 10 + [0] * 10)
+    scores = np.concatenate([np.linspace(0.5, 0.95, 10), np.linspace(0.05, 0.45, 10)])
+    assert np.sum(scores[:10] >= calibration.choose_threshold(labels, scores, target(0.9))) == 9
+
+
+def test_youden_is_the_best_sum_of_sensitivity_and_specificity():
+    labels = np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.2, 0.1])
+    # 0.65 (3 of 4 positives, all negatives right) and 0.4 (all, 3 of 4) are equal: the more sensitive one.
+    assert calibration.choose_threshold(labels, scores, YOUDEN) == pytest.approx(0.4)
+
+
+def test_rounding_of_another_runtime_moves_no_validation_unit_across():
+    rng = np.random.default_rng(5)
+    labels = np.tile([0, 1], 30)
+    logits = rng.normal(size=60) + labels
+    temperature, threshold = calibration.fit(labels, logits, target(0.9))
+    calls = calibration.probabilities(logits, temperature) >= threshold
+    other = calibration.probabilities(logits + rng.normal(scale=1e-5, size=60), temperature) >= threshold
+    np.testing.assert_array_equal(calls, other)
+
+
+def test_logits_that_are_not_finite_are_a_training_error():
+    with pytest.raises(TrainingError, match="1 of 3"):
+        calibration.fit(np.array([0, 1, 1]), np.array([0.0, np.nan, 1.0]), YOUDEN)
+
+
+def test_one_class_is_a_split_error():
+    with pytest.raises(SplitError, match="3 positive of 3"):
+        calibration.fit(np.ones(3, np.int64), np.arange(3.0), YOUDEN)
+
+
+def test_the_rule_is_recorded_in_words():
+    assert calibration.rule_name(YOUDEN) == "youden"
+    assert calibration.rule_name(target(0.9)) == "sensitivity at least 0.9"

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from pipeline.clinical.units import units_of
+from pipeline.inference.pooling import pool_mean
+
+
+def test_the_units_of_a_side_and_their_slices():
+    slices = [
+        {"unit": unit, "patient": patient, "label": label, "split": side}
+        for unit, patient, label, side in [
+            ("s1", "p1", "1", "test"),
+            ("s2", "p2", "0", "train"),
+            ("s3", "p1", "0", "test"),
+            ("s1", "p1", "1", "test"),
+        ]
+    ]
+    units = units_of(slices, "test")
+    assert units.ids == ["s1", "s3"]
+    assert units.patients == ["p1", "p1"]
+    assert units.labels.tolist() == [1, 0]
+    assert units.rows.tolist() == [0, 2, 3]
+    assert units.slice_units == ["s1", "s3", "s1"]
+    ids, logits = pool_mean(np.array([1.0, 5.0, 2.0], np.float32), units.slice_units)
+    assert ids == units.ids
+    assert logits.tolist() == [1.5, 5.0]
+
+
+def test_pooling_does_not_depend_on_the_order_of_the_slices():
+    rng = np.random.default_rng(0)
+    values, units = rng.normal(size=(90, 4)).astype(np.float32), [f"u{i % 7}" for i in range(90)]
+    order = rng.permutation(90)
+    ids, pooled = pool_mean(values, units)
+    shuffled_ids, shuffled = pool_mean(values[order], [units[i] for i in order])
+    assert pooled.dtype == np.float32
+    np.testing.assert_array_equal(pooled, shuffled[[shuffled_ids.index(unit) for unit in ids]])
+
+
+def test_a_value_too_few_is_an_error():
+    with pytest.raises(ValueError, match="2 values for 3 slices"):
+        pool_mean(np.zeros(2), ["a", "b", "c"])

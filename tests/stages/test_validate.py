@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from pipeline.clinical.acceptance import evaluate
+from pipeline.config import load
+from pipeline.errors import ContractError, LeakageError
+from pipeline.files import read_csv, read_json, write_csv
+from pipeline.stages.calibrate import calibrate
+from pipeline.stages.validate import validate
+
+
+@pytest.fixture
+def params(root):
+    return load(root / "params.yaml")
+
+
+@pytest.fixture
+def calibrated(trained, params):
+    calibrate(params)
+    return trained
+
+
+def test_the_figures_are_those_of_the_predictions(calibrated, params):
+    validate(params)
+    rows = read_csv(calibrated / "reports/predictions.csv")
+    assert len(rows) == 20
+    assert {row["split"] for row in rows} == {"test"}
+    labels = np.array([int(row["label"]) for row in rows])
+    metrics = read_json(calibrated / "reports/metrics.json")
+    for name in ("finetuned", "scratch", "probe"):
+        expected = roc_auc_score(labels, [float(row[f"logit_{name}"]) for row in rows])
+        assert metrics[name]["auroc"]["value"] == pytest.approx(expected, abs=1e-6)
+    probabilities = np.array([float(row["probability"]) for row in rows])
+    point = metrics["operating_point"]
+    calls = probabilities >= point["threshold"]
+    assert point["sensitivity"]["value"] == pytest.approx(calls[labels == 1].mean(), abs=1e-6)
+    assert point["specificity"]["value"] == pytest.approx((~calls[labels == 0]).mean(), abs=1e-6)
+    assert metrics["calibration"]["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2), abs=1e-5)
+    assert metrics["test"] == {"patients": 20, "units": 20, "positives": 10}
+    assert metrics["backbone"] == {"name": "test_resnet", "weights": "test_resnet.safetensors"}
+    assert metrics["probe"]["auroc"]["value"] > 0.8  # features and slices of the right rows met
+
+
+def test_the_shipped_criteria_name_figures_that_are_written(calibrated, params):
+    validate(params)
+    for result in evaluate(params.accept, read_json(calibrated / "reports/metrics.json")):
+        assert "no such figure" not in (result.reason or "")
+
+
+def test_equal_inputs_give_equal_bytes(calibrated, params):
+    def everything():
+        validate(params)
+        return {path: path.read_bytes() for path in (calibrated / "reports").rglob("*") if path.is_file()}
+
+    first = everything()
+    assert {path.name for path in first} == {
+        "metrics.json",
+        "predictions.csv",
+        "report.html",
+        "roc.csv",
+        "calibration.csv",
+        "confusion.csv",
+    }
+    assert everything() == first
+
+
+def test_the_report_holds_the_examples_and_the_patients(calibrated, params):
+    validate(params)
+    html = (calibrated / "reports/report.html").read_text()
+    assert html.count("data:image/png") >= 4
+    assert "a localizer" in html
+    assert "40 in all: 8 to learn from, 12 to choose by, 20 to test on" in html
+    assert "ACME" in html
+
+
+def test_a_calibration_of_another_model_is_refused(calibrated, params):
+    path = calibrated / "models/finetuned/model.safetensors"
+    path.write_bytes((calibrated / "models/scratch/model.safetensors").read_bytes())
+    with pytest.raises(ContractError, match=r"the model that .*calibration\.json was made for.*dvc repro calibrate"):
+        validate(params)
+    assert not (calibrated / "reports").exists()
+
+
+def test_a_calibration_of_another_split_is_refused(calibrated, params):
+    rows = read_csv(calibrated / "data/split.csv")
+    write_csv(calibrated / "data/split.csv", rows[0], rows[::-1])
+    with pytest.raises(ContractError, match="the split that"):
+        validate(params)
+
+
+def test_a_patient_on_two_sides_is_refused(calibrated, params):
+    rows = read_csv(calibrated / "data/prepared/slices.csv")
+    rows[0]["split"] = "test"
+    write_csv(calibrated / "data/prepared/slices.csv", rows[0], rows)
+    with pytest.raises(LeakageError, match="patient p00 on train and test"):
+        validate(params)
