@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.config_errors import explain
 from pipeline.contract import LabelLevel, Transform
 from pipeline.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+
+
+def _absolute_if_outside(path: Path) -> Path:
+    """Relative paths out of the project break in the temporary checkouts that DVC makes."""
+    if not path.is_absolute() and ".." in path.parts:
+        raise ValueError("a path outside the project must be absolute")
+    return path
+
+
+InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
 
 
 class Section(BaseModel):
@@ -26,19 +36,12 @@ class Section(BaseModel):
 class Data(Section):
     """Where the scans and labels are, and by what right they are used."""
 
-    dicom_dir: Path
-    labels: Path
+    dicom_dir: InputPath
+    labels: InputPath
     label_level: LabelLevel
     positive: str | None = None
     source: str
     licence: str
-
-    @model_validator(mode="after")
-    def _absolute_outside(self) -> Data:
-        for key, path in (("dicom_dir", self.dicom_dir), ("labels", self.labels)):
-            if not path.is_absolute() and ".." in path.parts:
-                raise ValueError(f"data.{key}: a path outside the project must be absolute, not {str(path)!r}")
-        return self
 
 
 class Demo(Section):
@@ -81,16 +84,10 @@ class Backbone(Section):
 
     name: str
     weights: Literal["file", "hub", "embedded"]
-    file: Path | None = None
+    file: InputPath | None = None
     options: dict[str, Any] = {}
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-
-    @model_validator(mode="after")
-    def _file_given(self) -> Backbone:
-        if self.weights == "file" and self.file is not None and not self.file.is_absolute() and ".." in self.file.parts:
-            raise ValueError(f"backbone.file: a path outside the project must be absolute, not {str(self.file)!r}")
-        return self
 
 
 class Features(Section):
@@ -254,43 +251,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise _explain(error.errors()[0], path) from error
-
-
-def _explain(problem: Any, path: Path) -> ConfigError:
-    """A ConfigError for the first of pydantic's findings."""
-    place = list(problem["loc"])
-    name = ".".join(str(part) for part in place) or "the file"
-    if problem["type"] == "extra_forbidden":
-        known = _keys_at(place[:-1])
-        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.0)
-        remedy = f"Did you mean {near[0]!r}? " if near else ""
-        return ConfigError(
-            f"a known key in {path}", f"unknown key {name!r}", f"{remedy}Known there: {', '.join(sorted(known))}."
-        )
-    if problem["type"] == "missing":
-        return ConfigError(f"key {name!r} in {path}", "none", "Add it; the shipped params.yaml shows a value.")
-    message = problem["msg"].removeprefix("Value error, ")
-    return ConfigError(f"a usable value for {name} in {path}", f"{problem['input']!r}: {message}", "Change that value.")
-
-
-def _keys_at(place: list[Any]) -> list[str]:
-    """The keys that the model at `place` of params.yaml knows."""
-    model: Any = Params
-    for part in place:
-        if isinstance(part, int):
-            continue
-        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-        model = _model_in(fields.get(part))
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> Any:
-    """The section's model inside an annotation such as `list[Phase]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in get_args(annotation):
-        found = _model_in(inner)
-        if found is not None:
-            return found
-    return None
+        raise explain(Params, error.errors()[0], path) from error

@@ -1,0 +1,74 @@
+"""One image plane: where it stands, how its values are meant, and what tells it from others at the same place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.dicom import contrast
+from pipeline.dicom.contrast import Timing
+from pipeline.dicom.values import number, numbers, words
+
+TAGS = [
+    *("ImageType", "ComplexImageComponent", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("RescaleSlope", "RescaleIntercept", "TemporalPositionIdentifier", "TemporalPositionIndex", "DiffusionBValue"),
+    *contrast.TAGS,
+]
+
+#: Words of ImageType or FrameType for values that are no magnitude: PS3.3 C.8.13.3.1.1 and what vendors add.
+_NOT_MAGNITUDE = {"P", "R", "I", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "FIELD_MAP", "B0", "B0 MAP", "VELOCITY MAP"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One plane of pixels.
+
+    Attributes:
+        number: FrameNumber, from 1; None in a classic file.
+        position: ImagePositionPatient, mm LPS: centre of the first pixel (PS3.3 C.7.6.2.1.1); None where missing.
+        orientation: ImageOrientationPatient: direction along a row, then along a column; None where missing.
+        pixel_spacing: mm between rows, then between columns; None where missing.
+        slope, intercept: stored value to the scanner's value.
+        types: values of ImageType or FrameType, upper case.
+        magnitude: whether the values are magnitudes.
+        variant: what differs between volumes at the same positions: echo, time point, diffusion, type.
+    """
+
+    number: int | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    slope: float
+    intercept: float
+    types: tuple[str, ...]
+    magnitude: bool
+    variant: tuple[str, ...]
+    timing: Timing
+
+
+def classic(dataset: Any) -> Frame:
+    """The one plane of a classic MR file; without a place if it claims several frames, which then have none."""
+    single = (number(dataset.get("NumberOfFrames")) or 1) == 1
+    timing = contrast.classic(dataset)
+    types, magnitude = frame_types(dataset.get("ImageType"), dataset.get("ComplexImageComponent"))
+    variant = (dataset.get(k) for k in ("TemporalPositionIdentifier", "TemporalPositionIndex", "DiffusionBValue"))
+    slope = number(dataset.get("RescaleSlope"))
+    return Frame(
+        number=None,
+        position=numbers(dataset.get("ImagePositionPatient"), 3) if single else None,
+        orientation=numbers(dataset.get("ImageOrientationPatient"), 6),
+        pixel_spacing=numbers(dataset.get("PixelSpacing"), 2),
+        slope=1.0 if slope is None else slope,
+        intercept=number(dataset.get("RescaleIntercept")) or 0.0,
+        types=types,
+        magnitude=magnitude,
+        variant=(*types, str(timing.echo_time_ms), *map(str, variant)),
+        timing=timing,
+    )
+
+
+def frame_types(values: Any, component: Any) -> tuple[tuple[str, ...], bool]:
+    """The words of ImageType or FrameType, and whether they and ComplexImageComponent leave it a magnitude."""
+    types = words(values)
+    other = _NOT_MAGNITUDE.intersection(types[2:]) or str(component or "MAGNITUDE") not in {"MAGNITUDE", "MIXED"}
+    return types, not other

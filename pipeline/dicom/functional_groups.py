@@ -1,0 +1,67 @@
+"""The planes of an enhanced multi-frame file, from its shared and per-frame functional groups (PS3.3 C.7.6.16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+
+from pipeline.dicom import contrast
+from pipeline.dicom.contrast import Timing
+from pipeline.dicom.frames import Frame, frame_types
+from pipeline.dicom.values import number, numbers
+
+TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+
+_NOTHING = Dataset()
+
+#: Tags of the groups that the timing is in: the timing of frames that have none of their own is read once.
+_OF_TIMING = {tag_for_keyword(keyword) for keyword in contrast.MACROS}
+
+
+def frames(dataset: Any) -> Iterator[Frame]:
+    """Yield the planes in the order of their pixels; one without a place if the groups and NumberOfFrames differ."""
+    shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if len(groups) != (number(dataset.get("NumberOfFrames")) or 1):
+        groups = [_NOTHING]
+        shared = _NOTHING
+    common = contrast.enhanced(dataset, _macros(shared, _NOTHING))
+    for index, group in enumerate(groups):
+        macro = _macros(shared, group)
+        timing = common if _OF_TIMING.isdisjoint(group.keys()) else contrast.enhanced(dataset, macro)
+        yield _frame(dataset, macro, timing, index + 1)
+
+
+def _macros(shared: Any, group: Any) -> Callable[[str], Any]:
+    """The item of a functional group by its keyword: the frame's own, else the one shared by all, else an empty one."""
+    return lambda keyword: _first(group.get(keyword) or shared.get(keyword))
+
+
+def _frame(dataset: Any, macro: Callable[[str], Any], timing: Timing, frame_number: int) -> Frame:
+    kind = macro("MRImageFrameTypeSequence")
+    component = kind.get("ComplexImageComponent") or dataset.get("ComplexImageComponent")
+    types, magnitude = frame_types(kind.get("FrameType") or dataset.get("ImageType"), component)
+    transformation = macro("PixelValueTransformationSequence")
+    slope = number(transformation.get("RescaleSlope"))
+    content = macro("FrameContentSequence")
+    b_value = macro("MRDiffusionSequence").get("DiffusionBValue")
+    return Frame(
+        number=frame_number,
+        position=numbers(macro("PlanePositionSequence").get("ImagePositionPatient"), 3),
+        orientation=numbers(macro("PlaneOrientationSequence").get("ImageOrientationPatient"), 6),
+        pixel_spacing=numbers(macro("PixelMeasuresSequence").get("PixelSpacing"), 2),
+        slope=1.0 if slope is None else slope,
+        intercept=number(transformation.get("RescaleIntercept")) or 0.0,
+        types=types,
+        magnitude=magnitude,
+        variant=(*types, str(timing.echo_time_ms), str(content.get("TemporalPositionIndex")), str(b_value)),
+        timing=timing,
+    )
+
+
+def _first(sequence: Any) -> Any:
+    """The first item of a sequence, or an empty data set."""
+    return sequence[0] if sequence else _NOTHING

@@ -1,0 +1,173 @@
+"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no dates, no private elements."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import (
+    EnhancedMRColorImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
+
+from pipeline.dicom import frames, functional_groups
+from pipeline.dicom.frames import Frame
+from pipeline.dicom.patient import age_years
+from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.values import number
+
+#: What pydicom raises on bytes that are not, or no longer, the DICOM they claim to be.
+DAMAGED = (
+    InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
+    NotImplementedError, OverflowError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+
+ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
+
+#: Without the `DICM` mark, a data set begins with group 0008 or the file meta group 0002 (little endian, PS3.5 7.1).
+_FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
+
+_TAGS = [
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"),
+    *("Modality", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
+    *("Manufacturer", "MagneticFieldStrength", "PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
+    *frames.TAGS,
+    *functional_groups.TAGS,
+]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One DICOM file, without its pixels.
+
+    Attributes:
+        path: where it lies; identifying, as are the four UIDs and `patient_id`.
+        refusal: a key of `reasons.REASONS` when it is no MR image, else None.
+        shape: rows, columns.
+        frames: its image planes; one for a classic file.
+        age_years: years, capped; None where unknown.
+    """
+
+    path: Path = field(repr=False)
+    refusal: str | None
+    sop_uid: str = field(repr=False)
+    series_uid: str = field(repr=False)
+    study_uid: str = field(repr=False)
+    patient_id: str = field(repr=False)
+    frame_of_reference_uid: str = field(repr=False)
+    grey: bool = False
+    shape: tuple[int, int] = (0, 0)
+    manufacturer: str = ""
+    field_strength_t: float | None = None
+    sex: str = ""
+    age_years: int | None = None
+    frames: tuple[Frame, ...] = ()
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Every file below `folder`, whatever its name, in the order of their paths; a folder linked twice is read once.
+
+    A folder that cannot be listed stands there itself, so that it is not lost.
+    """
+    seen: set[tuple[int, int]] = set()
+    found: list[Path] = []
+    for parent, folders, names in os.walk(
+        folder, onerror=lambda error: found.append(Path(error.filename)), followlinks=True
+    ):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        found.extend(Path(parent, name) for name in names)
+    return sorted(found)
+
+
+def read_headers(paths: list[Path]) -> list[Instance | Rejection]:
+    """The header of each file, or why it is refused; `Rejection.source` is the path as given.
+
+    Pixels are not read. Warnings of the parser are dropped: they quote values, which may identify the patient.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [_read_header(path) for path in paths]
+
+
+def _read_header(path: Path) -> Instance | Rejection:
+    try:
+        with open(path, "rb") as handle:
+            start = handle.read(132)
+            if start[128:] != b"DICM" and not start.startswith(_FIRST_GROUPS):
+                return Rejection(str(path), "not_dicom")
+            handle.seek(0)
+            dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            if start[128:] != b"DICM" and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
+                return Rejection(str(path), "not_dicom")
+            return _instance(path, dataset)
+    except DAMAGED:
+        return Rejection(str(path), "not_dicom")
+    except OSError as error:
+        # pydicom, too, raises OSError on damaged bytes, but without the system's number.
+        return Rejection(str(path), "not_dicom" if error.errno is None else "unreadable_file")
+
+
+def _instance(path: Path, dataset: Any) -> Instance | Rejection:
+    """Keep what is needed of a header."""
+    sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    if not sop_class:
+        return Rejection(str(path), "not_dicom")
+    instance = Instance(
+        path,
+        _refusal(str(sop_class), dataset),
+        sop_uid=str(dataset.get("SOPInstanceUID") or ""),
+        series_uid=str(dataset.get("SeriesInstanceUID") or ""),
+        study_uid=str(dataset.get("StudyInstanceUID") or ""),
+        patient_id=str(dataset.get("PatientID") or "").strip(),
+        frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID") or ""),
+    )
+    if instance.refusal:
+        return instance
+    return replace(
+        instance,
+        grey=dataset.get("SamplesPerPixel") == 1 and dataset.get("PhotometricInterpretation") == "MONOCHROME2",
+        shape=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        manufacturer=vendor(str(dataset.get("Manufacturer") or "")),
+        field_strength_t=number(dataset.get("MagneticFieldStrength")),
+        sex=str(dataset.get("PatientSex") or "").strip().upper()[:1],
+        age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
+        frames=tuple(_frames(sop_class, dataset)),
+    )
+
+
+def _refusal(sop_class: str, dataset: Any) -> str | None:
+    """Why an object is not an MR image at all, or None."""
+    modality = str(dataset.get("Modality") or "MR")
+    if sop_class in ENHANCED or sop_class == MRImageStorage:
+        return None if modality == "MR" else "not_mr"
+    return "not_mr" if dataset.get("Rows") else "not_an_image"
+
+
+def _frames(sop_class: str, dataset: Any) -> Iterator[Frame]:
+    if sop_class in ENHANCED:
+        yield from functional_groups.frames(dataset)
+    else:
+        yield frames.classic(dataset)
+
+
+def vendor(manufacturer: str) -> str:
+    """GE, Siemens or Philips for any spelling of theirs, else the name as it stands."""
+    words = manufacturer.upper().replace("_", " ").split()
+    if "GE" in words or "GEMS" in words or manufacturer.upper().startswith("GENERAL ELECTRIC"):
+        return "GE"
+    return next((name for name in ("Siemens", "Philips") if name.upper() in manufacturer.upper()), manufacturer.strip())

@@ -1,0 +1,201 @@
+"""The labels file: a CSV whose key column is a DICOM keyword, and which series or slices its rows belong to."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.datadict import keyword_dict
+
+from pipeline.contract import LabelLevel
+from pipeline.dicom.scan import Scan
+from pipeline.errors import LabelError
+
+KEY_COLUMNS: dict[LabelLevel, str] = {
+    "patient": "PatientID",
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "slice": "SOPInstanceUID",
+}
+FRAME_COLUMN = "FrameNumber"
+
+#: So many class names are quoted in a message; a column with more is perhaps no column of classes, but of names.
+QUOTED_CLASSES = 6
+
+#: A value like a date or a UID identifies, whatever its column is called.
+_IDENTIFYING = re.compile(r"(19|20)\d{6}|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}|[0-2](\.\d+){4,}")
+
+#: Column names that say nothing but identifiers, or are ours; in lower case, letters and digits alone.
+_TAKEN = {"", "series", "patient", "sliceindex", *map(str.lower, keyword_dict)}
+
+Key = tuple[str, int | None]
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Label:
+    """The label of one unit.
+
+    Attributes:
+        label: 0 or 1.
+        site: the value of the column `site`; empty where there is none.
+        other: values of the columns that are kept beside it.
+    """
+
+    label: int
+    site: str
+    other: Row
+
+
+class Labels:
+    """All labels of a file at one level.
+
+    Attributes:
+        columns: names of the columns that are kept beside `label` and `site`.
+        dropped: names of those that are not, as they may identify: DICOM keywords, dates, keys, UIDs.
+    """
+
+    def __init__(self, level: LabelLevel, labels: dict[Key, Label], columns: list[str], dropped: list[str]) -> None:
+        self.columns, self.dropped = columns, dropped
+        self._level, self._labels = level, labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def of(self, scan: Scan) -> list[tuple[int | None, Label]]:
+        """Slice (from 0; None for the whole series) and label of each labelled unit; unlabelled ones are left out."""
+        whole = {"patient": scan.patient_id, "study": scan.study_uid, "series": scan.series_uid}
+        if self._level != "slice":
+            label = self._labels.get((whole[self._level], None))
+            return [] if label is None else [(None, label)]
+        found = ((index, self._of_slice(*key)) for index, key in enumerate(scan.slice_keys))
+        return [(index, label) for index, label in found if label is not None]
+
+    def _of_slice(self, sop_uid: str, frame: int | None) -> Label | None:
+        """A single-frame file is the same with FrameNumber 1 as without."""
+        if frame is not None:
+            return self._labels.get((sop_uid, frame))
+        return self._labels.get((sop_uid, None)) or self._labels.get((sop_uid, 1))
+
+
+def read(path: Path, level: LabelLevel, positive: str | None) -> Labels:
+    """Read and check a labels file.
+
+    Args:
+        path: a CSV in UTF-8.
+        level: picks the key column, see `KEY_COLUMNS`; others may stand beside it.
+        positive: the class that counts as 1, when labels are two names; None: they are 0 and 1.
+
+    Raises:
+        LabelError: no such file, an empty or unreadable one, no key column or `label` column, labels other than two
+            classes, one key with two labels.
+    """
+    columns, rows = _read_rows(path)
+    key_column = _key_column(path, level, columns)
+    if "label" not in columns:
+        found, remedy = f"columns {', '.join(columns)}", "Name the column of classes `label`."
+        raise LabelError(f"a column `label` in {path}", found, remedy)
+    classes = _classes(path, {row["label"] for _, row in rows}, positive)
+    kept, dropped = _other_columns(columns, [row for _, row in rows])
+    labels: dict[Key, Label] = {}
+    first_line: dict[Key, int] = {}
+    for line, row in rows:
+        key = (row[key_column], _frame(path, row, line) if level == "slice" else None)
+        if not key[0]:
+            raise LabelError(f"a {key_column} in every row of {path}", f"none in line {line}", "Fill it in.")
+        label = Label(classes[row["label"]], row.get("site", ""), {name: row[name] for name in kept})
+        if labels.setdefault(key, label).label != label.label:
+            raise _contradiction(path, level, (first_line[key], line))
+        first_line.setdefault(key, line)
+    return Labels(level, labels, kept, dropped)
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+    """Column names, and line and values of each row; blanks around them are dropped, and so are empty lines."""
+    if not path.is_file():
+        raise LabelError(f"the labels in {path}", "no such file", "Set data.labels to a CSV file.")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            reader = csv.reader(handle, strict=True)
+            table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(f"a CSV file in UTF-8 in {path}", type(error).__name__, "Save it as CSV (UTF-8).") from error
+    if len(table) < 2:
+        found = "column names alone" if table else "an empty file"
+        raise LabelError(f"column names and rows in {path}", found, "Write one row for each label.")
+    columns = table[0][1]
+    if len(set(columns)) < len(columns):
+        found = f"columns {', '.join(columns)}"
+        raise LabelError(f"each column once in {path}", found, "Rename or drop one of them.")
+    for line, row in table[1:]:
+        if len(row) != len(columns):
+            found = f"{len(row)} in line {line}"
+            raise LabelError(f"{len(columns)} values in every row of {path}", found, "Mend that line.")
+    return columns, [(line, dict(zip(columns, row, strict=True))) for line, row in table[1:]]
+
+
+def _key_column(path: Path, level: LabelLevel, columns: list[str]) -> str:
+    key = KEY_COLUMNS[level]
+    if key in columns:
+        return key
+    others = [other for other, name in KEY_COLUMNS.items() if name in columns]
+    if others:
+        expected = f"a column {key}, the key for data.label_level: {level}, in {path}"
+        remedy = f"Add it, or set data.label_level: {others[-1]}."
+    else:
+        expected = f"a known key column in {path}: {', '.join(KEY_COLUMNS.values())}"
+        remedy = f"Name the key column by its DICOM keyword, {key} for data.label_level: {level}."
+    raise LabelError(expected, f"columns {', '.join(columns)}", remedy)
+
+
+def _classes(path: Path, names: set[str], positive: str | None) -> dict[str, int]:
+    """Each class as written -> 0 or 1."""
+    where = f"in the column `label` of {path}"
+    quoted = ", ".join(map(repr, sorted(names))) if len(names) <= QUOTED_CLASSES else "too many to name"
+    classes = _numeric(names)
+    if positive is not None and len(names) <= 2:
+        if positive not in names:
+            raise LabelError(f"the class data.positive: {positive} {where}", quoted, "Set it to one of these.")
+        classes = {name: int(name == positive) for name in names}
+    if classes is None and len(names) > 2:
+        raise LabelError(f"two classes {where}", f"{len(names)}: {quoted}", "Merge or drop classes.")
+    if classes is None:
+        raise LabelError(f"0 and 1 {where}", quoted, "Set data.positive to the class that counts as positive.")
+    if len(set(classes.values())) < 2:
+        raise LabelError(f"two classes {where}", f"only {quoted}", "Add rows of the other class.")
+    return classes
+
+
+def _numeric(names: set[str]) -> dict[str, int] | None:
+    """0 and 1, in any of the ways that spreadsheets write them, or None."""
+    spelled = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+    return {name: spelled[name] for name in names} if names <= spelled.keys() else None
+
+
+def _frame(path: Path, row: Row, line: int) -> int | None:
+    text = row.get(FRAME_COLUMN, "")
+    if text and not re.fullmatch(r"[1-9]\d*(\.0)?", text):
+        raise LabelError(f"a {FRAME_COLUMN} from 1 in {path}", f"another value in line {line}", "Count frames from 1.")
+    return int(float(text)) if text else None
+
+
+def _other_columns(columns: list[str], rows: list[Row]) -> tuple[list[str], list[str]]:
+    """Columns beside key, label and site: those to keep, those to drop."""
+    keys = [name for name in columns if name in {*KEY_COLUMNS.values(), FRAME_COLUMN}]
+    uids = [name for name in keys if name != FRAME_COLUMN]
+    others = [name for name in columns if name not in {"label", "site", *keys}]
+    dropped = [
+        name
+        for name in others
+        if re.sub(r"[\W_]", "", name.lower()) in _TAKEN
+        or any(_IDENTIFYING.fullmatch(row[name]) or row[name] in {row[key] for key in uids} for row in rows)
+    ]
+    return [name for name in others if name not in dropped], dropped
+
+
+def _contradiction(path: Path, level: LabelLevel, lines: tuple[int, int]) -> LabelError:
+    remedy = "Keep one of them" + ("." if level == "slice" else f", or set a finer data.label_level than {level}.")
+    found = f"lines {lines[0]} and {lines[1]} contradict each other"
+    return LabelError(f"one label for each {KEY_COLUMNS[level]} in {path}", found, remedy)

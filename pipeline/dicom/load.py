@@ -1,0 +1,85 @@
+"""A folder of DICOM to scans, one volume in memory at a time; the entrance of `pipeline.dicom`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.contract import Selection
+from pipeline.dicom.admission import Plan, admit, group
+from pipeline.dicom.header import find_files, read_headers
+from pipeline.dicom.parallel import OrderedMap, ordered_map
+from pipeline.dicom.reasons import REASONS, Rejection
+from pipeline.dicom.scan import Scan, read_scan
+from pipeline.errors import DicomError
+from pipeline.progress import track
+
+#: Files a worker takes at a time.
+CHUNK = 32
+#: A process is started only for so many files; fewer are read sooner than it starts.
+FILES_PER_WORKER = 96
+
+
+def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
+    """Yield every series below `folder` as a `Scan`, or why it, or a file, is refused.
+
+    Headers come first, all of them; pixels are then read series by series, only of those that `selection` wants. The
+    order depends on the contents alone, but for refused files, which come in the order of their paths.
+    `Rejection.source` is the path relative to `folder`, or the SeriesInstanceUID.
+
+    Args:
+        folder: read recursively; links are followed, names and endings do not matter.
+        selection: contrasts and least slices; None: every contrast, two slices.
+        workers: processes; None: one per core.
+
+    Raises:
+        DicomError: no such folder, or no MR series in it that can be used.
+    """
+    if not folder.is_dir():
+        raise DicomError(
+            f"a folder of DICOM at {folder}",
+            "no such folder",
+            "Check the path (data.dicom_dir in params.yaml, or the argument).",
+        )
+    paths = find_files(folder)
+    processes = min(workers or os.cpu_count() or 1, len(paths) // FILES_PER_WORKER) or 1
+    seen: Counter[str] = Counter()
+    accepted = 0
+    with ordered_map(processes) as run:
+        for item in _read(run, folder, paths, selection):
+            if isinstance(item, Scan):
+                accepted += 1
+            else:
+                seen[item.reason] += 1
+            yield item
+    if not accepted:
+        raise _nothing(folder, len(paths), seen)
+
+
+def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None) -> Iterator[Scan | Rejection]:
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    headers = (header for chunk in run(read_headers, chunks) for header in chunk)
+    series, refused = group(track(headers, "reading headers", len(paths)))
+    for rejection in sorted(refused, key=lambda rejection: rejection.source):
+        yield replace(rejection, source=Path(rejection.source).relative_to(folder).as_posix())
+    plans: list[Plan] = []
+    for instances in series:
+        plan = admit(instances, selection)
+        if isinstance(plan, Plan):
+            plans.append(plan)
+        else:
+            yield plan
+    yield from track(run(read_scan, plans), "reading series", len(plans))
+
+
+def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:
+    """The error for a folder without a usable series."""
+    reasons = "; ".join(f"{count} {reason}: {REASONS[reason]}" for reason, count in sorted(seen.items()))
+    return DicomError(
+        f"at least one MR series that can be used in {folder}",
+        f"none in {files} files" + (f" ({reasons})" if reasons else ""),
+        "Name the folder that holds whole MR series.",
+    )

@@ -1,0 +1,100 @@
+"""A series in memory, and reading its pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import dcmread
+
+from pipeline.dicom import geometry, pixels
+from pipeline.dicom.admission import Plan
+from pipeline.dicom.header import DAMAGED, Instance
+from pipeline.dicom.reasons import Rejection
+from pipeline.imaging.volume import Volume
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One series as one volume, with what is known of it.
+
+    Attributes:
+        volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
+        patient_id, study_uid, series_uid: as in the files; for memory only, and not in the `repr`.
+        slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files) of each slice.
+        manufacturer: GE, Siemens, Philips, or the name as it stands; empty where unknown.
+        contrast: T1, T2, PD, FLAIR, or `?`.
+        sex: PatientSex, M, F or O; empty where unknown.
+        age_years: whole years, at most 90; None where unknown.
+        source_sha256: of the files' bytes, one after the other in the order of the slices; file names do not enter.
+    """
+
+    volume: Volume = field(repr=False)
+    patient_id: str = field(repr=False)
+    study_uid: str = field(repr=False)
+    series_uid: str = field(repr=False)
+    slice_keys: list[tuple[str, int | None]] = field(repr=False)
+    manufacturer: str
+    field_strength_t: float | None
+    contrast: str
+    sex: str = field(repr=False)
+    age_years: int | None = field(repr=False)
+    source_sha256: str
+
+
+def read_scan(plan: Plan) -> Scan | Rejection:
+    """Read the pixels of a planned series; files one at a time."""
+    first = plan.instances[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
+        try:
+            voxels, sha256 = _read_voxels(plan)
+        except (*DAMAGED, OSError):
+            return Rejection(first.series_uid, "unreadable_pixels")
+    frames = [frame for _, frame in plan.slices]
+    return Scan(
+        volume=Volume(voxels, geometry.affine_lps(frames)),
+        patient_id=first.patient_id,
+        study_uid=first.study_uid,
+        series_uid=first.series_uid,
+        slice_keys=[(plan.instances[place].sop_uid, frame.number) for place, frame in plan.slices],
+        manufacturer=first.manufacturer,
+        field_strength_t=first.field_strength_t,
+        contrast=plan.contrast,
+        sex=first.sex,
+        age_years=first.age_years,
+        source_sha256=sha256,
+    )
+
+
+def _read_voxels(plan: Plan) -> tuple[npt.NDArray[np.float32], str]:
+    """Voxels float32 (D, H, W) and the hash of the files, each read once."""
+    planes: dict[int, npt.NDArray[np.float32]] = {}
+    digest = hashlib.sha256()
+    for file in dict.fromkeys(file for file, _ in plan.slices):
+        content = plan.instances[file].path.read_bytes()
+        digest.update(content)
+        dataset, decoded = _decode(content, plan.instances[file])
+        for index, (owner, frame) in enumerate(plan.slices):
+            if owner == file:
+                stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
+                planes[index] = pixels.rescaled(stored, frame.slope, frame.intercept)
+    return np.stack([planes[index] for index in range(len(planes))]), digest.hexdigest()
+
+
+def _decode(content: bytes, instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
+    """Data set and pixels (N, rows, columns) of a file that still is the one whose header was planned with.
+
+    Raises:
+        ValueError: it is another one now, or its planes do not have the size that its header said.
+    """
+    dataset = dcmread(io.BytesIO(content), force=True)
+    decoded = pixels.decoded(dataset)
+    if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
+        raise ValueError("the file changed while the folder was read")
+    return dataset, decoded

@@ -1,0 +1,36 @@
+"""Values of DICOM elements as plain Python, whatever a vendor left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def words(values: Any) -> tuple[str, ...]:
+    """A CS element, single or multi-valued, as upper-case words; empty where missing."""
+    if not values:
+        return ()
+    return tuple(str(word).upper() for word in ([values] if isinstance(values, str) else values))
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None where it is missing, empty or not finite."""
+    if value is None or value == "":
+        return None
+    result = float(value)
+    return result if math.isfinite(result) else None
+
+
+def positive(value: Any) -> float | None:
+    """A number above 0, or None: zero is what some vendors write for `does not apply`."""
+    result = number(value)
+    return result if result is not None and result > 0 else None
+
+
+def numbers(values: Any, count: int) -> tuple[float, ...] | None:
+    """Exactly `count` finite numbers, or None."""
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        return None
+    result = tuple(float(value) for value in values)
+    return result if len(result) == count and all(map(math.isfinite, result)) else None

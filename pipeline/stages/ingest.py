@@ -1,0 +1,154 @@
+"""Stage `ingest`: a folder of DICOM and a labels file -> data/ingested, without identifiers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Params
+from pipeline.contract import Selection
+from pipeline.dicom import labels as labels_file
+from pipeline.dicom.labels import Labels
+from pipeline.dicom.load import load
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, load_key
+from pipeline.dicom.reasons import REASONS
+from pipeline.dicom.scan import Scan
+from pipeline.errors import LabelError
+from pipeline.files import write_csv
+from pipeline.imaging import nifti
+from pipeline.progress import say
+from pipeline.stages import runner
+
+OUT = Path("data/ingested")
+DEMO = Path("data/demo/dicom")
+
+INDEX_COLUMNS = [
+    *(
+        "series",
+        "patient",
+        "study",
+        "path",
+        "n_slices",
+        "shape",
+        "spacing_mm",
+        "vendor",
+        "field_strength_t",
+        "contrast",
+    ),
+    *("sex", "age_years", "source_sha256"),
+]
+LABEL_COLUMNS = ["series", "patient", "slice_index", "label", "site"]
+REJECTED_COLUMNS = ["source", "reason", "message"]
+
+Row = dict[str, Any]
+
+
+def ingest(params: Params) -> None:
+    """Read, check and de-identify every series; write volumes, index, labels and rejections.
+
+    Raises:
+        LabelError: the labels file cannot be used, or matches no accepted series, or those of one class only.
+        DicomError: no such folder, or no MR series in it that can be used.
+        ConfigError: the key for pseudonyms cannot be used.
+        StorageError: the disk is full.
+    """
+    data = params.data
+    labels = labels_file.read(data.labels, data.label_level, data.positive)
+    for name in labels.dropped:
+        say(f"ingest: the column {name} of the labels is left out: it may identify patients")
+    names = _pseudonyms(data.dicom_dir)
+    contrasts = None if params.ingest.contrasts is None else list[str](params.ingest.contrasts)
+    selection = Selection(contrasts=contrasts, min_slices=params.ingest.min_slices)
+    index: list[Row] = []
+    labelled: list[Row] = []
+    rejected: list[Row] = []
+    for item in load(data.dicom_dir, selection, params.ingest.workers):
+        if isinstance(item, Scan):
+            row = _index_row(item, names, params.ingest.keep_sex_age)
+            nifti.save(item.volume, Path(row["path"]))
+            index.append(row)
+            labelled.extend(_label_rows(item, labels, row))
+        else:
+            rejected.append({"source": names.token(item.source), "reason": item.reason, "message": item.message})
+    _check_labels(params, labels, labelled)
+    _write(index, labelled, rejected, labels.columns)
+    _say_counts(index, labelled, rejected)
+
+
+def _pseudonyms(dicom_dir: Path) -> Pseudonyms:
+    """The demo's patients under the public key, all others under the user's own."""
+    demo = dicom_dir.resolve() == DEMO.resolve()
+    return Pseudonyms(PUBLIC_DEMO_KEY if demo else load_key(default_key_file()))
+
+
+def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
+    series = names.series(scan.series_uid)
+    return {
+        "series": series,
+        "patient": names.patient(scan.patient_id),
+        "study": names.study(scan.study_uid),
+        "path": (OUT / "volumes" / f"{series}.nii.gz").as_posix(),
+        "n_slices": scan.volume.voxels.shape[0],
+        "shape": json.dumps(scan.volume.voxels.shape),
+        "spacing_mm": json.dumps([round(length, 6) for length in scan.volume.spacing_mm]),
+        "vendor": scan.manufacturer,
+        "field_strength_t": "" if scan.field_strength_t is None else scan.field_strength_t,
+        "contrast": scan.contrast,
+        "sex": scan.sex if keep_sex_age else "",
+        "age_years": scan.age_years if keep_sex_age and scan.age_years is not None else "",
+        "source_sha256": scan.source_sha256,
+    }
+
+
+def _label_rows(scan: Scan, labels: Labels, row: Row) -> list[Row]:
+    """One row for the whole series, or for each labelled slice."""
+    whose = {"series": row["series"], "patient": row["patient"]}
+    return [
+        {**whose, "slice_index": "" if index is None else index, "label": unit.label, "site": unit.site, **unit.other}
+        for index, unit in labels.of(scan)
+    ]
+
+
+def _check_labels(params: Params, labels: Labels, labelled: list[Row]) -> None:
+    """That the labels reach the accepted series, in both classes."""
+    key = labels_file.KEY_COLUMNS[params.data.label_level]
+    if not labelled:
+        frame = f"; multi-frame files need a {labels_file.FRAME_COLUMN} beside it" if key == "SOPInstanceUID" else ""
+        raise LabelError(
+            f"a row in {params.data.labels} whose {key} is that of an accepted series",
+            f"none of {len(labels)} keys matches",
+            f"Compare its {key} values with those of the DICOM files{frame}.",
+        )
+    classes = {row["label"] for row in labelled}
+    if len(classes) < 2:
+        raise LabelError(
+            "accepted series of both classes",
+            f"only label {classes.pop()} on {len(labelled)} labelled units",
+            "Accept more series (section ingest of params.yaml) or label those that were.",
+        )
+
+
+def _write(index: list[Row], labelled: list[Row], rejected: list[Row], more: list[str]) -> None:
+    """The tables, sorted by pseudonym; volumes of an earlier run that are no longer in the index go."""
+    write_csv(OUT / "index.csv", INDEX_COLUMNS, sorted(index, key=lambda row: row["series"]))
+    write_csv(OUT / "labels.csv", [*LABEL_COLUMNS, *more], sorted(labelled, key=lambda row: row["series"]))
+    write_csv(OUT / "rejected.csv", REJECTED_COLUMNS, sorted(rejected, key=lambda row: row["source"]))
+    current = {Path(row["path"]) for row in index}
+    for path in (OUT / "volumes").iterdir():
+        if path not in current:
+            path.unlink()
+
+
+def _say_counts(index: list[Row], labelled: list[Row], rejected: list[Row]) -> None:
+    patients = len({row["patient"] for row in index})
+    unlabelled = len(index) - len({row["series"] for row in labelled})
+    say(f"ingest: {len(index)} series of {patients} patients accepted, {unlabelled} of them without a label")
+    reasons = Counter(row["reason"] for row in rejected)
+    for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+        say(f"ingest: {count} rejected, {reason}: {REASONS[reason]}")
+
+
+if __name__ == "__main__":
+    runner.run("ingest", ingest)

@@ -1,0 +1,136 @@
+"""Hand-made MR series: right in every respect, for a test to break one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+OBLIQUE = (0.96, 0.28, 0.0, -0.224, 0.768, 0.6)
+ROWS, COLUMNS = 32, 40
+SPACING_MM = (0.9, 0.8)
+STEP_MM = 3.0
+FIRST_MM = (-50.0, -60.0, -20.0)
+
+TIMINGS = {"FLAIR": (9000.0, 120.0, 2400.0), "T1": (500.0, 12.0, None), "T2": (4500.0, 100.0, None)}
+IDENTIFIERS = ("DOE^JANE", "MRN-4711", "19470309", "20210617", "Saint Elsewhere")
+
+
+def uid(*parts: object) -> str:
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def values(name: str, slices: int) -> Any:
+    """What `slices` slices of a series hold: uint16 (D, ROWS, COLUMNS), each value below 4096."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    return np.random.default_rng(seed).integers(0, 4096, (slices, ROWS, COLUMNS), dtype=np.uint16)
+
+
+def position(index: int, orientation: Iterable[float] = AXIAL, step_mm: float = STEP_MM) -> list[float]:
+    row, column = np.reshape(list(orientation), (2, 3))
+    return [round(float(x), 6) for x in np.array(FIRST_MM) + np.cross(row, column) * step_mm * index]
+
+
+def classic(
+    name: str = "a", slices: int = 10, contrast: str = "FLAIR", patient: str | None = None, **changes: Any
+) -> list[Dataset]:
+    """Datasets of a classic series in slice order; `changes` are set on each, `orientation` and `step_mm` move them."""
+    orientation, step_mm = changes.pop("orientation", AXIAL), changes.pop("step_mm", STEP_MM)
+    pixels, made = values(name, slices), []
+    for index in range(slices):
+        ds = _common(name, patient, index, MRImageStorage)
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+        tr, te, ti = TIMINGS[contrast]
+        ds.ScanningSequence, ds.SequenceVariant = (["SE", "IR"] if ti else "SE"), "SK"
+        ds.RepetitionTime, ds.EchoTime, ds.InversionTime = tr, te, ti
+        ds.ImageOrientationPatient = list(orientation)
+        ds.ImagePositionPatient = position(index, orientation, step_mm)
+        ds.PixelSpacing = list(SPACING_MM)
+        # Against the geometry: who sorts by this is wrong.
+        ds.InstanceNumber = (index * 7) % slices + 1
+        ds.PixelData = pixels[index].tobytes()
+        for keyword, value in changes.items():
+            setattr(ds, keyword, value)
+        made.append(ds)
+    return made
+
+
+def enhanced(
+    name: str = "e",
+    slices: int = 10,
+    contrast: str = "FLAIR",
+    patient: str | None = None,
+    order: Iterable[int] | None = None,
+) -> Dataset:
+    """An enhanced multi-frame file; frame k holds the slice `order[k]`, by default from the last to the first."""
+    order = list(reversed(range(slices)) if order is None else order)
+    ds = _common(name, patient, 0, EnhancedMRImageStorage)
+    ds.ImageType, ds.NumberOfFrames = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], len(order)
+    ds.EchoPulseSequence, ds.EchoPlanarPulseSequence = "SPIN", "NO"
+    tr, te, ti = TIMINGS[contrast]
+    ds.SharedFunctionalGroupsSequence = [
+        item(
+            PixelMeasuresSequence=[item(PixelSpacing=list(SPACING_MM), SliceThickness=STEP_MM)],
+            PlaneOrientationSequence=[item(ImageOrientationPatient=list(AXIAL))],
+            MRImageFrameTypeSequence=[item(FrameType=list(ds.ImageType), ComplexImageComponent="MAGNITUDE")],
+            MRTimingAndRelatedParametersSequence=[item(RepetitionTime=tr, FlipAngle=90)],
+            MREchoSequence=[item(EffectiveEchoTime=te)],
+            MRModifierSequence=[
+                item(InversionRecovery="YES" if ti else "NO", **({"InversionTimes": [ti]} if ti else {}))
+            ],
+        )
+    ]
+    ds.PerFrameFunctionalGroupsSequence = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=position(index))],
+            FrameContentSequence=[item(InStackPositionNumber=index + 1, StackID="1")],
+            PixelValueTransformationSequence=[item(RescaleSlope=1 + index, RescaleIntercept=-index, RescaleType="US")],
+        )
+        for index in order
+    ]
+    ds.PixelData = values(name, slices)[order].tobytes()
+    return ds
+
+
+def item(**elements: Any) -> Dataset:
+    ds = Dataset()
+    for keyword, value in elements.items():
+        items = isinstance(value, list) and isinstance(value[0], Dataset)
+        setattr(ds, keyword, Sequence(value) if items else value)
+    return ds
+
+
+def _common(name: str, patient: str | None, index: int, sop_class: str) -> Dataset:
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID, ds.SOPInstanceUID = sop_class, uid(name, "instance", index)
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = uid(name, "study"), uid(name, "series")
+    ds.FrameOfReferenceUID, ds.Modality = uid(name, "frame"), "MR"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.StudyDate, ds.InstitutionName = IDENTIFIERS
+    ds.PatientID = patient or ds.PatientID
+    ds.PatientSex, ds.PatientAge = "F", "074Y"
+    ds.Manufacturer, ds.MagneticFieldStrength = "SIEMENS", 3
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = ROWS, COLUMNS
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    return ds
+
+
+def save(datasets: Iterable[Dataset], folder: Path, salt: str = "") -> Path:
+    """Write the files under names that tell nothing, and give the folder back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for count, ds in enumerate(datasets):
+        path = folder / hashlib.sha256(f"{salt}{count}{ds.SOPInstanceUID}".encode()).hexdigest()[:12]
+        ds.save_as(path, enforce_file_format=True)
+    return folder

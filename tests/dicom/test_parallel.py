@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.dicom.parallel import ordered_map
+from pipeline.errors import DicomError
+
+
+def late_when_even(number: int) -> int:
+    time.sleep(0.05 if number % 2 == 0 else 0)
+    return number
+
+
+def die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_keep_the_order_of_the_items(workers):
+    with ordered_map(workers) as run:
+        assert list(run(late_when_even, range(8))) == list(range(8))
+
+
+def test_few_results_are_ahead_of_the_reader():
+    taken = []
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    with ordered_map(2) as run:
+        results = run(late_when_even, items())
+        assert [next(results), next(results)] == [0, 1]
+        assert len(taken) < 10
+
+
+def test_a_worker_that_is_killed_is_an_error():
+    with pytest.raises(DicomError, match="one that was killed, as a rule for want of memory"), ordered_map(2) as run:
+        list(run(die, range(8)))
+
+
+def test_workers_die_with_their_parent(tmp_path):
+    """Else each `kill -9` of a stage would leave processes that wait for ever."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from pipeline.dicom.parallel import ordered_map\n"
+        "def work(number):\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    return number\n"
+        "if __name__ == '__main__':\n"
+        "    with ordered_map(2) as run:\n"
+        "        list(run(work, range(4)))\n"
+        "        time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = {int(parent.stdout.readline()) for _ in range(4)}
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "workers still live"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,110 @@
+"""Scanners' own files: the same voxels at the same places as dcm2niix, and what must be refused is."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.dicom.scan import Scan
+from pipeline.imaging import nifti
+
+#: One volume each: folder below data/dicom, which files of it, slices, contrast.
+VOLUMES = {
+    "GE classic, one time point": ("dcm_qa_nih/In/20180918GE/mr_0004", "*-000??.dcm", 15, "?"),
+    "Siemens enhanced, one time point": ("dcm_qa_enh/In/Siemens/XA10", "6_2.dcm", 6, "?"),
+    "Philips classic sagittal": ("dcm_qa_philips_enh/In/cl", "1301_*.dcm.gz", 170, "T1"),
+    "Philips classic, first echo": ("dcm_qa_philips_enh/In/cl", "2001_????.dcm.gz", 53, "?"),
+    "Philips classic, second echo": ("dcm_qa_philips_enh/In/cl", "2001_????_e2.dcm.gz", 53, "?"),
+}
+
+
+def copy(source: Path, pattern: str, target: Path, most: int = 1) -> Path:
+    """The first files under names that tell nothing, unpacked."""
+    target.mkdir()
+    for number, path in enumerate(sorted(sorted(source.glob(pattern))[:most], key=lambda path: path.name[::-1])):
+        packed = path.suffix == ".gz"
+        (target / f"{number:04}").write_bytes(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
+    return target
+
+
+def assert_same(scan: Scan, reference: nib.Nifti1Image, tmp_path: Path) -> None:
+    """Equal in space: after both are turned to the nearest axes, affine to 1e-3 and voxels."""
+    nifti.save(scan.volume, tmp_path / "ours.nii.gz")
+    ours, theirs = (nib.as_closest_canonical(image) for image in (nib.load(tmp_path / "ours.nii.gz"), reference))
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-3)
+    np.testing.assert_allclose(ours.get_fdata(), theirs.get_fdata(), rtol=1e-5, atol=1e-3)
+    assert ours.get_fdata().std() > 1
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", VOLUMES)
+def test_volume_is_that_of_dcm2niix(shared, read, tmp_path, name):
+    folder, pattern, slices, contrast = VOLUMES[name]
+    files = copy(shared / "data/dicom" / folder, pattern, tmp_path / "in", slices)
+    [scan], rejections = read(files)
+    assert rejections == []
+    assert (scan.volume.voxels.shape[0], scan.contrast) == (slices, contrast)
+    subprocess.run(["dcm2niix", "-z", "n", "-p", "n", "-b", "n", "-f", "x", "-o", tmp_path, files], check=True)
+    [reference] = tmp_path.glob("x*.nii")
+    assert_same(scan, nib.load(reference), tmp_path)
+
+
+def test_first_time_point_is_that_of_the_published_volume(shared, read, tmp_path):
+    files = copy(shared / "data/dicom/dcm_qa_enh/In/Siemens/XA10", "6_1.dcm", tmp_path / "in")
+    [scan], _ = read(files)
+    series = nib.load(shared / "data/dicom/dcm_qa_enh/Ref/Siemens_REST1_w_SMS_PF7-8_6.nii")
+    assert_same(scan, series.slicer[..., 0], tmp_path)
+
+
+#: Whole folders that hold no single magnitude volume: what is refused, and why.
+REFUSED = {
+    "dcm_qa/In": {"mosaic": 9, "not_dicom": 1},
+    "dcm_qa_12bit/In": {"duplicate_instance": 1},
+    "dcm_qa_enh/In": {"multi_volume": 2},
+    "dcm_qa_nih/In": {"multi_volume": 1, "mosaic": 1, "not_dicom": 2},
+    "pydicom-data/data_store": {"derived": 1, "no_identity": 1},
+    # One picture in seven encodings; a CT; a plan; a reformat; a file without its first bytes; an archive.
+    "pydicom/src": {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 2},
+}
+
+
+@pytest.mark.parametrize("folder", REFUSED)
+def test_what_is_no_single_volume_is_refused_by_its_reason(shared, read, folder):
+    scans, rejections = read(shared / "data/dicom" / folder)
+    assert scans == []
+    assert Counter(rejection.reason for rejection in rejections) == REFUSED[folder]
+
+
+def test_truncated_file_of_a_scanner(shared, read, tmp_path):
+    source = shared / "data/dicom/pydicom/src/pydicom/data/test_files"
+    shutil.copy(source / "MR_truncated.dcm", tmp_path)
+    assert [rejection.reason for rejection in read(tmp_path)[1]] == ["derived"]
+
+
+def test_shuffled_slices_of_somebody_elses_data_come_back_in_order(shared, read, tmp_path):
+    source = shared / "data/lgg_flair"
+    tool = shared / "tools/lgg_to_dicom.py"
+    subprocess.run([sys.executable, tool, source, tmp_path / "out", "--patients", "4"], check=True, capture_output=True)
+    scans, rejections = read(tmp_path / "out/dicom")
+    assert rejections == []
+    assert {scan.contrast for scan in scans} == {"FLAIR"}
+    assert len(scans) == 4
+    pictures: dict[str, list[dict[str, str]]] = {}
+    with open(source / "labels.csv", newline="") as handle:
+        for row in csv.DictReader(handle):
+            pictures.setdefault(row["patient"], []).append(row)
+    for scan in scans:
+        rows = sorted(pictures[scan.patient_id], key=lambda row: int(row["slice"]))
+        expected = [np.asarray(Image.open(source / row["image"]).convert("L"), np.uint16) * 8 for row in rows]
+        np.testing.assert_array_equal(scan.volume.voxels, expected)
+        np.testing.assert_allclose(scan.volume.spacing_mm, (5.0, 0.86, 0.86))
