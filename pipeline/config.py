@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pipeline.config_errors import explain
-from pipeline.contract import LabelLevel, Transform
+from pipeline.contract import LabelLevel, Strict, Transform
 from pipeline.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -24,16 +24,16 @@ def _absolute_if_outside(path: Path) -> Path:
     return path
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("it must be an absolute path")
+    return path
+
+
 InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
 
 
-class Section(BaseModel):
-    """A section of params.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(Section):
+class Data(Strict):
     """Where the scans and labels are, and by what right they are used."""
 
     dicom_dir: InputPath
@@ -44,7 +44,7 @@ class Data(Section):
     licence: str
 
 
-class Demo(Section):
+class Demo(Strict):
     """The simulated studies."""
 
     patients: Annotated[int, Field(ge=12)]
@@ -55,7 +55,7 @@ class Demo(Section):
     lesion_contrast: tuple[Fraction, Fraction]
 
 
-class Ingest(Section):
+class Ingest(Strict):
     """Which series are taken and what of the patient is kept."""
 
     contrasts: list[Literal["T1", "T2", "PD", "FLAIR"]] | None
@@ -64,7 +64,7 @@ class Ingest(Section):
     workers: Positive | None = None
 
 
-class Split(Section):
+class Split(Strict):
     """Shares of the patients; held-out sites go to the test side whole."""
 
     train: Fraction
@@ -79,7 +79,7 @@ class Split(Section):
         return self
 
 
-class Backbone(Section):
+class Backbone(Strict):
     """The pre-trained network."""
 
     name: str
@@ -90,14 +90,14 @@ class Backbone(Section):
     std: tuple[float, float, float] | None = None
 
 
-class Features(Section):
+class Features(Strict):
     """Frozen features and the logistic probe on them."""
 
     batch_slices: Positive
     probe_c: Annotated[list[float], Field(min_length=1)]
 
 
-class Phase(Section):
+class Phase(Strict):
     """One phase of fine-tuning: the top `trunk` share of the trunk's blocks learns, with the head."""
 
     name: str
@@ -106,7 +106,7 @@ class Phase(Section):
     learning_rate: Annotated[float, Field(gt=0)]
 
 
-class Finetune(Section):
+class Finetune(Strict):
     """Phases from the head up, and how each step is made."""
 
     phases: Annotated[list[Phase], Field(min_length=1)]
@@ -131,14 +131,14 @@ class Finetune(Section):
         return self
 
 
-class Scratch(Section):
+class Scratch(Strict):
     """The control without transfer."""
 
     epochs: Positive
     learning_rate: Annotated[float, Field(gt=0)]
 
 
-class ThresholdRule(Section):
+class ThresholdRule(Strict):
     """How the operating threshold is chosen on validation patients."""
 
     rule: Literal["youden", "sensitivity"]
@@ -151,20 +151,20 @@ class ThresholdRule(Section):
         return self
 
 
-class Calibrate(Section):
+class Calibrate(Strict):
     """Calibration on validation patients."""
 
     threshold: ThresholdRule
 
 
-class Validate(Section):
+class Validate(Strict):
     """Metrics on test patients."""
 
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
 
 
-class Criterion(Section):
+class Criterion(Strict):
     """One acceptance criterion: a figure of reports/metrics.json by its dotted name, and its bound."""
 
     metric: str
@@ -179,14 +179,14 @@ class Criterion(Section):
         return self
 
 
-class Export(Section):
+class Export(Strict):
     """The ONNX graph."""
 
     opset: Annotated[int, Field(ge=17)]
     tolerance: Annotated[float, Field(gt=0)]
 
 
-class Compile(Section):
+class Compile(Strict):
     """The TensorRT engine."""
 
     required: bool
@@ -194,7 +194,7 @@ class Compile(Section):
     slices: tuple[Positive, Positive, Positive]
 
 
-class Release(Section):
+class Release(Strict):
     """What the release is called and who signs it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -202,11 +202,11 @@ class Release(Section):
     key_file: Path | None = None
 
 
-class Params(Section):
+class Params(Strict):
     """The whole of params.yaml."""
 
     seed: int
-    cache_dir: Path | None = None
+    cache_dir: Annotated[Path, AfterValidator(_absolute)] | None = None
     data: Data
     demo: Demo
     ingest: Ingest
@@ -224,16 +224,9 @@ class Params(Section):
     release: Release
 
     def cache(self, name: str) -> Path:
-        """The folder `name` below the cache directory, which is outside DVC's outputs.
-
-        Raises:
-            ConfigError: `cache_dir` is relative.
-        """
+        """The folder `name` below the cache directory, which is outside DVC's outputs."""
         default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mri-transfer"
-        root = self.cache_dir or default
-        if not root.is_absolute():
-            raise ConfigError("an absolute path for cache_dir", repr(str(root)), "Write it from the root: /...")
-        return root / name
+        return (self.cache_dir or default) / name
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

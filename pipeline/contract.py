@@ -16,13 +16,13 @@ SCHEMA_VERSION: Literal[1] = 1
 LabelLevel = Literal["patient", "study", "series", "slice"]
 
 
-class Part(BaseModel):
-    """A part of the contract."""
+class Strict(BaseModel):
+    """A model that refuses unknown keys and does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Transform(Part):
+class Transform(Strict):
     """From a volume in scanner geometry to the network's slices; `pipeline.imaging.prepare` carries it out."""
 
     size: Annotated[int, Field(ge=32, le=1024)]
@@ -37,7 +37,7 @@ class Transform(Part):
         return self
 
 
-class Selection(Part):
+class Selection(Strict):
     """Which series the model was made for; others get a reason, not a number."""
 
     modality: Literal["MR"] = "MR"
@@ -45,7 +45,7 @@ class Selection(Part):
     min_slices: int
 
 
-class Graph(Part):
+class Graph(Strict):
     """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits` (N, 1); N is free."""
 
     file: str
@@ -56,7 +56,7 @@ class Graph(Part):
     pooling: Literal["mean"] = "mean"
 
 
-class Calibration(Part):
+class Calibration(Strict):
     """Fixed on validation patients: probability = sigmoid(pooled logit / temperature); positive at >= threshold."""
 
     temperature: Annotated[float, Field(gt=0)]
@@ -66,7 +66,7 @@ class Calibration(Part):
     split_sha256: str
 
 
-class Engine(Part):
+class Engine(Strict):
     """One TensorRT engine of the release."""
 
     file: str
@@ -77,7 +77,7 @@ class Engine(Part):
     status: Literal["built, not run", "built and run"]
 
 
-class Task(Part):
+class Task(Strict):
     """What was transferred: source task and domain, target task and domain (T1)."""
 
     source: str
@@ -86,7 +86,7 @@ class Task(Part):
     classes: list[str]
 
 
-class Manifest(Part):
+class Manifest(Strict):
     """The whole contract."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
