@@ -70,7 +70,7 @@ class Split(Strict):
     train: Fraction
     val: Fraction
     test: Fraction
-    hold_out_sites: list[str] = []
+    hold_out_sites: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
@@ -85,7 +85,7 @@ class Backbone(Strict):
     name: str
     weights: Literal["file", "hub", "embedded"]
     file: InputPath | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
 
