@@ -1,0 +1,37 @@
+"""Stage `demo`: simulated MRI studies as DICOM in data/demo/dicom, with their labels file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+from pipeline.config import Params
+from pipeline.demo import studies
+from pipeline.demo.cohort import census, cohort
+from pipeline.dicom.parallel import ordered_map
+from pipeline.files import write_csv
+from pipeline.progress import say, track
+from pipeline.stages import runner
+
+FOLDER = Path("data/demo/dicom")
+LABELS = Path("data/demo/labels.csv")
+#: Each worker holds the template: about 200 MB.
+MOST_WORKERS = 8
+
+
+def demo(params: Params) -> None:
+    """Write the demo's studies and labels; what an earlier run left there is removed first."""
+    patients = cohort(params.demo, params.seed)
+    say(f"demo: {census(patients)}")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    write = partial(studies.write, seed=params.seed, folder=FOLDER)
+    with ordered_map(min(len(os.sched_getaffinity(0)), MOST_WORKERS)) as each:
+        rows = [row for some in track(each(write, patients), "demo", total=len(patients)) for row in some]
+    write_csv(LABELS, studies.COLUMNS, rows)
+
+
+if __name__ == "__main__":
+    runner.run("demo", demo)

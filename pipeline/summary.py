@@ -1,0 +1,125 @@
+"""The headline of a finished run: where the report and the release are, and the figures one asks for first.
+
+`python -m pipeline.summary` prints it for the project in the current directory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import contract
+from pipeline.errors import DataError, PipelineError
+from pipeline.files import read_json
+
+#: The three models that are compared, with what each is.
+MODELS = {"finetuned": "fine-tuned", "probe": "probe on frozen features", "scratch": "from scratch, no transfer"}
+
+
+def rows(root: Path) -> list[tuple[str, str]]:
+    """Name and value of each headline figure of the project in `root`, read from `reports/` and `models/release/`.
+
+    A figure that is undefined says so; what later stages did not come to write says that it is not there.
+
+    Raises:
+        DataError: `reports/metrics.json` is not there.
+    """
+    path = root / "reports/metrics.json"
+    if not path.is_file():
+        raise DataError(f"metrics in {path}", "no such file", "Run `dvc repro` in the project's folder first.")
+    metrics = read_json(path)
+    test = metrics["test"]
+    figures = [
+        ("test side", f"{test['patients']} patients, {test['units']} units, {test['positives']} positive"),
+        *((f"AUROC, {what}", _interval(metrics[model]["auroc"])) for model, what in MODELS.items()),
+        ("transfer", _transfer(metrics["transfer"])),
+        ("sensitivity", _interval(metrics["operating_point"]["sensitivity"])),
+        ("specificity", _interval(metrics["operating_point"]["specificity"])),
+        ("threshold", _number(metrics["operating_point"]["threshold"])),
+        ("Brier score", _number(metrics["calibration"]["brier"])),
+    ]
+    return [*figures, ("accepted", _acceptance(root)), *_release(root)]
+
+
+def markdown(root: Path) -> str:
+    """The headline as a Markdown table; it holds no patient identifier.
+
+    Raises:
+        DataError: `reports/metrics.json` is not there.
+    """
+    return "\n".join(["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows(root))])
+
+
+def show(root: Path, console: Console) -> None:
+    """Print the headline, and where to go on from it."""
+    table = Table(title="Result", title_justify="left", show_header=False)
+    for name, value in rows(root):
+        table.add_row(name, value)
+    console.print(table)
+    release = root / "models/release"
+    for what, path in (("Report", root / "reports/report.html"), ("Release", release)):
+        there = path.exists() and (path != release or _missed(root) == [])
+        console.print(f"{what}: {path if there else 'not there'}", soft_wrap=True, markup=False)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    """A figure with its confidence interval, such as `0.912 (0.842 to 0.961)`."""
+    if figure["value"] is None:
+        return "undefined"
+    return f"{_number(figure['value'])} ({_number(figure['low'])} to {_number(figure['high'])})"
+
+
+def _transfer(transfer: Mapping[str, Any]) -> str:
+    """The verdict, and the difference in AUROC with its interval and signs."""
+    if transfer["verdict"] is None:
+        return "undefined"
+    difference, low, high = (f"{transfer[key]:+.3f}" for key in ("difference", "low", "high"))
+    return f"{transfer['verdict']}: AUROC {difference} ({low} to {high}) against scratch"
+
+
+def _missed(root: Path) -> list[str] | None:
+    """The criteria that the model missed; None when it was not judged."""
+    path = root / "reports/acceptance.json"
+    if not path.is_file():
+        return None
+    return [criterion["metric"] for criterion in read_json(path)["criteria"] if not criterion["passed"]]
+
+
+def _acceptance(root: Path) -> str:
+    missed = _missed(root)
+    if missed is None:
+        return "not judged"
+    return f"NO, missed: {', '.join(missed)}" if missed else "yes, every criterion met"
+
+
+def _release(root: Path) -> list[tuple[str, str]]:
+    """Engines and signature of the release; that of an earlier, accepted model is not this model's."""
+    path = root / "models/release/manifest.json"
+    if _missed(root) != [] or not path.is_file():
+        return [("release", "none")]
+    manifest = contract.load(path.parent)
+    engines = [f"{engine.builder} for {engine.compute_capability}, {engine.status}" for engine in manifest.engines]
+    return [("engine", "; ".join(engines) or "none"), ("signature", manifest.signature)]
+
+
+def main() -> int:
+    """Print the headline for the project in the current directory; exit 1 when there is none."""
+    try:
+        show(Path.cwd(), Console())
+    except PipelineError as error:
+        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
