@@ -1,0 +1,39 @@
+# make demo [WEIGHTS=path]   the whole pipeline on the embedded demo, from simulated scans to a release
+# make test                  lint, types, import rules and every test
+# make lint                  the first three of them
+#
+# Needs Python 3.11 or newer with its venv module, git and make; everything else goes to .venv.
+
+PYTHON ?= python3
+READY := .venv/installed
+
+# The commands of dvc.yaml say `python`, and mean this one.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: demo test lint
+
+demo: $(READY)
+ifdef WEIGHTS
+	@test -f "$(WEIGHTS)" || { echo "WEIGHTS: expected a .safetensors or .pth file; found no file $(WEIGHTS)" >&2; exit 1; }
+	python -m pipeline.params backbone.weights=file "backbone.file='$$(realpath -- "$(WEIGHTS)")'"
+endif
+	dvc repro
+	@python -m pipeline.summary
+
+test: lint
+	pytest
+
+lint: $(READY)
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or newer; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import ensurepip' || { echo "expected Python with its venv module; found none. apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --disable-pip-version-check \
+	  -c constraints.txt -e '.[train,flows,tensorrt-rtx,dev]'
+	@touch $@

@@ -1,0 +1,158 @@
+"""The whole DAG in a clone: from nothing to a release, then nothing to do, and what may go wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import contract
+from pipeline.files import read_csv, read_json, sha256_file
+
+pytestmark = pytest.mark.acceptance
+
+STAGES = "demo ingest split prepare backbone features finetune scratch calibrate validate accept export compile release"
+
+
+def test_demo_ends_in_a_release(built: Any) -> None:
+    release = built.folder / "models/release"
+    manifest = contract.load(release)
+    assert {"manifest.json", "model.onnx", "model_card.md", "SHA256SUMS"} <= {path.name for path in release.iterdir()}
+    assert manifest.signature == "UNSIGNED"
+    assert [engine.status for engine in manifest.engines] in (["built, not run"], ["built and run"])
+    sums = dict(reversed(line.split("  ", 1)) for line in (release / "SHA256SUMS").read_text().splitlines())
+    assert sums["model.onnx"] == sha256_file(release / "model.onnx") == manifest.graph.sha256
+    assert (built.folder / "reports/report.html").stat().st_size > 10_000
+    assert read_json(built.folder / "reports/metrics.json")["test"]["patients"] >= 6
+
+
+def test_second_repro_runs_nothing(built: Any) -> None:
+    said = built.run("dvc", "repro")
+    skipped = re.findall(r"Stage '(?:.*:)?(\w+)' didn't change, skipping", said)
+    assert sorted(skipped) == sorted(STAGES.split())
+    assert "Running stage" not in said
+    assert said.endswith("Data and pipelines are up to date.\n")
+
+
+def test_nothing_to_do_takes_little_longer_than_in_an_empty_project(built: Any, root: Path) -> None:
+    said = built.run("python", str(root / "tests/benchmarks/noop.py"), ".", "--repeats", "3")
+    # 1.6 on a quiet machine with the same settings; the rest is room for a busy one.
+    assert json.loads(said.splitlines()[-1])["ratio"] < 2.2
+
+
+def test_dvc_shows_the_dag_the_metrics_and_the_plots(built: Any) -> None:
+    drawn = built.run("dvc", "dag")
+    assert [stage for stage in STAGES.split() if stage not in drawn] == []
+    shown = built.run("dvc", "metrics", "show", "--json")
+    assert '"auroc"' in shown
+    page = built.run("dvc", "plots", "show").strip().splitlines()[-1].removeprefix("file://")
+    html = Path(page).read_text()
+    assert [title for title in ("ROC", "alidation AUROC by epoch") if title not in html] == []
+
+
+def test_headline_is_printed(built: Any) -> None:
+    said = built.run("python", "-m", "pipeline.summary")
+    assert "AUROC, fine-tuned" in said
+    assert f"Release: {built.folder}/models/release" in said
+
+
+def test_release_predicts_from_dicom_where_there_is_no_torch(built: Any, tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        "runpy.run_module('pipeline.inference', run_name='__main__', alter_sys=True)"
+    )
+    built.run("python", "-c", code, "models/release", "data/demo/dicom", "--out", str(tmp_path / "predictions.csv"))
+    probabilities = [row["probability"] for row in read_csv(tmp_path / "predictions.csv") if row["probability"]]
+    accepted = read_csv(built.folder / "data/ingested/index.csv")
+    assert len(probabilities) == len(accepted)
+    assert all(0 <= float(probability) <= 1 for probability in probabilities)
+
+
+def test_mistyped_key_is_named_with_the_nearest(built: Any, tmp_path: Path) -> None:
+    project = built.copy(tmp_path)
+    path = project.folder / "params.yaml"
+    path.write_text(path.read_text().replace("  min_slices:", "  min_slice:"))
+    said = project.run("dvc", "repro", status=255)
+    assert "unknown key 'ingest.min_slice'. Did you mean 'min_slices'?" in said
+    assert read_json(project.folder / ".stage-errors/ingest.json")["class"] == "ConfigError"
+
+
+def test_missed_criterion_is_named_and_nothing_after_accept_runs(built: Any, tmp_path: Path) -> None:
+    project = built.copy(tmp_path)
+    project.set("accept=[{metric: calibration.brier, max: 0.0}]")
+    said = project.run("dvc", "repro", status=255)
+    assert "AcceptanceError: expected calibration.brier at most 0" in said
+    assert "Running stage 'export'" not in said
+    assert "NO, missed: calibration.brier" in project.run("python", "-m", "pipeline.summary")
+
+
+def test_killed_training_resumes_at_its_last_checkpoint(built: Any, tmp_path: Path) -> None:
+    project = _with_a_long_training(built, tmp_path)
+    with _until(project, tmp_path / "log", r"finetuned: top 3/") as (dvc, stage):
+        os.kill(stage, signal.SIGKILL)
+        assert dvc.wait(60) == 255
+    done = int(re.findall(r"finetuned: top (\d+)/", (tmp_path / "log").read_text())[-1])
+    with _until(project, tmp_path / "again", r"finetuned: resuming at phase top, epoch \d+"):
+        again = re.findall(r"resuming at phase top, epoch (\d+)", (tmp_path / "again").read_text())
+    assert int(again[0]) in {done + 1, done + 2}  # the kill may fall between a checkpoint and its line
+
+
+def test_stage_ends_when_dvc_is_killed(built: Any, tmp_path: Path) -> None:
+    project = _with_a_long_training(built, tmp_path)
+    with _until(project, tmp_path / "log", r"finetuned: top 1/") as (dvc, stage):
+        dvc.kill()
+        dvc.wait()
+        assert _within(15, lambda: stage not in _running(project))
+
+
+def _with_a_long_training(built: Any, folder: Path) -> Any:
+    """A copy in which fine-tuning has many epochs ahead."""
+    project = built.copy(folder)
+    project.set("finetune.patience=500", "finetune.phases.1.epochs=500", "finetune.phases.1.learning_rate=0.0005")
+    return project
+
+
+@contextmanager
+def _until(project: Any, log: Path, pattern: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`dvc repro finetune` up to a line, and its stage's process id; both have ended when the context is left."""
+    dvc = project.start("dvc", "repro", "finetune", log=log)
+    try:
+        assert _within(120, lambda: re.search(pattern, log.read_text()) is not None), log.read_text()
+        stages = _running(project)
+        assert len(stages) == 1, stages
+        yield dvc, stages[0]
+    finally:
+        dvc.kill()
+        dvc.wait()
+        for stage in _running(project):
+            with suppress(ProcessLookupError):
+                os.kill(stage, signal.SIGKILL)
+
+
+def _running(project: Any) -> list[int]:
+    """Process ids of stages in this project."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[1:3] == [b"-m", b"pipeline.stages.finetune"] and (process / "cwd").readlink() == project.folder:
+                found.append(int(process.name))
+    return found
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False

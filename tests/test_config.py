@@ -1,0 +1,141 @@
+"""params.yaml: what is refused, and how the message helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.errors import ConfigError
+
+
+@pytest.fixture
+def raw(root: Path) -> dict[str, Any]:
+    """The shipped params.yaml as plain values."""
+    return dict(yaml.safe_load((root / "params.yaml").read_text()))
+
+
+def _load(raw: Any, folder: Path) -> config.Params:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return config.load(path)
+
+
+def test_shipped_file_is_valid(root: Path) -> None:
+    loaded = config.load(root / "params.yaml")
+    assert loaded.split.train + loaded.split.val + loaded.split.test == pytest.approx(1)
+    assert loaded.validate_.confidence == 0.95
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "right"),
+    [
+        ([], "bakcbone", "backbone"),
+        (["backbone"], "fil", "file"),
+        (["finetune"], "pacience", "patience"),
+        (["finetune", "phases", 0], "learningrate", "learning_rate"),
+        (["calibrate", "threshold"], "targets", "target"),
+        (["accept", 0], "minimum", "min"),
+        ([], "validate_", "validate"),
+    ],
+)
+def test_unknown_key_is_named_with_the_nearest(
+    raw: dict[str, Any], tmp_path: Path, place: list[Any], wrong: str, right: str
+) -> None:
+    section: Any = raw
+    for part in place:
+        section = section[part]
+    section[wrong] = 1
+    with pytest.raises(ConfigError) as caught:
+        _load(raw, tmp_path)
+    assert f"unknown key '{'.'.join(map(str, [*place, wrong]))}'. Did you mean '{right}'?" in str(caught.value)
+
+
+def test_mistyped_key_that_must_be_there_is_named_before_the_gap_that_it_leaves(
+    raw: dict[str, Any], tmp_path: Path
+) -> None:
+    raw["ingest"]["min_slice"] = raw["ingest"].pop("min_slices")
+    with pytest.raises(ConfigError, match=r"unknown key 'ingest.min_slice'\. Did you mean 'min_slices'\?"):
+        _load(raw, tmp_path)
+
+
+def test_missing_key_is_named(raw: dict[str, Any], tmp_path: Path) -> None:
+    del raw["split"]["val"]
+    with pytest.raises(ConfigError, match="expected key 'split.val' in .*; found none. Add it"):
+        _load(raw, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("data", "dicom_dir", "../scans", "data.dicom_dir.*: a path outside the project must be absolute"),
+        ("data", "labels", "../labels.csv", "data.labels.*: a path outside the project must be absolute"),
+        ("data", "label_level", "image", "a usable value for data.label_level .*found 'image'"),
+        ("backbone", "file", "../net.safetensors", "backbone.file.*: a path outside the project must be absolute"),
+        ("split", "test", 0.4, r"split: train \+ val \+ test must be 1, not 1.1"),
+        ("calibrate", "threshold", {"rule": "sensitivity"}, "rule `sensitivity` needs a target"),
+        ("compile", "compute_capabilities", ["86"], "compile.compute_capabilities.0"),
+        ("release", "version", "1.0", "a usable value for release.version"),
+        ("prepare", "window_percentiles", [99, 1], "must rise within 0 to 100, not 99, 1"),
+    ],
+)
+def test_unusable_value_is_named(
+    raw: dict[str, Any], tmp_path: Path, section: str, key: str, value: Any, message: str
+) -> None:
+    raw[section][key] = value
+    with pytest.raises(ConfigError, match=message):
+        _load(raw, tmp_path)
+
+
+def test_learning_rate_must_fall_from_the_head_up(raw: dict[str, Any], tmp_path: Path) -> None:
+    phases = raw["finetune"]["phases"]
+    phases[1]["learning_rate"] = phases[0]["learning_rate"]
+    with pytest.raises(ConfigError, match=f"{phases[1]['name']!r} has learning_rate .* rates must fall from the head"):
+        _load(raw, tmp_path)
+
+
+def test_later_phase_must_not_unfreeze_less(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw["finetune"]["phases"][-1]["trunk"] = 0.0
+    with pytest.raises(ConfigError, match="unfreezes less of the trunk than"):
+        _load(raw, tmp_path)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"min": 0.5, "max": 0.9}])
+def test_criterion_has_exactly_one_bound(raw: dict[str, Any], tmp_path: Path, bounds: dict[str, float]) -> None:
+    raw["accept"] = [{"metric": "calibration.brier", **bounds}]
+    with pytest.raises(ConfigError, match="calibration.brier needs exactly one of min, max and not_equal"):
+        _load(raw, tmp_path)
+
+
+def test_file_that_is_no_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 1\ndata: {source\n")
+    with pytest.raises(ConfigError, match="expected YAML in .*line 3"):
+        config.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("content", ["", "- seed\n"])
+def test_file_without_sections_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="a usable value for the file"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_folder_without_params_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file. Run the command in the project's folder"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_cache_is_below_cache_dir_and_that_is_absolute(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw["cache_dir"] = str(tmp_path / "cache")
+    assert _load(raw, tmp_path).cache("ingest") == tmp_path / "cache" / "ingest"
+    raw["cache_dir"] = "cache"
+    with pytest.raises(ConfigError, match="cache_dir.*'cache': it must be an absolute path"):
+        _load(raw, tmp_path).cache("ingest")
+
+
+def test_cache_defaults_to_the_users(raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _load(raw, tmp_path).cache("ingest") == tmp_path / "mri-transfer" / "ingest"

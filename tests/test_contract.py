@@ -1,0 +1,80 @@
+"""manifest.json: what is written, read back and refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import contract
+from pipeline.errors import ContractError
+
+
+@pytest.fixture
+def manifest() -> contract.Manifest:
+    return contract.Manifest(
+        name="demo",
+        version="0.1.0",
+        task=contract.Task(source="ImageNet", target="lesion", label_level="series", classes=["no", "yes"]),
+        selection=contract.Selection(contrasts=["FLAIR"], min_slices=8),
+        transform=contract.Transform(size=128, window_percentiles=(0.5, 99.5), head_margin_mm=6.0),
+        graph=contract.Graph(file="model.onnx", sha256="0" * 64, opset=20, input_name="slices", output_name="logits"),
+        calibration=contract.Calibration(
+            temperature=1.5, threshold=0.4, rule="youden", model_sha256="1" * 64, split_sha256="2" * 64
+        ),
+        backbone={"name": "mobilenetv2_100"},
+        data={"source": "demo"},
+        validation={},
+        engines=[],
+        signature="UNSIGNED",
+    )
+
+
+def test_manifest_comes_back_as_it_was(manifest: contract.Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path / "manifest.json")
+    assert contract.load(tmp_path) == manifest
+
+
+def test_equal_manifests_give_equal_bytes(manifest: contract.Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path / "one.json")
+    contract.Manifest.model_validate(manifest.model_dump()).save(tmp_path / "two.json")
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="found none there. Name the release folder"):
+        contract.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        (["schema_version"], 2, "schema_version"),
+        (["calibration", "threshold"], 1.5, "calibration.threshold"),
+        (["calibration", "temperature"], 0, "calibration.temperature"),
+        (["transform", "size"], "big", "transform.size"),
+        (["transform", "interpolation"], "cubic", "transform.interpolation"),
+        (["graph", "pooling"], "max", "graph.pooling"),
+    ],
+)
+def test_manifest_that_is_not_understood_is_refused(
+    manifest: contract.Manifest, tmp_path: Path, place: list[str], value: Any, named: str
+) -> None:
+    content = manifest.model_dump()
+    section = content
+    for part in place[:-1]:
+        section = section[part]
+    section[place[-1]] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ContractError, match=f"a manifest of schema 1; found {named}: .* Copy the release again"):
+        contract.load(tmp_path)
+
+
+def test_manifest_cut_short_is_refused(manifest: contract.Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    manifest.save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ContractError, match="Invalid JSON"):
+        contract.load(tmp_path)

@@ -1,0 +1,68 @@
+"""`python -m pipeline.params`: values set from a command line, comments kept, nothing written on an error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import config, params
+from pipeline.errors import ConfigError
+
+
+@pytest.fixture
+def file(root: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_bytes((root / "params.yaml").read_bytes())
+    return path
+
+
+def test_shipped_file_comes_back_byte_for_byte(file: Path) -> None:
+    before = file.read_bytes()
+    params.update(file, ["seed=20260901"])
+    assert file.read_bytes() == before
+
+
+def test_only_the_line_that_is_set_changes(file: Path) -> None:
+    before = file.read_text().splitlines()
+    params.update(file, ["backbone.file='/scans and weights/net.safetensors'"])
+    changed = [line for line in file.read_text().splitlines() if line not in before]
+    assert len(changed) == 1
+    assert changed[0].split("#")[0].strip() == "file: /scans and weights/net.safetensors"
+    assert "with `file`: a .safetensors" in changed[0]
+
+
+def test_places_in_lists_and_whole_lists_can_be_set(file: Path) -> None:
+    params.update(file, ["finetune.phases.0.epochs=3", "accept=[{metric: calibration.brier, max: 0.5}]"])
+    loaded = config.load(file)
+    assert loaded.finetune.phases[0].epochs == 3
+    assert [criterion.metric for criterion in loaded.accept] == ["calibration.brier"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("backbone.fil=/x", r"unknown key 'backbone.fil'. Did you mean 'file'\?"),
+        ("bakbone.file=/x", r"unknown key 'bakbone'. Did you mean 'backbone'\?"),
+        ("validate.bootstrap=few", r"a usable value for validate.bootstrap in .*params.yaml; found 'few'"),
+        ("finetune.phases.9.epochs=3", r"found finetune.phases.9. .* lists count from 0"),
+        ("seed.x=3", "found seed, which holds a value"),
+        ("backbone.file", "found 'backbone.file'. Write the key, an equals sign and the value"),
+        ("accept=[{", "expected YAML as the value of accept"),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_nothing_is_written(file: Path, assignment: str, message: str) -> None:
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        params.update(file, ["seed=1", assignment])
+    assert file.read_bytes() == before
+
+
+def test_on_the_command_line_an_error_is_one_line_and_exit_status_1(file: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.params", "backbone.nam=x"]
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ConfigError: expected a known key in params.yaml; found unknown key 'backbone.nam'.")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,119 @@
+"""The headline of a run."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline import summary
+from pipeline.errors import DataError
+from pipeline.files import write_json
+
+FIGURE = {"value": 0.9123, "low": 0.8, "high": 0.951}
+METRICS: dict[str, Any] = {
+    "finetuned": {"auroc": FIGURE},
+    "probe": {"auroc": {"value": 0.85, "low": 0.7, "high": 0.9}},
+    "scratch": {"auroc": {"value": None, "low": None, "high": None}},
+    "operating_point": {"threshold": 0.41, "sensitivity": FIGURE, "specificity": FIGURE},
+    "calibration": {"brier": 0.12},
+    "transfer": {"verdict": "positive", "difference": 0.1, "low": 0.02, "high": 0.2},
+    "test": {"patients": 50, "units": 52, "positives": 25},
+}
+CRITERIA = [{"metric": "finetuned.auroc.low", "passed": True}, {"metric": "calibration.brier", "passed": True}]
+MANIFEST = {
+    "schema_version": 1,
+    "name": "demo",
+    "version": "0.1.0",
+    "task": {"source": "ImageNet", "target": "lesion", "label_level": "series", "classes": ["no", "yes"]},
+    "selection": {"modality": "MR", "contrasts": ["FLAIR"], "min_slices": 8},
+    "transform": {"size": 128, "window_percentiles": [0.5, 99.5], "head_margin_mm": 6.0},
+    "graph": {
+        "file": "model.onnx",
+        "sha256": "0" * 64,
+        "opset": 20,
+        "input_name": "slices",
+        "output_name": "logits",
+        "pooling": "mean",
+    },
+    "calibration": {"temperature": 1.0, "threshold": 0.4, "rule": "youden", "model_sha256": "0", "split_sha256": "0"},
+    "backbone": {},
+    "data": {},
+    "validation": {},
+    "engines": [
+        {
+            "file": "sm86.engine",
+            "sha256": "0" * 64,
+            "builder": "tensorrt_rtx",
+            "builder_version": "1.7",
+            "compute_capability": "8.6",
+            "status": "built, not run",
+        }
+    ],
+    "signature": "UNSIGNED",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_json(tmp_path / "reports/metrics.json", METRICS)
+    write_json(tmp_path / "reports/acceptance.json", {"criteria": CRITERIA})
+    write_json(tmp_path / "models/release/manifest.json", MANIFEST)
+    return tmp_path
+
+
+def test_figures_come_with_their_intervals(project: Path) -> None:
+    rows = dict(summary.rows(project))
+    assert rows["AUROC, fine-tuned"] == "0.912 (0.800 to 0.951)"
+    assert rows["transfer"] == "positive: AUROC +0.100 (+0.020 to +0.200) against scratch"
+    assert rows["accepted"] == "yes, every criterion met"
+    assert rows["engine"] == "tensorrt_rtx for 8.6, built, not run"
+    assert rows["signature"] == "UNSIGNED"
+
+
+def test_undefined_figure_says_so(project: Path) -> None:
+    assert dict(summary.rows(project))["AUROC, from scratch, no transfer"] == "undefined"
+
+
+def test_undefined_verdict_says_so(project: Path) -> None:
+    metrics = copy.deepcopy(METRICS)
+    metrics["transfer"] = {"verdict": None, "difference": None, "low": None, "high": None}
+    write_json(project / "reports/metrics.json", metrics)
+    assert dict(summary.rows(project))["transfer"] == "undefined"
+
+
+def test_missed_criterion_is_named_and_an_earlier_release_is_not_shown_as_this_models(project: Path) -> None:
+    missed = {"criteria": [CRITERIA[0], CRITERIA[1] | {"passed": False}]}
+    write_json(project / "reports/acceptance.json", missed)
+    rows = dict(summary.rows(project))
+    assert rows["accepted"] == "NO, missed: calibration.brier"
+    assert rows["release"] == "none"
+    assert "Release: not there" in _shown(project)
+
+
+def test_places_of_report_and_release_are_printed_whole(project: Path) -> None:
+    (project / "reports/report.html").touch()
+    shown = _shown(project).splitlines()
+    assert f"Report: {project}/reports/report.html" in shown
+    assert f"Release: {project}/models/release" in shown
+
+
+def test_markdown_holds_every_row(project: Path) -> None:
+    lines = summary.markdown(project).splitlines()
+    assert len(lines) == 2 + len(summary.rows(project))
+    assert "| accepted | yes, every criterion met |" in lines
+
+
+def test_without_metrics_the_remedy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Run `dvc repro` in the project's folder first"):
+        summary.rows(tmp_path)
+
+
+def _shown(project: Path) -> str:
+    console = Console(width=60)
+    with console.capture() as captured:
+        summary.show(project, console)
+    return captured.get()
