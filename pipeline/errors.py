@@ -13,6 +13,7 @@
     ├── AcceptanceError      the model missed a criterion of params.yaml; nothing after `accept` runs
     ├── EngineError          ONNX or TensorRT: export, build, parity, or the package is missing
     ├── ContractError        a release does not match its manifest, checksums or signature
+    ├── WorkerError          a worker process was killed, usually for want of memory
     └── StorageError         a disk that is full or cannot be written; retryable
 
 A message says what was expected, what came, and what to do. It never holds a patient identifier.
@@ -36,6 +37,10 @@ class PipelineError(Exception):
     def __init__(self, expected: str, found: str, remedy: str) -> None:
         self.expected, self.found, self.remedy = expected, found, remedy
         super().__init__(f"expected {expected}; found {found}. {remedy}")
+
+    def __reduce__(self) -> tuple[type[PipelineError], tuple[str, str, str]]:
+        """So that an error raised in a worker process arrives whole."""
+        return type(self), (self.expected, self.found, self.remedy)
 
 
 class ConfigError(PipelineError):
@@ -84,6 +89,10 @@ class EngineError(PipelineError):
 
 class ContractError(PipelineError):
     """A release does not match its manifest, its checksums or its signature."""
+
+
+class WorkerError(PipelineError):
+    """A worker process was killed."""
 
 
 class StorageError(PipelineError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -32,6 +33,11 @@ def test_message_has_what_was_expected_what_came_and_the_remedy(kind: type[Pipel
     error = kind("two sites", "one", "Give another.")
     assert str(error) == "expected two sites; found one. Give another."
     assert (error.expected, error.found, error.remedy) == ("two sites", "one", "Give another.")
+
+
+def test_an_error_of_a_worker_process_arrives_whole() -> None:
+    error = pickle.loads(pickle.dumps(errors.DataError("two sites", "one", "Give another.")))
+    assert (type(error), error.found) == (errors.DataError, "one")
 
 
 def test_only_a_lack_of_room_may_pass_by_itself() -> None:

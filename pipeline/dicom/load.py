@@ -11,10 +11,10 @@ from pathlib import Path
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Plan, admit, group
 from pipeline.dicom.header import find_files, read_headers
-from pipeline.dicom.parallel import OrderedMap, ordered_map
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.errors import DicomError
+from pipeline.parallel import OrderedMap, ordered_map
 from pipeline.progress import track
 
 #: Files a worker takes at a time.

@@ -10,8 +10,8 @@ from pathlib import Path
 from pipeline.config import Params
 from pipeline.demo import studies
 from pipeline.demo.cohort import census, cohort
-from pipeline.dicom.parallel import ordered_map
 from pipeline.files import write_csv
+from pipeline.parallel import ordered_map
 from pipeline.progress import say, track
 from pipeline.stages import runner
 

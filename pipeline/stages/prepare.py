@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from pipeline.config import Params
 from pipeline.contract import LabelLevel, Transform
-from pipeline.dicom.parallel import ordered_map
 from pipeline.errors import DataError, LabelError, SplitError
 from pipeline.files import read_csv, write_atomic, write_csv
 from pipeline.imaging import nifti
 from pipeline.imaging.prepare import prepare as prepared
+from pipeline.parallel import ordered_map
 from pipeline.progress import say, track
 from pipeline.stages import runner
 

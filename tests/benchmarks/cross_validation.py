@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--test-sites", nargs="*", help="one division: these sites are tested, the others trained on")
+    parser.add_argument("--only", type=int, nargs="*", help="run these folds and print no table: to share the work out")
     parser.add_argument("--out", type=Path, default=Path("cross_validation"))
     args = parser.parse_args()
     out = args.out.resolve()
@@ -49,9 +50,10 @@ def main() -> None:
     divisions = by_site(index, args.test_sites) if args.test_sites else by_fold(index, args.folds, params.seed)
     for number, division in enumerate(divisions):
         path = out / f"fold{number}.csv"
-        if not path.exists():
+        if not path.exists() and (args.only is None or number in args.only):
             write_csv(path, ["unit", "patient", "label", *MODELS, "seconds"], run(params, index, division, number))
-    table([row for number in range(len(divisions)) for row in read_csv(out / f"fold{number}.csv")], params)
+    if args.only is None:
+        table([row for number in range(len(divisions)) for row in read_csv(out / f"fold{number}.csv")], params)
 
 
 def by_fold(index: list[dict[str, str]], folds: int, seed: int) -> list[dict[str, str]]:

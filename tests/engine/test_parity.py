@@ -47,6 +47,29 @@ def test_another_networks_graph_is_found_out(network: nn.Module, exported: Path,
         compare(shifted, exported, slices, 1e-4)
 
 
+class Constant(nn.Module):
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.logit = logit
+
+    def forward(self, slices: torch.Tensor) -> torch.Tensor:
+        return slices.mean((1, 2, 3))[:, None] * 0 + self.logit
+
+
+@pytest.mark.parametrize(
+    ("logit", "off", "fine"), [(0.5, 9e-5, True), (0.5, 2e-4, False), (30.0, 2e-3, True), (30.0, 4e-3, False)]
+)
+def test_rounding_may_grow_with_the_logit(
+    tmp_path: Path, slices: npt.NDArray[np.uint8], logit: float, off: float, fine: bool
+) -> None:
+    export(Constant(logit), SIZE, 20, tmp_path / "model.onnx")
+    if fine:
+        assert compare(Constant(logit + off), tmp_path / "model.onnx", slices, 1e-4).max_abs_logit_difference > off / 2
+    else:
+        with pytest.raises(EngineError, match="a difference of"):
+            compare(Constant(logit + off), tmp_path / "model.onnx", slices, 1e-4)
+
+
 def test_of_many_slices_an_even_share_is_compared(network: nn.Module, exported: Path) -> None:
     slices = np.zeros((2 * MOST + 1, SIZE, SIZE), np.uint8)
     assert compare(network, exported, slices, 1e-4).slices == 171

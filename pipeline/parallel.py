@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from pipeline.errors import DicomError
+from pipeline.errors import WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ def ordered_map(workers: int) -> Iterator[OrderedMap]:
     Processes are spawned, not forked: a fork beside the threads of a progress bar or an inference runtime can hang.
 
     Raises:
-        DicomError: a worker was killed.
+        WorkerError: a worker was killed.
     """
     if workers == 1:
         yield _here
@@ -46,7 +46,7 @@ def ordered_map(workers: int) -> Iterator[OrderedMap]:
         try:
             yield lambda function, items: _in_order(pool, workers * AHEAD, function, items)
         except BrokenProcessPool as error:
-            raise DicomError(
+            raise WorkerError(
                 "worker processes that live", "one that was killed, as a rule for want of memory", "Use fewer workers."
             ) from error
         finally:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dicom.parallel import ordered_map
-from pipeline.errors import DicomError
+from pipeline.errors import WorkerError
+from pipeline.parallel import ordered_map
 
 
 def late_when_even(number: int) -> int:
@@ -45,7 +45,7 @@ def test_few_results_are_ahead_of_the_reader():
 
 
 def test_a_worker_that_is_killed_is_an_error():
-    with pytest.raises(DicomError, match="one that was killed, as a rule for want of memory"), ordered_map(2) as run:
+    with pytest.raises(WorkerError, match="one that was killed, as a rule for want of memory"), ordered_map(2) as run:
         list(run(die, range(8)))
 
 
@@ -54,7 +54,7 @@ def test_workers_die_with_their_parent(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from pipeline.dicom.parallel import ordered_map\n"
+        "from pipeline.parallel import ordered_map\n"
         "def work(number):\n"
         "    print(os.getpid(), flush=True)\n"
         "    return number\n"
