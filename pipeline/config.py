@@ -244,4 +244,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise explain(Params, error.errors()[0], path) from error
+        raise explain(Params, error.errors(), path) from error

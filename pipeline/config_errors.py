@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,8 +12,10 @@ from pydantic import BaseModel
 from pipeline.errors import ConfigError
 
 
-def explain(params: type[BaseModel], problem: Any, path: Path) -> ConfigError:
+def explain(params: type[BaseModel], problems: Sequence[Any], path: Path) -> ConfigError:
     """A ConfigError for one of pydantic's findings about `params`, naming the nearest valid key."""
+    # A mistyped key is also a missing one; the mistype is what to mend.
+    problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])
     place = list(problem["loc"])
     name = ".".join(str(part) for part in place) or "the file"
     if problem["type"] == "extra_forbidden":
