@@ -87,7 +87,8 @@ def load(backbone: Backbone) -> tuple[nn.Module, Weights, Source]:
     """
     network = create(backbone.name, backbone.options)
     stated = source(backbone.name, network)
-    found = Source(backbone.mean or stated.mean, backbone.std or stated.std, stated.licence)
+    licence = stated.licence if backbone.weights == "hub" else "not stated: the weights came from a file"
+    found = Source(backbone.mean or stated.mean, backbone.std or stated.std, licence)
     weights = _weights(backbone, network)
     network = create(backbone.name, backbone.options, classes_in(weights, network, backbone.name))
     fit(network, weights, backbone.name)

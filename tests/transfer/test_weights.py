@@ -23,10 +23,11 @@ def chosen(file: Path | None, name: str = "resnet10t") -> Backbone:
 
 
 def test_a_whole_file_is_loaded(weights_file: Path) -> None:
-    network, found, _ = load(chosen(weights_file))
+    network, found, stated = load(chosen(weights_file))
     for key, value in load_file(weights_file).items():
         assert torch.equal(network.state_dict()[key], value)
     assert len(found.sha256) == 64
+    assert stated.licence.startswith("not stated")  # the library's licence is that of its own release
     assert found.origin == "resnet10t.safetensors"
 
 
@@ -135,7 +136,8 @@ def hub(weights_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_hub_file_is_fetched_and_named(hub: ThreadingHTTPServer, weights_file: Path) -> None:
-    _, found, _ = load(Backbone(name="resnet10t", weights="hub"))
+    _, found, stated = load(Backbone(name="resnet10t", weights="hub"))
+    assert stated.licence == "apache-2.0"
     assert found.origin == "hub:timm/resnet10t.c3_in1k/model.safetensors"
     assert found.state.keys() == load_file(weights_file).keys()
 
