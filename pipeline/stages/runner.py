@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 def run(name: str, stage: Callable[[config.Params], None]) -> None:
     """Run a stage as a program: exit 0, or 1 with the error on stderr and in `.stage-errors/<name>.json`.
 
-    The seconds it took go to `reports/times/<name>.json`.
+    The seconds it took go to `reports/times/<name>.json`, which DVC does not know: equal runs differ in it.
     """
     _die_with_parent()
     error_file = ERRORS / f"{name}.json"
