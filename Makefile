@@ -16,7 +16,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 demo: $(READY)
 ifdef WEIGHTS
 	@test -f "$(WEIGHTS)" || { echo "WEIGHTS: expected a .safetensors or .pth file; found no file $(WEIGHTS)" >&2; exit 1; }
-	python -m pipeline.params backbone.weights=file "backbone.file='$$(realpath -- "$(WEIGHTS)")'"
+	cp -- "$(WEIGHTS)" models/weights/
 endif
 	dvc repro
 	@python -m pipeline.summary

@@ -14,7 +14,7 @@ from prefect.tasks import Task
 from flows import repro
 from pipeline import summary
 
-#: A stage that called its error retryable (a full disk, a busy hub) is tried again after these many seconds.
+#: A stage that called its error retryable (a full disk) is tried again after these many seconds.
 RETRY_DELAYS_S = [60.0, 600.0]
 
 

@@ -84,7 +84,7 @@ class Backbone(Strict):
 
     name: str
     weights: Literal["file", "hub", "embedded"]
-    file: InputPath | None = None
+    file: InputPath
     options: dict[str, Any] = Field(default_factory=dict)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None

@@ -74,7 +74,7 @@ class Engine(Strict):
     builder: str
     builder_version: str
     compute_capability: str
-    status: Literal["built, not run", "built and run"]
+    status: Literal["built, not run"]
 
 
 class Task(Strict):

@@ -1,5 +1,7 @@
 """Set values in params.yaml from a command line, comments kept: `python -m pipeline.params backbone.weights=file`.
 
+Without an assignment it checks the file, and that the data is there.
+
 A key is written with dots, a place in a list by its number (`finetune.phases.0.epochs=3`); a value is YAML.
 """
 
@@ -22,6 +24,7 @@ from pipeline import config
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import write_text
 
+PARAMS = Path("params.yaml")
 USAGE = "KEY=VALUE with the key in dots, for example backbone.weights=hub"
 
 
@@ -29,7 +32,7 @@ def update(path: Path, assignments: Sequence[str]) -> None:
     """Write each `KEY=VALUE` of `assignments` into the params.yaml at `path`; all of them or, on an error, none.
 
     Raises:
-        ConfigError: no such file, no assignment, an unknown key (the message names the nearest) or a bad value.
+        ConfigError: no such file, an unknown key (the message names the nearest) or a bad value.
     """
     config.load(path)
     yaml = _yaml()
@@ -43,6 +46,17 @@ def update(path: Path, assignments: Sequence[str]) -> None:
     yaml.dump(document, text)
     _validate(text.getvalue(), path)
     write_text(path, text.getvalue())
+
+
+def check(params: config.Params) -> None:
+    """See that the scans and labels are there, which DVC would say in fewer words.
+
+    Raises:
+        ConfigError: one of them is missing; the embedded demo makes its own.
+    """
+    for key, path in (("data.dicom_dir", params.data.dicom_dir), ("data.labels", params.data.labels)):
+        if "data/demo" not in str(path) and not path.exists():
+            raise ConfigError(f"{key} in params.yaml to exist", f"no {path}", "Write the path from the root: /...")
 
 
 def _yaml() -> YAML:
@@ -103,14 +117,17 @@ def _validate(text: str, path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Set the values in ./params.yaml; exit 1 with a message when one of them cannot be used."""
+    """Set the values in ./params.yaml, or check it; exit 1 with a message when one of them cannot be used."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        update(Path("params.yaml"), arguments)
+        if arguments:
+            update(PARAMS, arguments)
+        else:
+            check(config.load(PARAMS))
     except PipelineError as error:
         console.print(f"{type(error).__name__}: {error}", markup=False)
         return 1
-    for assignment in arguments:
+    for assignment in arguments or ["usable"]:
         console.print(f"params.yaml: {assignment}", markup=False)
     return 0
 

@@ -66,3 +66,16 @@ def test_on_the_command_line_an_error_is_one_line_and_exit_status_1(file: Path) 
     assert done.returncode == 1
     assert done.stderr.startswith("ConfigError: expected a known key in params.yaml; found unknown key 'backbone.nam'.")
     assert done.stderr.count("\n") == 1
+
+
+def test_without_an_assignment_the_file_and_the_data_are_checked(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(file.parent)
+    before = file.read_bytes()
+    assert params.main([]) == 0
+    assert "params.yaml: usable" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    params.update(file, [f"data.labels={tmp_path / 'labels.csv'}"])
+    assert params.main([]) == 1
+    assert "expected data.labels in params.yaml to exist; found no" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import stem
 from pipeline.transfer.backbone import load, trunk
+from pipeline.transfer.model import check_blocks
 
 OUT = Path("models/backbone")
 
@@ -26,7 +27,9 @@ def backbone(params: Params) -> None:
     adapted = stem.adapt(network, chosen.name, source.mean, source.std)
     worst = stem.prove(network, adapted, chosen.name, source.mean, source.std, params.prepare.size)
     say(f"backbone: one channel, largest logit difference {worst:.1e} (allowed {stem.TOLERANCE:g})")
-    tensors = {key: value.contiguous() for key, value in trunk(adapted).state_dict().items()}
+    one_channel = trunk(adapted)
+    check_blocks(one_channel, chosen.name)
+    tensors = {key: value.contiguous() for key, value in one_channel.state_dict().items()}
     write_atomic(OUT / "backbone.safetensors", lambda handle: handle.write(save(tensors)))
     card = {
         "name": chosen.name,

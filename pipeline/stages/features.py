@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ def features(params: Params) -> None:
     model = from_backbone(Path("models/backbone"), params.prepare.size, 0.0, pretrained=True)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")
     values = run(model.trunk, slices, params.features.batch_slices, "features")
-    write_atomic(OUT / "features.npy", lambda handle: np.save(handle, values))
+    content = io.BytesIO()  # numpy's own writing to a file hides a full disk behind an error without a number
+    np.save(content, values)
+    write_atomic(OUT / "features.npy", lambda handle: handle.write(content.getbuffer()))
     index = read_csv(PREPARED / "slices.csv")
     train = np.array([row["split"] == "train" for row in index])
     rows = {row["unit"]: row for row in index}

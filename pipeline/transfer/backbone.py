@@ -14,7 +14,7 @@ from torch import nn
 from pipeline.config import Backbone
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.transfer import stem
-from pipeline.transfer.weights import Weights, fit, from_hub, read
+from pipeline.transfer.weights import Weights, fit, from_hub, only_file, read
 
 _TORCHVISION = "torchvision/"
 
@@ -98,11 +98,7 @@ def load(backbone: Backbone) -> tuple[nn.Module, Weights, Source]:
 def _weights(backbone: Backbone, network: nn.Module) -> Weights:
     """Exactly what backbone.weights asks for; nothing else takes its place."""
     if backbone.weights == "file":
-        if backbone.file is None:
-            raise WeightsError(
-                "a weights file in backbone.file", "none", "Run make demo WEIGHTS=path, or set backbone.weights: hub."
-            )
-        return read(backbone.file)
+        return read(only_file(backbone.file))
     if backbone.weights == "hub":
         if backbone.name.startswith(_TORCHVISION):
             raise WeightsError(

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from pipeline.errors import StemError
 from pipeline.files import write_atomic, write_json
 from pipeline.transfer.backbone import empty_trunk, feature_count
 
@@ -72,6 +73,22 @@ def blocks(trunk: nn.Module) -> list[nn.Module]:
         elif next(child.parameters(), None) is not None:
             found.append(child)
     return found
+
+
+def check_blocks(trunk: nn.Module, name: str) -> None:
+    """See that freezing blocks can freeze everything.
+
+    Raises:
+        StemError: parameters that belong to no block (a vision transformer's class token, say) would stay free.
+    """
+    owned = {id(parameter) for block in blocks(trunk) for parameter in block.parameters()}
+    loose = [path for path, parameter in trunk.named_parameters() if id(parameter) not in owned]
+    if loose:
+        raise StemError(
+            f"every parameter of {name} in a block that can be frozen",
+            f"{len(loose)} outside: {', '.join(loose[:3])}",
+            "Choose a convolutional network for backbone.name.",
+        )
 
 
 def from_backbone(folder: Path, size: int, dropout: float, *, pretrained: bool) -> TransferModel:

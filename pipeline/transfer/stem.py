@@ -95,7 +95,12 @@ def prove(
     Raises:
         StemError: the one-channel network is not the network that was trained.
     """
-    worst = difference(original, adapted, mean, std, size)
+    try:
+        worst = difference(original, adapted, mean, std, size)
+    except (RuntimeError, AssertionError) as error:
+        raise StemError(
+            f"{name} to take pictures of {size} x {size}", str(error), "Change prepare.size or backbone.options."
+        ) from error
     if not worst <= TOLERANCE:
         raise StemError(
             f"logits of {name} equal within {TOLERANCE:g} after its stem went to one channel",

@@ -109,6 +109,7 @@ class Training:
         engine = self._trainer(phase, network, optimizer, loader, Loader(val, _VALIDATION_SLICES))
         if self.progress.epoch < phase.epochs and self.progress.stale < self.settings.patience:
             engine.state.epoch = self.progress.epoch
+            engine.state.iteration = self.progress.epoch * len(loader)
             engine.run()
 
     def _trainer(

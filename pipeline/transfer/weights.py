@@ -39,6 +39,24 @@ class Weights:
     sha256: str
 
 
+def only_file(path: Path) -> Path:
+    """`path` itself, or the one weights file in the folder `path`.
+
+    Raises:
+        WeightsError: the folder holds none, or several.
+    """
+    if not path.is_dir():
+        return path
+    found = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    if len(found) != 1:
+        raise WeightsError(
+            f"one weights file in {path}",
+            ", ".join(entry.name for entry in found) or "none",
+            "Run make demo WEIGHTS=path, set backbone.file to one file, or set backbone.weights: hub.",
+        )
+    return found[0]
+
+
 def read(path: Path, origin: str | None = None) -> Weights:
     """Read a state dict from safetensors, or from a PyTorch file that holds tensors only.
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline import config
@@ -101,6 +102,7 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
     )
     scratch = Phase(name="all", trunk=1, epochs=params.scratch.epochs, learning_rate=params.scratch.learning_rate)
     for name, phases in (("finetuned", params.finetune.phases), ("scratch", [scratch])):
+        torch.manual_seed(params.seed)
         model = from_backbone(BACKBONE, params.prepare.size, params.finetune.dropout, pretrained=name == "finetuned")
         checkpoint = Checkpoint(params.cache("cross_validation"), name, [], {"fold": number, "sides": division})
         training = Training(f"fold {number} {name}", model, phases, params.finetune, params.seed, checkpoint)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from pipeline.errors import StemError
 from pipeline.transfer.augment import augment
+from pipeline.transfer.backbone import create, trunk
 from pipeline.transfer.batches import Loader, pool, units_of
-from pipeline.transfer.model import TransferModel, blocks, from_backbone
+from pipeline.transfer.model import TransferModel, blocks, check_blocks, from_backbone
 from pipeline.transfer.saliency import saliency
 
 
@@ -31,6 +34,12 @@ def test_blocks_own_every_parameter_of_the_trunk_once(backbone_folder: Path) -> 
     model = from_backbone(backbone_folder, 32, 0.0, pretrained=True)
     owned = [id(parameter) for block in blocks(model.trunk) for parameter in block.parameters()]
     assert sorted(owned) == sorted(id(parameter) for parameter in model.trunk.parameters())
+
+
+def test_a_network_with_parameters_outside_its_blocks_is_refused() -> None:
+    vit = trunk(create("vit_tiny_patch16_224", {"img_size": 32}))
+    with pytest.raises(StemError, match="2 outside: cls_token, pos_embed.*convolutional"):
+        check_blocks(vit, "vit_tiny_patch16_224")
 
 
 def test_the_control_has_other_weights(backbone_folder: Path) -> None:

@@ -100,16 +100,18 @@ def test_a_head_phase_on_cached_features_equals_one_on_slices(
         assert cached["train_loss"] == pytest.approx(full["train_loss"], abs=1e-4)
 
 
-def test_a_training_that_stopped_anywhere_ends_with_the_same_history(
-    tmp_path: Path, backbone_folder: Path, material: Material
+@pytest.mark.parametrize("saves", [1, 4, 5, 6, 8, 9])
+def test_a_training_that_stopped_anywhere_ends_as_if_it_had_not(
+    tmp_path: Path, backbone_folder: Path, material: Material, saves: int
 ) -> None:
-    whole = training(tmp_path / "whole", backbone_folder).run(material).history
+    """Stopped within a phase, at its end and at the start of the next."""
+    whole = training(tmp_path / "whole", backbone_folder).run(material)
 
     class Stop(Exception):
         pass
 
     class Killed(Checkpoint):
-        left = 4
+        left = saves
 
         def save(self, progress: Progress) -> None:
             super().save(progress)
@@ -121,7 +123,10 @@ def test_a_training_that_stopped_anywhere_ends_with_the_same_history(
     job.checkpoint = Killed(tmp_path / "cut", "t", [], {"phases": 3})
     with pytest.raises(Stop):
         job.run(material)
-    assert training(tmp_path / "cut", backbone_folder).run(material).history == whole
+    resumed = training(tmp_path / "cut", backbone_folder).run(material)
+    assert resumed.history == whole.history
+    for key, value in whole.best.items():
+        torch.testing.assert_close(resumed.best[key], value)
 
 
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path, backbone_folder: Path, material: Material) -> None:

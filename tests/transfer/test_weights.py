@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,7 @@ from pipeline.transfer import weights
 from pipeline.transfer.backbone import create, load
 
 
-def chosen(file: Path | None, name: str = "resnet10t") -> Backbone:
+def chosen(file: Path, name: str = "resnet10t") -> Backbone:
     return Backbone(name=name, weights="file", file=file)
 
 
@@ -31,9 +32,14 @@ def test_a_whole_file_is_loaded(weights_file: Path) -> None:
     assert found.origin == "resnet10t.safetensors"
 
 
-def test_no_file_is_named() -> None:
-    with pytest.raises(WeightsError, match="a weights file in backbone.file; found none.*make demo WEIGHTS="):
-        load(chosen(None))
+def test_a_folder_stands_for_the_one_file_in_it(weights_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="one weights file in .*; found none. Run make demo WEIGHTS=path"):
+        load(chosen(tmp_path))
+    shutil.copy(weights_file, tmp_path)
+    assert load(chosen(tmp_path))[1].origin == weights_file.name
+    shutil.copy(weights_file, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="found other.safetensors, resnet10t.safetensors"):
+        load(chosen(tmp_path))
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -86,7 +92,7 @@ def test_an_unknown_network_names_near_ones() -> None:
 
 def test_embedded_is_not_replaced_by_anything_else() -> None:
     with pytest.raises(WeightsError, match="came with this version; found none"):
-        load(Backbone(name="resnet10t", weights="embedded"))
+        load(Backbone(name="resnet10t", weights="embedded", file=Path("models/weights")))
 
 
 class _Hub(SimpleHTTPRequestHandler):
@@ -136,7 +142,7 @@ def hub(weights_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_hub_file_is_fetched_and_named(hub: ThreadingHTTPServer, weights_file: Path) -> None:
-    _, found, stated = load(Backbone(name="resnet10t", weights="hub"))
+    _, found, stated = load(Backbone(name="resnet10t", weights="hub", file=Path("models/weights")))
     assert stated.licence == "apache-2.0"
     assert found.origin == "hub:timm/resnet10t.c3_in1k/model.safetensors"
     assert found.state.keys() == load_file(weights_file).keys()
@@ -145,4 +151,4 @@ def test_a_hub_file_is_fetched_and_named(hub: ThreadingHTTPServer, weights_file:
 @pytest.mark.usefixtures("hub")
 def test_a_hub_without_the_file_names_the_two_ways_out() -> None:
     with pytest.raises(WeightsError, match=r"from the model hub; found no answer.*backbone\.weights: file.*try again"):
-        load(Backbone(name="resnet18", weights="hub"))
+        load(Backbone(name="resnet18", weights="hub", file=Path("models/weights")))
