@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,18 @@ def shared() -> Path:
             pytest.fail(f"{folder} is missing, and in CI no test may skip for it")
         pytest.skip(f"{folder} is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Where a program is that is no Python package: `program("dciodvfy")`; the test skips without it."""
+    return _program
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} is not installed, and in CI no test may skip for it")
+        pytest.skip(f"{name} is not installed")
+    return path

@@ -24,6 +24,9 @@ FRAME_COLUMN = "FrameNumber"
 #: So many class names are quoted in a message; a column with more is perhaps no column of classes, but of names.
 QUOTED_CLASSES = 6
 
+#: A further column is one of categories with at most so many values; text that is free or names a patient has more.
+MOST_CATEGORIES = 10
+
 #: A value like a date or a UID identifies, whatever its column is called.
 _IDENTIFYING = re.compile(r"(19|20)\d{6}|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}|[0-2](\.\d+){4,}")
 
@@ -54,7 +57,8 @@ class Labels:
 
     Attributes:
         columns: names of the columns that are kept beside `label` and `site`.
-        dropped: names of those that are not, as they may identify: DICOM keywords, dates, keys, UIDs.
+        dropped: names of those that are not, as they may identify: all but columns of few categories, and of these
+            DICOM keywords, dates, keys and UIDs.
     """
 
     def __init__(self, level: LabelLevel, labels: dict[Key, Label], columns: list[str], dropped: list[str]) -> None:
@@ -95,8 +99,7 @@ def read(path: Path, level: LabelLevel, positive: str | None) -> Labels:
     columns, rows = _read_rows(path)
     key_column = _key_column(path, level, columns)
     if "label" not in columns:
-        found, remedy = f"columns {', '.join(columns)}", "Name the column of classes `label`."
-        raise LabelError(f"a column `label` in {path}", found, remedy)
+        raise LabelError(f"a column `label` in {path}", _named(columns), "Name the column of classes `label`.")
     classes = _classes(path, {row["label"] for _, row in rows}, positive)
     kept, dropped = _other_columns(columns, [row for _, row in rows])
     labels: dict[Key, Label] = {}
@@ -106,10 +109,18 @@ def read(path: Path, level: LabelLevel, positive: str | None) -> Labels:
         if not key[0]:
             raise LabelError(f"a {key_column} in every row of {path}", f"none in line {line}", "Fill it in.")
         label = Label(classes[row["label"]], row.get("site", ""), {name: row[name] for name in kept})
-        if labels.setdefault(key, label).label != label.label:
-            raise _contradiction(path, level, (first_line[key], line))
+        for same in (key, _twin(key)):
+            if same in labels and labels[same].label != label.label:
+                raise _contradiction(path, level, (first_line[same], line))
+        labels.setdefault(key, label)
         first_line.setdefault(key, line)
     return Labels(level, labels, kept, dropped)
+
+
+def _twin(key: Key) -> Key:
+    """The other way to name the slice of a single-frame file: FrameNumber 1, or none."""
+    sop_uid, frame = key
+    return sop_uid, {None: 1, 1: None}.get(frame, frame)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
@@ -127,13 +138,19 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
         raise LabelError(f"column names and rows in {path}", found, "Write one row for each label.")
     columns = table[0][1]
     if len(set(columns)) < len(columns):
-        found = f"columns {', '.join(columns)}"
-        raise LabelError(f"each column once in {path}", found, "Rename or drop one of them.")
+        raise LabelError(f"each column once in {path}", _named(columns), "Rename or drop one of them.")
     for line, row in table[1:]:
         if len(row) != len(columns):
             found = f"{len(row)} in line {line}"
             raise LabelError(f"{len(columns)} values in every row of {path}", found, "Mend that line.")
     return columns, [(line, dict(zip(columns, row, strict=True))) for line, row in table[1:]]
+
+
+def _named(columns: list[str]) -> str:
+    """The column names for a message; not quoted where the first line may be a patient's row."""
+    if any(name == "label" or (name and name in keyword_dict) for name in columns):
+        return f"columns {', '.join(columns)}"
+    return f"{len(columns)} columns, none of them known; is the first line the column names?"
 
 
 def _key_column(path: Path, level: LabelLevel, columns: list[str]) -> str:
@@ -147,7 +164,7 @@ def _key_column(path: Path, level: LabelLevel, columns: list[str]) -> str:
     else:
         expected = f"a known key column in {path}: {', '.join(KEY_COLUMNS.values())}"
         remedy = f"Name the key column by its DICOM keyword, {key} for data.label_level: {level}."
-    raise LabelError(expected, f"columns {', '.join(columns)}", remedy)
+    raise LabelError(expected, _named(columns), remedy)
 
 
 def _classes(path: Path, names: set[str], positive: str | None) -> dict[str, int]:
@@ -189,10 +206,17 @@ def _other_columns(columns: list[str], rows: list[Row]) -> tuple[list[str], list
     dropped = [
         name
         for name in others
-        if re.sub(r"[\W_]", "", name.lower()) in _TAKEN
+        if not _categorical([row[name] for row in rows])
+        or re.sub(r"[\W_]", "", name.lower()) in _TAKEN
         or any(_IDENTIFYING.fullmatch(row[name]) or row[name] in {row[key] for key in uids} for row in rows)
     ]
     return [name for name in others if name not in dropped], dropped
+
+
+def _categorical(values: list[str]) -> bool:
+    """Whether these are few categories, each for several rows, and no text of its own for each."""
+    distinct = len(set(values))
+    return distinct <= MOST_CATEGORIES and 2 * distinct < len(values)
 
 
 def _contradiction(path: Path, level: LabelLevel, lines: tuple[int, int]) -> LabelError:

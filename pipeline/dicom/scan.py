@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,9 @@ from pipeline.dicom.header import DAMAGED, Instance
 from pipeline.dicom.reasons import Rejection
 from pipeline.imaging.volume import Volume
 
+#: Differences of the affine below this, in mm, are rounding of another export, and no other scan.
+AFFINE_STEP_MM = 1e-4
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -31,7 +33,7 @@ class Scan:
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
-        source_sha256: of the files' bytes, one after the other in the order of the slices; file names do not enter.
+        source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
     """
 
     volume: Volume = field(repr=False)
@@ -53,12 +55,13 @@ def read_scan(plan: Plan) -> Scan | Rejection:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
         try:
-            voxels, sha256 = _read_voxels(plan)
+            voxels = _read_voxels(plan)
         except (*DAMAGED, OSError):
             return Rejection(first.series_uid, "unreadable_pixels")
     frames = [frame for _, frame in plan.slices]
+    volume = Volume(voxels, geometry.affine_lps(frames))
     return Scan(
-        volume=Volume(voxels, geometry.affine_lps(frames)),
+        volume=volume,
         patient_id=first.patient_id,
         study_uid=first.study_uid,
         series_uid=first.series_uid,
@@ -68,32 +71,42 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         contrast=plan.contrast,
         sex=first.sex,
         age_years=first.age_years,
-        source_sha256=sha256,
+        source_sha256=image_sha256(volume),
     )
 
 
-def _read_voxels(plan: Plan) -> tuple[npt.NDArray[np.float32], str]:
-    """Voxels float32 (D, H, W) and the hash of the files, each read once."""
+def image_sha256(volume: Volume) -> str:
+    """SHA-256, in hex, of what the scanner saw: shape, affine to `AFFINE_STEP_MM`, and voxels.
+
+    Nothing that names a patient, study or file enters, nor how the file was encoded. So one scan that was exported
+    twice, under two patients, is found by it. Shape and affine enter as int64, voxels as float32 in C order, all little
+    endian.
+    """
+    digest = hashlib.sha256(np.array(volume.voxels.shape, "<i8").tobytes())
+    digest.update(np.rint(volume.affine_lps / AFFINE_STEP_MM).astype("<i8").tobytes())
+    digest.update(np.ascontiguousarray(volume.voxels, "<f4").data)
+    return digest.hexdigest()
+
+
+def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
+    """Voxels float32 (D, H, W); each file is read once."""
     planes: dict[int, npt.NDArray[np.float32]] = {}
-    digest = hashlib.sha256()
     for file in dict.fromkeys(file for file, _ in plan.slices):
-        content = plan.instances[file].path.read_bytes()
-        digest.update(content)
-        dataset, decoded = _decode(content, plan.instances[file])
+        dataset, decoded = _decode(plan.instances[file])
         for index, (owner, frame) in enumerate(plan.slices):
             if owner == file:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
                 planes[index] = pixels.rescaled(stored, frame.slope, frame.intercept)
-    return np.stack([planes[index] for index in range(len(planes))]), digest.hexdigest()
+    return np.stack([planes[index] for index in range(len(planes))])
 
 
-def _decode(content: bytes, instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
+def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
     """Data set and pixels (N, rows, columns) of a file that still is the one whose header was planned with.
 
     Raises:
         ValueError: it is another one now, or its planes do not have the size that its header said.
     """
-    dataset = dcmread(io.BytesIO(content), force=True)
+    dataset = dcmread(instance.path, force=True)
     decoded = pixels.decoded(dataset)
     if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
         raise ValueError("the file changed while the folder was read")

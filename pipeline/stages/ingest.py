@@ -57,7 +57,7 @@ def ingest(params: Params) -> None:
     data = params.data
     labels = labels_file.read(data.labels, data.label_level, data.positive)
     for name in labels.dropped:
-        say(f"ingest: the column {name} of the labels is left out: it may identify patients")
+        say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
     names = _pseudonyms(data.dicom_dir)
     contrasts = None if params.ingest.contrasts is None else list[str](params.ingest.contrasts)
     selection = Selection(contrasts=contrasts, min_slices=params.ingest.min_slices)
@@ -73,7 +73,7 @@ def ingest(params: Params) -> None:
         else:
             rejected.append({"source": names.token(item.source), "reason": item.reason, "message": item.message})
     _check_labels(params, labels, labelled)
-    _write(index, labelled, rejected, labels.columns)
+    _write(index, labelled, rejected, _shared(labelled, labels.columns))
     _say_counts(index, labelled, rejected)
 
 
@@ -109,6 +109,22 @@ def _label_rows(scan: Scan, labels: Labels, row: Row) -> list[Row]:
         {**whose, "slice_index": "" if index is None else index, "label": unit.label, "site": unit.site, **unit.other}
         for index, unit in labels.of(scan)
     ]
+
+
+def _shared(labelled: list[Row], columns: list[str]) -> list[str]:
+    """The columns whose every value belongs to at least two patients; the others could name one, and go."""
+    kept = []
+    for name in columns:
+        patients: dict[str, set[str]] = {}
+        for row in labelled:
+            patients.setdefault(row[name], set()).add(row["patient"])
+        if min(len(found) for found in patients.values()) > 1:
+            kept.append(name)
+            continue
+        say(f"ingest: the column {name} of the labels is left out: some of its values belong to one patient")
+        for row in labelled:
+            del row[name]
+    return kept
 
 
 def _check_labels(params: Params, labels: Labels, labelled: list[Row]) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from pipeline.clinical import split
 from pipeline.demo.cohort import CLASSIC, DECOYS, census, cohort
 
 
@@ -31,6 +32,24 @@ def test_lesions_are_graded_over_the_whole_range(patients, shipped) -> None:
     contrast = [patient.finding.contrast for patient in patients if patient.finding]
     assert min(contrast) >= shipped.demo.lesion_contrast[0]
     assert max(contrast) <= shipped.demo.lesion_contrast[1]
+
+
+def test_test_side_has_enough_positive_patients_to_judge_by(patients, shipped) -> None:
+    flair = [
+        split.Patient(
+            patient=patient.patient_id,
+            order=(patient.patient_id,),
+            sites=(patient.scanner.site,),
+            positive=patient.finding is not None,
+            negative=patient.finding is None,
+        )
+        for patient in patients
+        if "FLAIR" in patient.contrasts
+    ]
+    sides = split.divide(flair, shipped.split, shipped.seed)
+    assert shipped.ingest.contrasts == ["FLAIR"]
+    assert len(sides) >= 120
+    assert sum(patient.positive and sides[patient.patient] == "test" for patient in flair) >= 24
 
 
 def test_site_and_vendor_go_together(patients) -> None:

@@ -74,19 +74,37 @@ def test_spreadsheet_habits(csv_file):
 
 
 def test_other_columns_are_kept_unless_they_may_identify(csv_file):
-    columns = "PatientID,label,site,grade,note,PatientName,patient_sex,seen,uid,copy,series"
-    read = labels.read(
-        csv_file(f"{columns}\np1,1,n,II,a,DOE,F,2021-06-17,1.2.840.1.2,x,9\np2,0,s,III,b,ROE,M,,,p2,8\n"),
-        "patient",
-        None,
-    )
-    assert read.columns == ["grade", "note"]
-    assert read.dropped == ["PatientName", "patient_sex", "seen", "uid", "copy", "series"]
-    assert read.of(scan())[0][1].other == {"grade": "II", "note": "a"}
+    others = "grade,note,mrn,PatientName,patient_sex,seen,uid,copy,series"
+    rows = [
+        f"p{n},{n % 2},site{n},{'I' * (1 + n % 3)},says {n},M{n},DOE,F,2021-06-17,1.2.840.1.2,p1,9" for n in range(1, 8)
+    ]
+    read = labels.read(csv_file("\n".join([f"PatientID,label,site,{others}", *rows])), "patient", None)
+    assert read.columns == ["grade"]
+    assert read.dropped == ["note", "mrn", "PatientName", "patient_sex", "seen", "uid", "copy", "series"]
+    [(_, unit)] = read.of(scan())
+    assert (unit.site, unit.other) == ("site1", {"grade": "II"})
+
+
+@pytest.mark.parametrize(
+    ("distinct", "rows", "kept"), [(10, 21, True), (11, 99, False), (3, 7, True), (3, 6, False), (1, 2, False)]
+)
+def test_another_column_is_kept_when_it_is_one_of_few_categories(csv_file, distinct, rows, kept):
+    lines = [f"p{n},{n % 2},c{n % distinct}" for n in range(rows)]
+    read = labels.read(csv_file("\n".join(["PatientID,label,arm", *lines])), "patient", None)
+    assert (read.columns, read.dropped) == ((["arm"], []) if kept else ([], ["arm"]))
 
 
 def test_same_label_twice_is_no_contradiction(csv_file):
     assert len(labels.read(csv_file("PatientID,label\np1,1\np1,1\np2,0\n"), "patient", None)) == 2
+
+
+@pytest.mark.parametrize("frames", [("", "1"), ("1", "")])
+def test_slice_of_a_single_frame_file_with_and_without_frame_number_is_one(csv_file, frames):
+    rows = "SOPInstanceUID,FrameNumber,label\n1.1.1.2,,0\n1.1.1.1,{},1\n1.1.1.1,{},{}\n"
+    read = labels.read(csv_file(rows.format(*frames, 1)), "slice", None)
+    assert plain(read.of(scan())) == [(0, 1), (1, 0)]
+    with pytest.raises(LabelError, match="one label for each SOPInstanceUID in .*; found lines 3 and 4 contradict"):
+        labels.read(csv_file(rows.format(*frames, 0)), "slice", None)
 
 
 ERRORS = {
@@ -124,6 +142,14 @@ def test_error(csv_file, name):
     with pytest.raises(LabelError, match=message) as caught:
         labels.read(csv_file(text), "patient", None)
     assert "p1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("row", ["MRN-123,Doe^Jane,1", "MRN-123,Doe^Jane,,1,1", "Doe^Jane,19470309"])
+def test_file_without_column_names_shows_nobody(csv_file, row):
+    found = f"found {row.count(',') + 1} columns, none of them known; is the first line the column names"
+    with pytest.raises(LabelError, match=found) as caught:
+        labels.read(csv_file(f"{row}\n{row}\n"), "patient", None)
+    assert [secret for secret in ("123", "Doe", "1947") if secret in str(caught.value)] == []
 
 
 def test_no_such_file(tmp_path):

@@ -94,6 +94,18 @@ def test_source_hash_depends_on_contents_not_on_names(builder, read, tmp_path):
     assert changed.source_sha256 != first.source_sha256
 
 
+def test_source_hash_is_that_of_the_image_wherever_it_stands_in_the_file(builder, read, tmp_path):
+    def sha256(name, **changes):
+        [scan], _ = read(builder.save(builder.classic(**changes), tmp_path / name))
+        return scan.source_sha256
+
+    first = sha256("first")
+    assert sha256("patient", patient="MRN-9", SeriesInstanceUID="2.25.9", PatientName="ROE") == first
+    assert sha256("rounded", PixelSpacing=[0.90000001, 0.8]) == first
+    assert sha256("spacing", PixelSpacing=[0.901, 0.8]) != first
+    assert sha256("rescaled", RescaleSlope=2, RescaleIntercept=0) != first
+
+
 def test_file_without_preamble_and_meta_is_read(builder, read, tmp_path):
     for number, ds in enumerate(builder.classic()):
         del ds.file_meta

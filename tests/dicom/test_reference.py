@@ -48,13 +48,14 @@ def assert_same(scan: Scan, reference: nib.Nifti1Image, tmp_path: Path) -> None:
 
 @pytest.mark.acceptance
 @pytest.mark.parametrize("name", VOLUMES)
-def test_volume_is_that_of_dcm2niix(shared, read, tmp_path, name):
+def test_volume_is_that_of_dcm2niix(shared, program, read, tmp_path, name):
+    dcm2niix = program("dcm2niix")
     folder, pattern, slices, contrast = VOLUMES[name]
     files = copy(shared / "data/dicom" / folder, pattern, tmp_path / "in", slices)
     [scan], rejections = read(files)
     assert rejections == []
     assert (scan.volume.voxels.shape[0], scan.contrast) == (slices, contrast)
-    subprocess.run(["dcm2niix", "-z", "n", "-p", "n", "-b", "n", "-f", "x", "-o", tmp_path, files], check=True)
+    subprocess.run([dcm2niix, "-z", "n", "-p", "n", "-b", "n", "-f", "x", "-o", tmp_path, files], check=True)
     [reference] = tmp_path.glob("x*.nii")
     assert_same(scan, nib.load(reference), tmp_path)
 

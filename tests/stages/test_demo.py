@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +75,12 @@ def _by_description(series: Series, text: str) -> list[list[pydicom.Dataset]]:
 
 
 @pytest.mark.acceptance
-def test_dciodvfy_finds_no_error_in_any_file(written: Path) -> None:
+def test_dciodvfy_finds_no_error_in_any_file(program: Callable[[str], str], written: Path) -> None:
+    dciodvfy = program("dciodvfy")
     paths = sorted((written / "data/demo/dicom").rglob("*.dcm"))
     findings = []
     for path in paths:
-        done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+        done = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
         findings += [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("Error")]
         findings += [f"exit {done.returncode}"] if done.returncode else []
     assert len(paths) > 60

@@ -15,13 +15,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 import yaml
+from pydicom.uid import ImplicitVRLittleEndian
 
 from pipeline import config
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
-from pipeline.errors import DicomError, LabelError
+from pipeline.errors import DicomError, LabelError, LeakageError
 from pipeline.files import read_csv
 from pipeline.imaging import nifti
 from pipeline.stages.ingest import INDEX_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, ingest
+from pipeline.stages.split import split
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,14 @@ def project(root, builder, tmp_path, monkeypatch):
 
 @pytest.fixture
 def by_series(builder):
-    one, two = builder.uid("one", "series"), builder.uid("two", "series")
-    return f"SeriesInstanceUID,label,site,PatientName,grade\n{one},1,north,DOE^JANE,II\n{two},0,south,ROE^RICHARD,III\n"
+    """Labels with columns that may be kept, `grade`, and that may not; the last three rows are of other series."""
+    keys = [builder.uid(name, "series") for name in ("one", "two", "x", "y", "z")]
+    rows = [
+        f"{keys[0]},1,north,DOE^JANE,II,MRN-1,9 March 19470309,sent by Elsewhere,DOE",
+        f"{keys[1]},0,south,ROE^RICHARD,II,MRN-2,10 March 19470309,JANE's sister,ROE",
+        *(f"{key},0,south,ROE^RICHARD,III,{key},{key},{key},ROE" for key in keys[2:]),
+    ]
+    return "\n".join(["SeriesInstanceUID,label,site,PatientName,grade,mrn,born,note,ward", *rows])
 
 
 def test_index_labels_volumes_and_rejections(project, builder, by_series):
@@ -112,8 +120,27 @@ def test_counts_are_said(project, by_series, capfd):
     said = capfd.readouterr().err
     assert "2 series of 2 patients accepted, 0 of them without a label" in said
     assert "1 rejected, missing_slice: a slice is missing" in said
-    assert "the column PatientName of the labels is left out" in said
+    for name in ("PatientName", "mrn", "born", "note", "ward"):
+        assert f"the column {name} of the labels is left out" in said
+    assert "the column grade" not in said
     assert "a new secret key was made in" in said
+
+
+def test_copy_under_another_patient_and_other_uids_is_found_by_split(project, builder, by_series, tmp_path):
+    copy = builder.classic("one", 9, patient="MRN-9", PatientName="ROE^MARY", StudyDate="20220101")
+    for index, ds in enumerate(copy):
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = builder.uid("copy", "study"), builder.uid("copy", "series")
+        ds.SOPInstanceUID, ds.FrameOfReferenceUID = builder.uid("copy", index), builder.uid("copy", "frame")
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    builder.save(copy, tmp_path / "scans of JANE DOE")
+    project(by_series)
+    index = read_csv(Path("data/ingested/index.csv"))
+    assert len({row["series"] for row in index}) == 3
+    [(sha256, count)] = Counter(row["source_sha256"] for row in index).most_common(1)
+    assert count == 2
+    assert len({row["patient"] for row in index if row["source_sha256"] == sha256}) == 2
+    with pytest.raises(LeakageError, match="the same scan under the patients P-.* and P-"):
+        split(config.load())
 
 
 def test_sex_and_age_can_be_left_out(project, by_series):

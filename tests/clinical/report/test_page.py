@@ -161,14 +161,17 @@ def _pixels(uri):
 
 
 @pytest.mark.acceptance
-def test_a_browser_shows_it_whole(html, tmp_path):
+def test_a_browser_shows_it_whole(html, program, tmp_path):
     """Chromium with the network cut lays the page out; what it built holds the last line of it."""
     file = tmp_path / "report.html"
     file.write_text(html, encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND", "--no-first-run"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     shown = subprocess.run(
-        ["chromium", *options, profile, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120
+        [program("chromium"), *options, profile, "--dump-dom", file.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert shown.returncode == 0
     assert Page(shown.stdout).words.split() == Page(html).words.split()
