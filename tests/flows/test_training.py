@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterId,
+)
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 pytestmark = pytest.mark.acceptance
@@ -50,13 +57,24 @@ def train(prefect_environment: dict[str, str], toy: Path) -> Train:
 
 
 def _last_run(client: SyncPrefectClient) -> UUID:
-    runs = client.read_flow_runs()
+    """The newest run of this module: a deployment's runs, of other tests or scheduled meanwhile, are not looked at."""
+    deployment = FlowRunFilterDeploymentId(is_null_=True)
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=deployment))
     return max(runs, key=lambda run: run.created).id
 
 
-def _tasks(client: SyncPrefectClient, run: UUID) -> list[TaskRun]:
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
-    return sorted(tasks, key=lambda task: task.start_time)
+def _assert_tasks(
+    client: SyncPrefectClient, run: UUID, asked: tuple[str, str], expected: list[tuple[Any, Any]]
+) -> None:
+    """The two attributes of the run's tasks, by start. A server writes tasks down a moment after they ended."""
+    deadline = time.monotonic() + 30
+    found: list[tuple[Any, Any]] = []
+    while found != expected and time.monotonic() < deadline:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+        started = sorted((task for task in tasks if task.start_time), key=lambda task: task.start_time)
+        found = [(getattr(task, asked[0]), getattr(task, asked[1])) for task in started]
+        time.sleep(0.2)
+    assert found == expected
 
 
 def test_every_stage_is_a_task_in_the_order_of_the_dag_and_the_headline_an_artifact(
@@ -64,13 +82,11 @@ def test_every_stage_is_a_task_in_the_order_of_the_dag_and_the_headline_an_artif
 ) -> None:
     assert train() == 0
     run = _last_run(client)
-    assert [(task.name, task.state_name) for task in _tasks(client, run)] == [
-        ("demo", "Completed"),
-        ("split", "Completed"),
-        ("validate", "Completed"),
-    ]
-    artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["training"])))
-    assert [(artifact.type, artifact.flow_run_id) for artifact in artifacts] == [("markdown", run)]
+    expected = [("demo", "Completed"), ("split", "Completed"), ("validate", "Completed")]
+    _assert_tasks(client, run, ("name", "state_name"), expected)
+    of_this_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+    artifacts = client.read_artifacts(artifact_filter=of_this_run)
+    assert [(artifact.type, artifact.key) for artifact in artifacts] == [("markdown", "training")]
     assert "| AUROC, fine-tuned | 0.900 (0.800 to 0.950) |" in artifacts[0].data
 
 
@@ -80,10 +96,7 @@ def test_failing_stage_fails_the_flow_with_its_own_message_and_nothing_after_it_
     (toy / "split.trouble").write_text("fail")
     assert train() != 0
     run = _last_run(client)
-    assert [(task.name, task.state_name) for task in _tasks(client, run)] == [
-        ("demo", "Completed"),
-        ("split", "Failed"),
-    ]
+    _assert_tasks(client, run, ("name", "state_name"), [("demo", "Completed"), ("split", "Failed")])
     state = client.read_flow_run(run).state
     assert state.is_failed()
     assert "stage split to end well; found SplitError: expected two sites; found one. Give another." in state.message
@@ -96,4 +109,4 @@ def test_stage_that_calls_its_error_retryable_is_tried_again_among_the_chosen_st
     (toy / "split.trouble").write_text("full")
     assert train("data/demo/dvc.yaml:demo", "split") == 0
     assert (toy / "runs.txt").read_text().split() == ["demo", "split", "split"]
-    assert [task.run_count for task in _tasks(client, _last_run(client))] == [1, 2]
+    _assert_tasks(client, _last_run(client), ("name", "run_count"), [("demo", 1), ("split", 2)])

@@ -1,0 +1,50 @@
+"""Somebody else's scans, labelled slice by slice: the same commands end in a release that answers for each slice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import contract
+from pipeline.files import read_csv
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture(scope="module")
+def own(clone: Any, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The clone with ten patients of The Cancer Genome Atlas outside it, after `dvc repro`."""
+    folder = tmp_path_factory.mktemp("own")
+    project = clone.copy(folder)
+    wrap = shared / "tools/lgg_to_dicom.py"
+    project.run(sys.executable, str(wrap), str(shared / "data/lgg_flair"), str(folder / "lgg"), "--patients", "10")
+    project.set(
+        f"data.dicom_dir={folder / 'lgg/dicom'}",
+        f"data.labels={folder / 'lgg/labels.csv'}",
+        "data.label_level=slice",
+        "data.source=TCGA-LGG, FLAIR slices",
+        "data.licence=Non-commercial use",
+        "finetune.phases.0.epochs=1",
+    )
+    project.run("dvc", "repro")
+    return project
+
+
+def test_labels_by_slice_end_in_a_release_for_slices(own: Any) -> None:
+    manifest = contract.load(own.folder / "models/release")
+    assert manifest.task.label_level == "slice"
+
+
+def test_release_answers_for_every_slice(own: Any) -> None:
+    lgg = own.folder.parent / "lgg"
+    said = own.run("python", "-m", "pipeline.inference", "models/release", str(lgg / "dicom"))
+    rows = list(csv.DictReader(io.StringIO(said[said.index("StudyInstanceUID,") :])))
+    slices = sorted(row["SOPInstanceUID"] for row in read_csv(lgg / "labels.csv"))
+    assert len(slices) > 200
+    assert sorted(row["SOPInstanceUID"] for row in rows) == slices
+    assert {row["status"] for row in rows} == {"ok"}
