@@ -61,5 +61,5 @@ def _files(series: Series, made: Images, rng: np.random.Generator) -> Iterator[D
 
 def _save(ds: Dataset, folder: Path) -> None:
     name = hashlib.sha256(str(ds.SOPInstanceUID).encode()).hexdigest()[:16]
-    path = folder / str(ds.PatientID) / f"{name}.dcm"
+    path = folder / f"{name}.dcm"  # one folder: DVC walks every folder each time, also when nothing changed
     write_atomic(path, lambda handle: ds.save_as(handle, enforce_file_format=True))

@@ -145,8 +145,9 @@ def test_equal_seeds_give_equal_bytes_in_any_process(written: Path, params: conf
     chosen = [next(p for p in patients if p.classic), next(p for p in patients if p.decoy == "ct")]
     for patient in chosen:
         studies.write(patient, params.seed, tmp_path)
-        first, second = (root / patient.patient_id for root in (written / "data/demo/dicom", tmp_path))
-        assert _contents(first) == _contents(second)
+    again = _contents(tmp_path)
+    assert len(again) > 20
+    assert again.items() <= _contents(written / "data/demo/dicom").items()
 
 
 def test_uids_hang_on_the_seed_and_stand_under_2_25(series: Series, params: config.Params, tmp_path: Path) -> None:
