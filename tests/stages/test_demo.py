@@ -146,7 +146,7 @@ def test_equal_seeds_give_equal_bytes_in_any_process(written: Path, params: conf
     for patient in chosen:
         studies.write(patient, params.seed, tmp_path)
     again = _contents(tmp_path)
-    assert len(again) > 20
+    assert len(again) >= 10  # one of them is classic: a file a slice
     assert again.items() <= _contents(written / "data/demo/dicom").items()
 
 
