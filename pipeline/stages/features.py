@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.files import read_csv, write_atomic, write_json
+from pipeline.inference.pooling import pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import probe
@@ -26,15 +28,14 @@ def features(params: Params) -> None:
     content = io.BytesIO()  # numpy's own writing to a file hides a full disk behind an error without a number
     np.save(content, values)
     write_atomic(OUT / "features.npy", lambda handle: handle.write(content.getbuffer()))
-    index = read_csv(PREPARED / "slices.csv")
-    train = np.array([row["split"] == "train" for row in index])
-    rows = {row["unit"]: row for row in index}
-    names, pooled = probe.unit_features(values[train], np.array([row["unit"] for row in index])[train])
-    labels = np.array([int(rows[name]["label"]) for name in names])
-    patients = np.array([rows[name]["patient"] for name in names])
-    fitted, facts = probe.fit(pooled, labels, patients, params.features.probe_c, params.seed)
+    units = units_of(read_csv(PREPARED / "slices.csv"), "train")
+    _, pooled = pool_mean(values[units.rows], units.slice_units)
+    patients = np.array(units.patients)
+    fitted, facts = probe.fit(pooled, units.labels, patients, params.features.probe_c, params.seed)
     fitted.save(PROBE)
-    write_json(Path("reports/probe.json"), {"probe": facts | {"units": len(names), "features": int(values.shape[1])}})
+    write_json(
+        Path("reports/probe.json"), {"probe": facts | {"units": len(units.ids), "features": int(values.shape[1])}}
+    )
     say(f"probe: cross-validated AUROC {facts['cv_auroc']:.3f} on {len(set(patients))} training patients")
 
 

@@ -50,16 +50,6 @@ def load(folder: Path) -> Probe:
     return Probe(state["weight"], state["bias"])
 
 
-def unit_features(features: Array, units: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.str_], Array]:
-    """Mean of the slice features (N, F) of each unit; units in order of first appearance."""
-    names, first, inverse = np.unique(units, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    sums = np.zeros((len(names), features.shape[1]), np.float64)
-    np.add.at(sums, inverse, features)
-    means = sums / np.bincount(inverse)[:, None]
-    return names[order], means[order].astype(np.float32)
-
-
 def fit(
     features: Array, labels: npt.NDArray[np.int64], patients: npt.NDArray[np.str_], choices: list[float], seed: int
 ) -> tuple[Probe, dict[str, float]]:

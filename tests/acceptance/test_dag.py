@@ -6,8 +6,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.files import read_csv, read_json, sha256_file
+from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
@@ -104,7 +104,7 @@ def test_stage_ends_when_dvc_is_killed(built: Any, tmp_path: Path) -> None:
     with _until(project, tmp_path / "log", r"finetuned: top 1/") as (dvc, stage):
         dvc.kill()
         dvc.wait()
-        assert _within(15, lambda: stage not in _running(project))
+        assert within(15, lambda: stage not in _running(project))
 
 
 def _with_a_long_training(built: Any, folder: Path) -> Any:
@@ -119,7 +119,7 @@ def _until(project: Any, log: Path, pattern: str) -> Iterator[tuple[subprocess.P
     """`dvc repro finetune` up to a line, and its stage's process id; both have ended when the context is left."""
     dvc = project.start("dvc", "repro", "finetune", log=log)
     try:
-        assert _within(120, lambda: re.search(pattern, log.read_text()) is not None), log.read_text()
+        assert within(120, lambda: re.search(pattern, log.read_text()) is not None), log.read_text()
         stages = _running(project)
         assert len(stages) == 1, stages
         yield dvc, stages[0]
@@ -140,12 +140,3 @@ def _running(project: Any) -> list[int]:
             if words[1:3] == [b"-m", b"pipeline.stages.finetune"] and (process / "cwd").readlink() == project.folder:
                 found.append(int(process.name))
     return found
-
-
-def _within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False

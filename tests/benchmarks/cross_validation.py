@@ -21,7 +21,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline import config
-from pipeline.clinical import metrics, resampling
+from pipeline.clinical import metrics, resampling, units
 from pipeline.config import Params, Phase
 from pipeline.files import read_csv, write_csv
 from pipeline.inference.pooling import pool_mean
@@ -90,9 +90,9 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
     slices = np.load("data/prepared/slices.npy", mmap_mode="r")
     features = np.load("data/features/features.npy", mmap_mode="r")
     test = np.array([row["split"] == "test" for row in rows])
-    units = [row["unit"] for row, chosen in zip(rows, test, strict=True) if chosen]
+    tested = [row["unit"] for row, chosen in zip(rows, test, strict=True) if chosen]
     begin = time.monotonic()
-    names, found = pool_mean(fit_probe(params, rows, features).logits(features[test]), units)
+    names, found = pool_mean(fit_probe(params, rows, features).logits(features[test]), tested)
     scores = {"probe": found}
     material = Material(
         units_of(slices, rows, "train"),
@@ -108,7 +108,7 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
         training = Training(f"fold {number} {name}", model, phases, params.finetune, params.seed, checkpoint)
         training.run(material if name == "finetuned" else Material(material.train, material.val))
         checkpoint.remove()
-        scores[name] = pool_mean(slice_logits(training.model, slices[test]), units)[1]
+        scores[name] = pool_mean(slice_logits(training.model, slices[test]), tested)[1]
     facts = {row["unit"]: row for row in rows}
     seconds = round(time.monotonic() - begin, 1)
     return [
@@ -119,12 +119,9 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
 
 
 def fit_probe(params: Params, rows: list[dict[str, str]], features: np.ndarray) -> probe.Probe:
-    train = np.array([row["split"] == "train" for row in rows])
-    names, pooled = probe.unit_features(features[train], np.array([row["unit"] for row in rows])[train])
-    facts = {row["unit"]: row for row in rows}
-    labels = np.array([int(facts[name]["label"]) for name in names])
-    patients = np.array([facts[name]["patient"] for name in names])
-    return probe.fit(pooled, labels, patients, params.features.probe_c, params.seed)[0]
+    train = units.units_of(rows, "train")
+    _, pooled = pool_mean(features[train.rows], train.slice_units)
+    return probe.fit(pooled, train.labels, np.array(train.patients), params.features.probe_c, params.seed)[0]
 
 
 def table(rows: list[dict[str, str]], params: Params) -> None:

@@ -26,6 +26,12 @@ def test_the_units_of_a_side_and_their_slices():
     assert logits.tolist() == [1.5, 5.0]
 
 
+def test_unit_features_are_means_in_order_of_appearance():
+    names, means = pool_mean(np.float32([[1], [2], [4], [6]]), ["b", "a", "b", "a"])
+    assert list(names) == ["b", "a"]
+    assert means[:, 0].tolist() == [2.5, 4.0]
+
+
 def test_pooling_does_not_depend_on_the_order_of_the_slices():
     rng = np.random.default_rng(0)
     values, units = rng.normal(size=(90, 4)).astype(np.float32), [f"u{i % 7}" for i in range(90)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
@@ -50,22 +51,24 @@ def test_deployment_runs_weekly_and_one_run_at_a_time(deployment: dict[str, Any]
 
 def test_run_completes_with_its_lines_in_the_log(api: httpx.Client, deployment: dict[str, Any], toy: Path) -> None:
     run = _start(api, deployment, toy)
-    assert _wait(lambda: _state(api, run)["type"] in {"COMPLETED", "FAILED", "CRASHED"}), _state(api, run)
+    assert within(60, lambda: _state(api, run)["type"] in {"COMPLETED", "FAILED", "CRASHED"}), _state(api, run)
     assert _state(api, run)["type"] == "COMPLETED", _messages(api, run)
     for line in ("Running stage 'split':", "split counts patients", "validate counts patients"):
-        assert _wait(lambda line=line: line in _messages(api, run)), line
+        assert within(60, lambda line=line: line in _messages(api, run)), line
 
 
 def test_cancelled_run_leaves_no_child(api: httpx.Client, deployment: dict[str, Any], toy: Path) -> None:
     (toy / "split.trouble").write_text("sleep")
     run = _start(api, deployment, toy)
     # The line is there before the stage has ended: it never does.
-    assert _wait(lambda: "split counts patients" in _messages(api, run)), _messages(api, run)
+    assert within(60, lambda: "split counts patients" in _messages(api, run)), _messages(api, run)
     stage = int((toy / "sleeping").read_text())
     state = {"state": {"type": "CANCELLING"}, "force": True}
     api.post(f"/flow_runs/{run}/set_state", json=state).raise_for_status()
-    assert _wait(lambda: _state(api, run)["type"] == "CANCELLED"), _state(api, run)
-    assert _wait(lambda: not Path(f"/proc/{stage}/cmdline").exists() or not Path(f"/proc/{stage}/cmdline").read_bytes())
+    assert within(60, lambda: _state(api, run)["type"] == "CANCELLED"), _state(api, run)
+    assert within(
+        60, lambda: not Path(f"/proc/{stage}/cmdline").exists() or not Path(f"/proc/{stage}/cmdline").read_bytes()
+    )
     assert (toy / "runs.txt").read_text().split() == ["demo", "split"]
 
 
@@ -81,12 +84,3 @@ def _state(api: httpx.Client, run: str) -> dict[str, Any]:
 def _messages(api: httpx.Client, run: str) -> list[str]:
     query = {"logs": {"flow_run_id": {"any_": [run]}}}
     return [entry["message"] for entry in api.post("/logs/filter", json=query).raise_for_status().json()]
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.3)
-    return False

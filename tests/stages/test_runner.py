@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import within
 
 STAGE = """
 import errno, resource, sys, time
@@ -97,18 +97,9 @@ def test_stage_dies_with_its_parent(project: Path) -> None:
     code = f"import subprocess; subprocess.run([{sys.executable!r}, 'stage.py'])"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=project)
     pid = project / "pid"
-    assert _within(20, lambda: pid.exists() and pid.read_text() != "")
+    assert within(20, lambda: pid.exists() and pid.read_text() != "")
     stage = Path(f"/proc/{pid.read_text()}/cmdline")
     assert stage.read_bytes()
     parent.kill()
     parent.wait()
-    assert _within(10, lambda: not stage.exists() or not stage.read_bytes())
-
-
-def _within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+    assert within(10, lambda: not stage.exists() or not stage.read_bytes())

@@ -35,12 +35,6 @@ def test_regularisation_is_chosen_by_cross_validation(units: tuple[np.ndarray, n
     assert probe.fit(*units, [1e-4, 1.0], seed=1)[1]["c"] == max(scores, key=lambda c: scores[c])
 
 
-def test_unit_features_are_means_in_order_of_appearance() -> None:
-    names, means = probe.unit_features(np.float32([[1], [2], [4], [6]]), np.array(["b", "a", "b", "a"]))
-    assert list(names) == ["b", "a"]
-    assert means[:, 0].tolist() == [2.5, 4.0]
-
-
 def test_it_is_kept_as_safetensors(units: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     fitted, _ = probe.fit(*units, [0.1], seed=1)
     fitted.save(tmp_path)
