@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from flows import repro
-from pipeline import summary
+from pipeline import config, params, summary
 
 #: A stage that called its error retryable (a full disk) is tried again after these many seconds.
 RETRY_DELAYS_S = [60.0, 600.0]
@@ -46,9 +46,11 @@ def training(workspace: Path | None = None, stages: list[str] | None = None, for
 
     Raises:
         StageError: a stage failed.
-        ConfigError: no DVC project there, or an unknown stage in `stages`.
+        ConfigError: no DVC project there, an unknown stage in `stages`, a params.yaml that cannot be used, or no scans
+            or labels where it says; nothing ran then.
     """
     folder = (workspace or Path()).resolve()
+    params.check(config.load(folder / "params.yaml"), folder)
     measured = False
     try:
         for stage in repro.order(folder, stages):

@@ -48,14 +48,18 @@ def update(path: Path, assignments: Sequence[str]) -> None:
     write_text(path, text.getvalue())
 
 
-def check(params: config.Params) -> None:
+def check(params: config.Params, project: Path = Path()) -> None:
     """See that the scans and labels are there, which DVC would say in fewer words.
+
+    Args:
+        params: the whole of params.yaml.
+        project: the folder that relative paths start from.
 
     Raises:
         ConfigError: one of them is missing; the embedded demo makes its own.
     """
     for key, path in (("data.dicom_dir", params.data.dicom_dir), ("data.labels", params.data.labels)):
-        if "data/demo" not in str(path) and not path.exists():
+        if "data/demo" not in str(path) and not (project / path).exists():
             raise ConfigError(f"{key} in params.yaml to exist", f"no {path}", "Write the path from the root: /...")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline import config
@@ -54,7 +55,7 @@ def main() -> None:
         if not path.exists() and (args.only is None or number in args.only):
             write_csv(path, ["unit", "patient", "label", *MODELS, "seconds"], run(params, index, division, number))
     if args.only is None:
-        table([row for number in range(len(divisions)) for row in read_csv(out / f"fold{number}.csv")], params)
+        table([read_csv(out / f"fold{number}.csv") for number in range(len(divisions))], params)
 
 
 def by_fold(index: list[dict[str, str]], folds: int, seed: int) -> list[dict[str, str]]:
@@ -124,8 +125,13 @@ def fit_probe(params: Params, rows: list[dict[str, str]], features: np.ndarray) 
     return probe.fit(pooled, train.labels, np.array(train.patients), params.features.probe_c, params.seed)[0]
 
 
-def table(rows: list[dict[str, str]], params: Params) -> None:
-    """AUROC of each model and the paired differences, patient-clustered bootstrap."""
+def table(folds: list[list[dict[str, str]]], params: Params) -> None:
+    """AUROC of each model and the paired differences, patient-clustered bootstrap; and the mean of the folds' AUROCs.
+
+    Logits of folds are pooled as they are, though each fold's model has its own scale: the mean of the folds' own
+    AUROCs stands beside, which does not depend on that.
+    """
+    rows = [row for fold in folds for row in fold]
     labels = np.array([int(row["label"]) for row in rows])
     patients = [row["patient"] for row in rows]
     draws = resampling.draw(patients, params.validate_.bootstrap, params.validate_.confidence, params.seed)
@@ -133,11 +139,16 @@ def table(rows: list[dict[str, str]], params: Params) -> None:
     print(f"{len(rows)} units, {int(labels.sum())} positive, {len(set(patients))} patients")
     for name in MODELS:
         found = metrics.auroc(labels, scores[name], draws)
-        print(f"AUROC {name:9} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
+        each = [
+            roc_auc_score([int(row["label"]) for row in fold], [float(row[name]) for row in fold]) for fold in folds
+        ]
+        print(
+            f"AUROC {name:9} {found.value:.3f} ({found.low:.3f} to {found.high:.3f}), mean of folds {np.mean(each):.3f}"
+        )
     for other in ("probe", "scratch"):
         gap = metrics.auroc_difference(labels, scores["finetuned"], scores[other], draws)
         print(f"finetuned - {other:9} {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})")
-    print(f"seconds: {sum(float(seconds) for seconds in {row['seconds'] for row in rows}):.0f}")
+    print(f"seconds: {sum(float(fold[0]['seconds']) for fold in folds):.0f}")
 
 
 if __name__ == "__main__":

@@ -93,13 +93,13 @@ def toy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]:
+def start_module() -> Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]:
     """Starts a Python module as a program and ends it."""
-    return _program
+    return _start_module
 
 
 @contextmanager
-def _program(arguments: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+def _start_module(arguments: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen[bytes]]:
     """A Python module as a process of its own group; it alone, by its id, is ended when the context is left."""
     with open(log, "wb") as out:
         command = [sys.executable, "-m", *arguments]
@@ -133,7 +133,7 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    with _program(server, home / "server.log", env=environment) as process:
+    with _start_module(server, home / "server.log", env=environment) as process:
         _wait_for(f"{environment['PREFECT_API_URL']}/health", process, home / "server.log")
         yield environment
 

@@ -110,3 +110,14 @@ def test_stage_that_calls_its_error_retryable_is_tried_again_among_the_chosen_st
     assert train("data/demo/dvc.yaml:demo", "split") == 0
     assert (toy / "runs.txt").read_text().split() == ["demo", "split", "split"]
     _assert_tasks(client, _last_run(client), ("name", "run_count"), [("demo", 1), ("split", 2)])
+
+
+def test_scans_that_are_not_there_end_the_flow_before_any_stage(
+    toy: Path, client: SyncPrefectClient, train: Train
+) -> None:
+    (toy / "params.yaml").write_text((toy / "params.yaml").read_text().replace("data/demo/dicom ", "/no/scans "))
+    assert train() != 0
+    state = client.read_flow_run(_last_run(client)).state
+    assert state.is_failed()
+    assert "data.dicom_dir in params.yaml to exist; found no /no/scans" in state.message
+    assert not (toy / "runs.txt").exists()
