@@ -6,12 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config_errors import explain
+from pipeline import typed_yaml
 from pipeline.contract import LabelLevel, Strict, Transform
-from pipeline.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -80,11 +78,14 @@ class Split(Strict):
 
 
 class Backbone(Strict):
-    """The pre-trained network."""
+    """The pre-trained network; `sha256` pins its file, and `licence` is that of a `file`: others state their own."""
 
     name: str
     weights: Literal["file", "hub", "embedded"]
     file: InputPath
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    licence: Annotated[str, Field(min_length=1)] | None = None
+    allow_non_commercial: bool = True
     options: dict[str, Any] = Field(default_factory=dict)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -225,8 +226,12 @@ class Params(Strict):
 
     def cache(self, name: str) -> Path:
         """The folder `name` below the cache directory, which is outside DVC's outputs."""
-        default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mri-transfer"
-        return (self.cache_dir or default) / name
+        return (self.cache_dir or default_cache()) / name
+
+
+def default_cache() -> Path:
+    """Where checkpoints and caches go that no parameter puts elsewhere."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mri-transfer"
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -235,13 +240,4 @@ def load(path: Path = Path("params.yaml")) -> Params:
     Raises:
         ConfigError: no such file, no YAML, an unknown key (the message names the nearest valid one) or a bad value.
     """
-    if not path.is_file():
-        raise ConfigError(f"the parameters in {path}", "no such file", "Run the command in the project's folder.")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"YAML in {path}", " ".join(str(error).split()), "Mend the line that it names.") from error
-    try:
-        return Params.model_validate(raw)
-    except ValidationError as error:
-        raise explain(Params, error.errors(), path) from error
+    return typed_yaml.read(path, Params)

@@ -86,6 +86,38 @@ class Task(Strict):
     classes: list[str]
 
 
+class Pretrained(Strict):
+    """The weights that the training began with.
+
+    Attributes:
+        name: of the network, in its library.
+        options: of its constructor.
+        weights: which kind of origin was asked for.
+        origin: what its readers call the source.
+        sha256: of the file.
+        verified: whose checksum the file has, in words, or "not verified".
+        licence: of the weights.
+        restriction: a sentence where the licence forbids commercial use.
+        trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
+        mean: per RGB channel, of the pictures it was trained on; it is part of the graph.
+        std: likewise.
+        parity: largest difference of a logit between the RGB network and its one-channel form.
+    """
+
+    name: str
+    options: dict[str, Any]
+    weights: Literal["file", "hub", "embedded"]
+    origin: str
+    sha256: str
+    verified: str
+    licence: str
+    restriction: str | None
+    trained: dict[str, Any] | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    parity: dict[str, float]
+
+
 class Manifest(Strict):
     """The whole contract."""
 
@@ -97,7 +129,7 @@ class Manifest(Strict):
     transform: Transform
     graph: Graph
     calibration: Calibration
-    backbone: dict[str, Any]
+    backbone: Pretrained
     data: dict[str, Any]
     validation: dict[str, Any]
     engines: list[Engine]

@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline import summary
 from pipeline.errors import DataError
 from pipeline.files import write_json
+from tests.pretrained import card
 
 FIGURE = {"value": 0.9123, "low": 0.8, "high": 0.951}
 METRICS: dict[str, Any] = {
@@ -40,7 +41,7 @@ MANIFEST = {
         "pooling": "mean",
     },
     "calibration": {"temperature": 1.0, "threshold": 0.4, "rule": "youden", "model_sha256": "0", "split_sha256": "0"},
-    "backbone": {},
+    "backbone": card(),
     "data": {},
     "validation": {},
     "engines": [

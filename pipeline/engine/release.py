@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Selection, Task
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Pretrained, Selection, Task
 from pipeline.engine import export, model_card
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic, write_text
@@ -137,7 +137,7 @@ def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None)
         name=params.release.name,
         version=params.release.version,
         task=Task(
-            source=f"ImageNet classification of photographs ({evidence.backbone.get('name')})",
+            source=f"image classification by {evidence.backbone['name']} ({evidence.backbone['origin']})",
             target=f"MRI classification, one label a {data.label_level}",
             label_level=data.label_level,
             classes=["0", "1"] if positive is None else [f"not {positive}", positive],
@@ -152,7 +152,7 @@ def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None)
             output_name=export.OUTPUT,
         ),
         calibration=evidence.calibration,
-        backbone=dict(evidence.backbone),
+        backbone=Pretrained.model_validate(evidence.backbone),
         data={"source": data.source, "licence": data.licence},
         validation={
             "metrics": dict(evidence.metrics),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -11,19 +12,26 @@ from pipeline.config import Params
 from pipeline.files import write_atomic, write_json
 from pipeline.progress import say
 from pipeline.stages import runner
-from pipeline.transfer import stem
-from pipeline.transfer.backbone import load, trunk
+from pipeline.transfer import licence, stem
+from pipeline.transfer.backbone import Source, load, trunk
 from pipeline.transfer.model import check_blocks
+from pipeline.transfer.weights import Weights
 
 OUT = Path("models/backbone")
 
 
 def backbone(params: Params) -> None:
-    """Write `models/backbone/`: the one-channel trunk's tensors and its card."""
+    """Write `models/backbone/`: the one-channel trunk's tensors and its card, and with weights: hub what was fetched.
+
+    Raises:
+        ConfigError: no such network, or not the embedded one where that is asked for.
+        WeightsError: no weights to be had, not those promised, of another architecture, or not allowed.
+        StemError: the network cannot be taken to one channel.
+    """
     torch.manual_seed(params.seed)
     chosen = params.backbone
     network, weights, source = load(chosen)
-    say(f"backbone: {chosen.name} with weights from {chosen.weights}: {weights.origin}")
+    _say_which(chosen.weights, chosen.name, weights, source)
     adapted = stem.adapt(network, chosen.name, source.mean, source.std)
     worst = stem.prove(network, adapted, chosen.name, source.mean, source.std, params.prepare.size)
     say(f"backbone: one channel, largest logit difference {worst:.1e} (allowed {stem.TOLERANCE:g})")
@@ -31,18 +39,35 @@ def backbone(params: Params) -> None:
     check_blocks(one_channel, chosen.name)
     tensors = {key: value.contiguous() for key, value in one_channel.state_dict().items()}
     write_atomic(OUT / "backbone.safetensors", lambda handle: handle.write(save(tensors)))
+    if chosen.weights == "hub":  # so that DVC keeps it: a hub may be out of reach the next time
+        with open(weights.path, "rb") as fetched:
+            write_atomic(OUT / f"source{weights.path.suffix}", lambda handle: shutil.copyfileobj(fetched, handle))
     card = {
         "name": chosen.name,
         "options": chosen.options,
         "weights": chosen.weights,
         "origin": weights.origin,
         "sha256": weights.sha256,
+        "verified": weights.verified,
         "licence": source.licence,
+        "restriction": licence.restriction(source.licence),
+        "trained": source.trained,
         "mean": source.mean,
         "std": source.std,
         "parity": {"max_abs_logit_difference": worst, "tolerance": stem.TOLERANCE, "size": params.prepare.size},
     }
     write_json(OUT / "card.json", card)
+
+
+def _say_which(kind: str, name: str, weights: Weights, source: Source) -> None:
+    """Which weights these are, for the log."""
+    say(f"backbone: {name} with weights: {kind}, {weights.origin}; licence: {source.licence}")
+    say(f"backbone: SHA-256 {weights.sha256}, {weights.verified}")
+    if source.trained is not None:
+        say(f"backbone: top-1 {source.trained['top1']:.3f} on {source.trained['top1_images']} images of its own kind")
+    restriction = licence.restriction(source.licence)
+    if restriction is not None:
+        say(f"backbone: {restriction}")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def validate(params: Params) -> None:
     by_slice = {name: slice_logits(load(MODELS_DIR / name), slices) for name in ("finetuned", "scratch")}
     found = evaluate(units, _pooled(units, by_slice), fixed, params.validate_, params.seed)
     card = read_json(MODELS_DIR / "backbone/card.json")
-    figures = {**found.figures, "backbone": {"name": card["name"], "weights": card["origin"]}}
+    figures = {**found.figures, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
     _write_predictions(found)
     _write_plots(found)
@@ -60,6 +60,13 @@ def validate(params: Params) -> None:
     write_text(REPORTS / "report.html", page.render(_content(params, found, card, shown)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
+
+
+def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Of models/backbone/card.json what says which weights the training began with."""
+    known = {key: card[key] for key in ("name", "weights", "origin", "sha256", "verified", "licence")}
+    trained = card["trained"] or {}
+    return known | {key: trained[key] for key in ("data", "top1", "top1_images") if key in trained}
 
 
 def _fixed() -> Calibration:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -13,19 +15,30 @@ from torch import nn
 
 from pipeline.config import Backbone
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.transfer import stem
-from pipeline.transfer.weights import Weights, fit, from_hub, only_file, read
+from pipeline.transfer import embedded, hub, licence, stem
+from pipeline.transfer.weights import Weights, fit, only_file, read
 
 _TORCHVISION = "torchvision/"
+
+#: The most classes of a released head: ImageNet-21k as timm has it.
+_MOST_CLASSES = 21843
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a network's library says of the data it was trained on."""
+    """What is stated of weights by those they come from.
+
+    Attributes:
+        mean: per RGB channel, of the pictures they were trained on.
+        std: likewise.
+        licence: theirs, or that none is stated.
+        trained: the embedded card's account of the training; None for all others.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     licence: str
+    trained: Mapping[str, Any] | None = None
 
 
 def create(name: str, options: dict[str, Any], classes: int = 1000) -> nn.Module:
@@ -34,6 +47,8 @@ def create(name: str, options: dict[str, Any], classes: int = 1000) -> nn.Module
     Raises:
         ConfigError: neither library knows the name, or it does not take these options.
     """
+    if ":" in name:  # timm would fetch a description from a hub, whatever backbone.weights says
+        raise ConfigError("the plain name of a network in backbone.name", f"{name!r}", _nearest(name.split(":")[-1]))
     try:
         if name.startswith(_TORCHVISION):
             network = torchvision.models.get_model(
@@ -79,36 +94,71 @@ def head_path(network: nn.Module) -> str:
     return str(layers[-1])
 
 
+def most_bytes(network: nn.Module) -> int:
+    """The size that a file of `network`'s weights can have: all in float64, a head of many classes, and their names."""
+    state = network.state_dict()
+    features = state[f"{head_path(network)}.weight"][0].numel() + 1
+    return int(8 * sum(value.numel() for value in state.values()) + 4 * _MOST_CLASSES * features + (1 << 20))
+
+
 def load(backbone: Backbone) -> tuple[nn.Module, Weights, Source]:
     """The RGB network with its pre-trained weights and original head.
 
     Raises:
-        WeightsError: no weights to be had, or of another architecture.
+        ConfigError: no such network, or not the embedded one where that is asked for.
+        WeightsError: no weights to be had, not those promised, of another architecture, or not allowed.
     """
+    card = embedded.card() if backbone.weights == "embedded" else None
+    if card is not None:
+        embedded.require_chosen(card, backbone)
     network = create(backbone.name, backbone.options)
-    stated = source(backbone.name, network)
-    licence = stated.licence if backbone.weights == "hub" else "not stated: the weights came from a file"
-    found = Source(backbone.mean or stated.mean, backbone.std or stated.std, licence)
-    weights = _weights(backbone, network)
+    stated = _stated(backbone, network, card)
+    licence.require_allowed(stated.licence, allow_non_commercial=backbone.allow_non_commercial)
+    path, origin, promised = _located(backbone, network, card)
+    if backbone.sha256 is not None:
+        promised["backbone.sha256"] = backbone.sha256
+    weights = read(path, origin, promised, most_bytes(network))
     network = create(backbone.name, backbone.options, classes_in(weights, network, backbone.name))
     fit(network, weights, backbone.name)
-    return network.eval(), weights, found
+    return network.eval(), weights, stated
 
 
-def _weights(backbone: Backbone, network: nn.Module) -> Weights:
-    """Exactly what backbone.weights asks for; nothing else takes its place."""
+def _stated(backbone: Backbone, network: nn.Module, card: embedded.Card | None) -> Source:
+    """What those say that the weights come from; params.yaml may know mean and std better."""
+    if backbone.licence is not None and backbone.weights != "file":
+        raise ConfigError(
+            f"backbone.licence: null with weights: {backbone.weights}, which states its own",
+            repr(backbone.licence),
+            "Take it out; it is for weights: file.",
+        )
+    library = source(backbone.name, network)
+    if card is not None:
+        found = Source(card.mean, card.std, card.licence, card.trained())
+    elif backbone.weights == "hub":
+        found = library
+    else:  # a library's licence is that of its own release
+        found = Source(library.mean, library.std, backbone.licence or "not stated: the weights came from a file")
+    return replace(found, mean=backbone.mean or found.mean, std=backbone.std or found.std)
+
+
+def _located(backbone: Backbone, network: nn.Module, card: embedded.Card | None) -> tuple[Path, str, dict[str, str]]:
+    """The file that backbone.weights asks for, its origin and its promised SHA-256; nothing else takes its place."""
+    if card is not None:
+        return embedded.tensors(), f"embedded: {card.data}", {"its card": card.sha256}
     if backbone.weights == "file":
-        return read(only_file(backbone.file))
-    if backbone.weights == "hub":
-        if backbone.name.startswith(_TORCHVISION):
-            raise WeightsError(
-                "a timm name with backbone.weights: hub", backbone.name, "Download its file and set backbone.file."
-            )
-        described: Any = network.pretrained_cfg
-        return from_hub(described["hf_hub_id"])
-    raise WeightsError(
-        "a backbone that came with this version", "none", "Set backbone.weights to file (with backbone.file) or hub."
-    )
+        path = only_file(backbone.file)
+        return path, path.name, {}
+    described: Any = {} if backbone.name.startswith(_TORCHVISION) else network.pretrained_cfg
+    repository = described.get("hf_hub_id")
+    if not repository:
+        raise WeightsError(
+            "a network whose library keeps its weights on the hub",
+            f"none for {backbone.name}",
+            "Choose another backbone.name, or download its file and set backbone.weights: file and backbone.file.",
+        )
+    fetched = hub.fetch(repository, most_bytes(network))
+    promised = {} if fetched.sha256 is None else {"the hub": fetched.sha256}
+    return fetched.path, f"hub:{repository}/{fetched.name}", promised
 
 
 def trunk(network: nn.Module) -> nn.Module:
@@ -127,9 +177,9 @@ def empty_trunk(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 @torch.no_grad()
-def feature_count(trunk_: nn.Module, size: int) -> int:
-    """F of a trunk's pooled features (N, F)."""
+def feature_count(trunk_: nn.Module, size: int, channels: int = 1) -> int:
+    """F of a trunk's pooled features (N, F) for (N, channels, size, size)."""
     was_training = trunk_.training
-    count = trunk_.eval()(torch.zeros(1, 1, size, size)).shape[1]
+    count = trunk_.eval()(torch.zeros(1, channels, size, size)).shape[1]
     trunk_.train(was_training)
     return int(count)

@@ -49,16 +49,20 @@ class Checkpoint:
             digest.update(sha256_file(path).encode())
         self.path = cache / f"{name}-{digest.hexdigest()[:16]}" / "checkpoint.pt"
 
-    def load(self) -> Progress | None:
+    def load(self) -> dict[str, Any] | None:
         """The last state that was wholly written, or None."""
         if not self.path.is_file():
             return None
-        return Progress(**torch.load(self.path, map_location="cpu", weights_only=True))
+        return dict(torch.load(self.path, map_location="cpu", weights_only=True))
 
-    def save(self, progress: Progress) -> None:
-        """Replace the checkpoint; a kill leaves the old one or the new one."""
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint; a kill leaves the old one or the new one.
+
+        Args:
+            state: numbers, strings and tensors, in lists and dicts.
+        """
         buffer = io.BytesIO()
-        torch.save(vars(progress), buffer)
+        torch.save(state, buffer)
         write_atomic(self.path, lambda handle: handle.write(buffer.getbuffer()))
 
     def remove(self) -> None:

@@ -71,10 +71,10 @@ class Training:
         """
         found = self.checkpoint.load()
         if found is not None:
-            self.progress = found
-            self.model.load_state_dict(found.model)
-            phase = self.phases[min(found.phase, len(self.phases) - 1)]
-            say(f"{self.name}: resuming at phase {phase.name}, epoch {found.epoch + 1}")
+            self.progress = Progress(**found)
+            self.model.load_state_dict(self.progress.model)
+            phase = self.phases[min(self.progress.phase, len(self.phases) - 1)]
+            say(f"{self.name}: resuming at phase {phase.name}, epoch {self.progress.epoch + 1}")
         while self.progress.phase < len(self.phases):
             self._phase(self.phases[self.progress.phase], material)
             self._next_phase()
@@ -89,7 +89,7 @@ class Training:
         self.model.load_state_dict(state.best)
         state.phase, state.epoch, state.stale, state.optimizer = state.phase + 1, 0, 0, {}
         state.model = copy.deepcopy(state.best)
-        self.checkpoint.save(state)
+        self.checkpoint.save(vars(state))
 
     def _phase(self, phase: Phase, material: Material) -> None:
         learning = self.model.freeze(phase.trunk)
@@ -183,7 +183,7 @@ class Training:
                 "val_auroc": round(auroc, 6),
             }
         )
-        self.checkpoint.save(state)
+        self.checkpoint.save(vars(state))
         say(f"{self.name}: {phase.name} {state.epoch}/{phase.epochs}: loss {loss:.4f}, validation AUROC {auroc:.4f}")
         if state.stale >= self.settings.patience:
             say(f"{self.name}: phase {phase.name} ends early, {state.stale} epochs without a better validation AUROC")

@@ -1,16 +1,16 @@
-"""Pre-trained weights from a file or a hub, loaded without running anything that they carry."""
+"""Files of pre-trained weights: checked for what they promise to be, and loaded without running what they carry."""
 
 from __future__ import annotations
 
 import pickle
 import struct
 import warnings
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -18,10 +18,7 @@ from torch import nn
 from pipeline.errors import WeightsError
 from pipeline.files import sha256_file
 
-#: Seconds that a hub may take to answer before the two ways out are named.
-HUB_PATIENCE_S = 5.0
-
-_OTHER_WAYS = "Set backbone.weights: file and backbone.file to a file that you have, or try again with a network."
+NOT_VERIFIED = "not verified"
 
 
 @dataclass(frozen=True)
@@ -30,13 +27,17 @@ class Weights:
 
     Attributes:
         state: tensors under the architecture's own names, float32.
+        path: the file that was read.
         origin: what a reader calls the source: a file's name, or a hub's address.
-        sha256: of the file that was read.
+        sha256: of that file.
+        verified: whose checksum it has, in words, or `NOT_VERIFIED`.
     """
 
     state: dict[str, torch.Tensor]
+    path: Path
     origin: str
     sha256: str
+    verified: str
 
 
 def only_file(path: Path) -> Path:
@@ -52,24 +53,53 @@ def only_file(path: Path) -> Path:
         raise WeightsError(
             f"one weights file in {path}",
             ", ".join(entry.name for entry in found) or "none",
-            "Run make demo WEIGHTS=path, set backbone.file to one file, or set backbone.weights: hub.",
+            "Set backbone.file to one file, or backbone.weights to embedded or hub.",
         )
     return found[0]
 
 
-def read(path: Path, origin: str | None = None) -> Weights:
+def read(path: Path, origin: str, promised: Mapping[str, str], most_bytes: int) -> Weights:
     """Read a state dict from safetensors, or from a PyTorch file that holds tensors only.
 
+    Args:
+        path: the file.
+        origin: what readers shall call its source.
+        promised: SHA-256 that it must have, by who says so.
+        most_bytes: more than the network can take, packed or unpacked, is not opened.
+
     Raises:
-        WeightsError: no such file, truncated, or a pickle with more than tensors in it.
+        WeightsError: no such file, not the promised one, truncated, too large, or a pickle with more than tensors.
     """
     if not path.is_file():
         raise WeightsError(
-            f"a weights file at {path}", "no such file", "Check backbone.file; make demo takes WEIGHTS=path."
+            f"a weights file at {path}",
+            "no such file",
+            "Check backbone.file, or set backbone.weights to embedded or hub.",
         )
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    _require_size(path, path.stat().st_size, most_bytes)
+    found = sha256_file(path)
+    for who, sha256 in promised.items():
+        if found != sha256:
+            raise WeightsError(
+                f"a file with the SHA-256 {sha256} as stated by {who}",
+                f"{found} at {path}",
+                "It is damaged or another file: remove it and fetch it again, or state the checksum that you trust.",
+            )
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, most_bytes)
+    # A tensor may claim more elements than its file holds, all of them one and the same in memory.
+    _require_size(path, sum(value.numel() * value.element_size() for value in state.values()), most_bytes)
     floats = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return Weights(floats, origin or path.name, sha256_file(path))
+    verified = f"SHA-256 as stated by {' and '.join(promised)}" if promised else NOT_VERIFIED
+    return Weights(floats, path, origin, found, verified)
+
+
+def _require_size(path: Path, found: int, most_bytes: int) -> None:
+    if found > most_bytes:
+        raise WeightsError(
+            f"at most {most_bytes} bytes of tensors for this network in {path}",
+            f"{found}",
+            "The file belongs to another architecture, or is made to fill the memory; set backbone.name to its own.",
+        )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -83,8 +113,11 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+def _read_torch(path: Path, most_bytes: int) -> dict[str, torch.Tensor]:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                _require_size(path, sum(entry.file_size for entry in archive.infolist()), most_bytes)
         with warnings.catch_warnings():  # about the pickle's protocol: whether it can be read is decided below
             warnings.simplefilter("ignore", UserWarning)
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -94,7 +127,7 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
             "a pickle that holds other objects, which could run code when opened",
             "Convert it to safetensors on a machine that you trust, or ask its authors for safetensors.",
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"a whole PyTorch file at {path}",
             f"{path.stat().st_size} bytes that cannot be read ({error})",
@@ -125,19 +158,3 @@ def fit(network: nn.Module, weights: Weights, name: str) -> None:
             "The file belongs to another architecture: set backbone.name and backbone.options to what it was made for.",
         )
     network.load_state_dict(weights.state, strict=False)
-
-
-def from_hub(repository: str, filename: str = "model.safetensors") -> Weights:
-    """Fetch a file from the Hugging Face hub (or the mirror in HF_ENDPOINT); HF_HUB_OFFLINE is honoured.
-
-    Raises:
-        WeightsError: the hub cannot be reached in a few seconds and the file is not in its cache.
-    """
-    try:
-        path = hf_hub_download(repository, filename, etag_timeout=HUB_PATIENCE_S)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{filename} of {repository} from the model hub", f"no answer ({reason})", _OTHER_WAYS
-        ) from error
-    return read(Path(path), f"hub:{repository}/{filename}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests import embedded_backbone
+
+#: Before a command: leaves it no network at all, not even loopback.
+CUT = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
 
 #: Small in everything but in kind: every stage does all of its work.
 SMALL = [
@@ -18,8 +24,9 @@ SMALL = [
     "demo.lesion_volume_ml=[6.0, 12.0]",
     "demo.lesion_contrast=[0.9, 1.0]",
     "prepare.size=64",
-    "backbone.name=mobilenetv2_050",
-    "backbone.weights=file",
+    "backbone.weights=embedded",
+    "backbone.mean=null",
+    "backbone.std=null",
     "features.probe_c=[0.1]",
     "finetune.phases.0.epochs=2",
     "finetune.phases.1.epochs=1",
@@ -98,15 +105,10 @@ def _clone(root: Path, folder: Path) -> Path:
     return folder
 
 
-def _weights(path: Path) -> Path:
-    """ImageNet-shaped weights that nobody trained: the network's own random ones, from one seed."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    save_file(timm.create_model("mobilenetv2_050", pretrained=False, pad_type="same").state_dict(), path)
-    return path
+def _embedded(folder: Path) -> list[str]:
+    """A stand-in for the embedded backbone, and the parameters that name it."""
+    card = embedded_backbone.make(folder)
+    return [f"backbone.name={card['name']}", f"backbone.options={json.dumps(card['options'])}"]
 
 
 @pytest.fixture(scope="package")
@@ -115,12 +117,19 @@ def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("clone")
     (folder / "project").mkdir()
     project = Project(_clone(root, folder / "project"))
-    project.set(*SMALL, f"backbone.file={_weights(folder / 'weights.safetensors')}")
+    project.set(*SMALL, *_embedded(project.folder))
     return project
 
 
 @pytest.fixture(scope="package")
-def built(clone: Project) -> Project:
-    """The clone after `dvc repro`."""
-    clone.run("dvc", "repro")
+def cut() -> list[str]:
+    """`CUT`, or nothing where this user may not or there is no such program."""
+    allowed = shutil.which(CUT[0]) and subprocess.run([*CUT, "true"], check=False, capture_output=True).returncode == 0
+    return CUT if allowed else []
+
+
+@pytest.fixture(scope="package")
+def built(clone: Project, cut: list[str]) -> Project:
+    """The clone after `dvc repro` without a network."""
+    clone.run(*cut, "dvc", "repro")
     return clone

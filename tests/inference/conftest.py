@@ -19,6 +19,7 @@ from pipeline import config
 from pipeline.contract import Calibration
 from pipeline.engine import export, release
 from pipeline.files import sha256_file
+from tests.pretrained import card
 
 SIZE = 64
 TEMPERATURE, THRESHOLD = 1.7, 0.5
@@ -61,7 +62,7 @@ class Maker:
         )
         hashes = {"onnx_sha256": sha256_file(self.graph), "model_sha256": "ab" * 32}
         evidence = release.Evidence(
-            backbone={"name": "test_efficientnet", "origin": "random", "sha256": "cd" * 32, "licence": "none needed"},
+            backbone=card("test_efficientnet"),
             calibration=Calibration(
                 temperature=TEMPERATURE,
                 threshold=THRESHOLD,

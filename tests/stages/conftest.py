@@ -12,6 +12,7 @@ from pipeline.files import write_atomic, write_csv, write_json
 from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel, save_model
 from pipeline.transfer.probe import Probe
+from tests.pretrained import card
 
 SIZE, SLICES = 32, 3
 SIDES = ["train"] * 8 + ["val"] * 12 + ["test"] * 20
@@ -44,8 +45,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     features[[row["split"] != "test" for row in slices]] *= -1
     write_atomic(Path("data/features/features.npy"), lambda handle: np.save(handle, features))
     Probe(np.array([1, 0.1], np.float32), np.array([-4.6], np.float32)).save(Path("models/probe"))
-    card = {"name": "test_resnet", "options": {}, "origin": "test_resnet.safetensors", "licence": "Apache-2.0"}
-    write_json(Path("models/backbone/card.json"), card)
+    write_json(Path("models/backbone/card.json"), card("test_resnet"))
     for seed, name in enumerate(("finetuned", "scratch")):
         _network(seed, Path("models") / name)
     return tmp_path

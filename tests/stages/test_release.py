@@ -15,6 +15,7 @@ from pipeline.errors import ContractError
 from pipeline.files import read_json, sha256_file, write_json
 from pipeline.inference import signature
 from pipeline.stages.release import release
+from tests import pretrained
 
 RELEASE = Path("models/release")
 MODEL = "ab" * 32
@@ -57,12 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         status="built, not run",
     )
     artefacts: dict[str, Any] = {
-        "models/backbone/card.json": {
-            "name": "mobilenetv2_100",
-            "origin": "mobilenetv2_100.safetensors",
-            "sha256": "12" * 32,
-            "licence": "apache-2.0",
-        },
+        "models/backbone/card.json": pretrained.card(),
         "models/calibration.json": contract.Calibration(
             temperature=1.31, threshold=0.41, rule="youden", model_sha256=MODEL, split_sha256="34" * 32
         ).model_dump(),
@@ -109,7 +105,7 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
     assert "UNSIGNED" in capfd.readouterr().err
     manifest = contract.load(RELEASE)
     assert manifest.signature == "UNSIGNED"
-    assert manifest.task.source.startswith("ImageNet classification")
+    assert manifest.task.source == "image classification by mobilenetv2_100 (mobilenetv2_100.safetensors)"
     assert manifest.task.target == "MRI classification, one label a series"
     assert manifest.transform == params.prepare
     assert manifest.graph.sha256 == sha256_file(RELEASE / "model.onnx")
@@ -129,6 +125,8 @@ def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
         "| Transfer | positive |",
         "| finetuned.auroc.low | at least 0.55 | 0.851 |",
         "| `model.sm86.engine` | 8.6 | tensorrt_rtx 1.7 | built, not run |",
+        "| Its weights | file: mobilenetv2_100.safetensors |",
+        f"| Their SHA-256 | `{'12' * 32}`; not verified |",
         "| Their licence | apache-2.0 |",
         "On test patients, of whom training and calibration saw nothing: 50 patients, 51 units, 25 positive.",
     ):
@@ -136,6 +134,24 @@ def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
     assert params.data.source in card
     assert "Research use only" in card
     assert "no GPU has run this engine" in card
+    assert "commercial" not in card
+    assert "top-1" not in card
+
+
+def test_an_embedded_backbone_is_called_what_it_is(params: config.Params) -> None:
+    write_json(Path("models/backbone/card.json"), pretrained.embedded_card())
+    release(params)
+    card = (RELEASE / "model_card.md").read_text()
+    for line in (
+        "| Its weights | embedded: ImageNet subset, 200 classes, 64x64 |",
+        "| They name the right class of | 55.1 % of 10000 validation images of 200 classes (top-1) |",
+        f"| Their SHA-256 | `{'12' * 32}`; SHA-256 as stated by its card |",
+        "**No commercial use: the licence of the pre-trained weights forbids it.**",
+    ):
+        assert line in card.splitlines()
+    manifest = contract.load(RELEASE)
+    assert manifest.task.source == "image classification by resnet10t (embedded: ImageNet subset, 200 classes, 64x64)"
+    assert manifest.backbone.model_dump(mode="json") == pretrained.embedded_card()
 
 
 def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: config.Params) -> None:

@@ -5,9 +5,10 @@ from sklearn.metrics import roc_auc_score
 from pipeline.clinical.acceptance import evaluate
 from pipeline.config import load
 from pipeline.errors import ContractError, LeakageError
-from pipeline.files import read_csv, read_json, write_csv
+from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
+from tests.pretrained import embedded_card
 
 
 @pytest.fixture
@@ -38,8 +39,30 @@ def test_the_figures_are_those_of_the_predictions(calibrated, params):
     assert point["specificity"]["value"] == pytest.approx((~calls[labels == 0]).mean(), abs=1e-6)
     assert metrics["calibration"]["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2), abs=1e-5)
     assert metrics["test"] == {"patients": 20, "units": 20, "positives": 10}
-    assert metrics["backbone"] == {"name": "test_resnet", "weights": "test_resnet.safetensors"}
+    assert metrics["backbone"] == {
+        "name": "test_resnet",
+        "weights": "file",
+        "origin": "test_resnet.safetensors",
+        "sha256": "12" * 32,
+        "verified": "not verified",
+        "licence": "apache-2.0",
+    }
     assert metrics["probe"]["auroc"]["value"] > 0.8  # features and slices of the right rows met
+
+
+def test_the_metrics_say_how_an_embedded_backbone_was_trained(calibrated, params):
+    write_json(calibrated / "models/backbone/card.json", embedded_card())
+    validate(params)
+    found = read_json(calibrated / "reports/metrics.json")["backbone"]
+    assert found["origin"] == "embedded: ImageNet subset, 200 classes, 64x64"
+    assert {key: found[key] for key in ("data", "top1", "top1_images")} == {
+        "data": "ImageNet subset, 200 classes, 64x64",
+        "top1": 0.5512,
+        "top1_images": 10000,
+    }
+    html = (calibrated / "reports/report.html").read_text()
+    assert "resnet10t, embedded: ImageNet subset, 200 classes, 64x64. Top-1 55.1 % of 10000" in html
+    assert "<strong>No commercial use" in html
 
 
 def test_the_shipped_criteria_name_figures_that_are_written(calibrated, params):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from pipeline.config import Finetune, Phase
 from pipeline.errors import TrainingError
 from pipeline.transfer.batches import units_of
-from pipeline.transfer.checkpoint import Checkpoint, Progress
+from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import from_backbone, load, save_model
 from pipeline.transfer.predict import run
 from pipeline.transfer.train import Material, Training
@@ -113,8 +114,8 @@ def test_a_training_that_stopped_anywhere_ends_as_if_it_had_not(
     class Killed(Checkpoint):
         left = saves
 
-        def save(self, progress: Progress) -> None:
-            super().save(progress)
+        def save(self, state: dict[str, Any]) -> None:
+            super().save(state)
             self.left -= 1
             if self.left == 0:
                 raise Stop
@@ -154,7 +155,7 @@ def test_a_kill_leaves_a_checkpoint_that_can_be_read(tmp_path: Path) -> None:
     code = (
         "import torch;from pathlib import Path;from pipeline.transfer.checkpoint import *;"
         f"c=Checkpoint(Path({str(tmp_path)!r}),'k',[],{{}});print(c.path,flush=True)\n"
-        "while True: c.save(Progress(epoch=1,model={'w':torch.zeros(200000)}))"
+        "while True: c.save({'epoch':1,'model':{'w':torch.zeros(200000)}})"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None

@@ -88,6 +88,20 @@ def rejections(rejected: Sequence[Mapping[str, str]]) -> list[tuple[str, str, in
     return sorted(((*reason, count) for reason, count in counts.items()), key=lambda item: (-item[2], item[0]))
 
 
+def weights(backbone: Mapping[str, Any]) -> str:
+    """Which pre-trained weights the training began with.
+
+    Args:
+        backbone: models/backbone/card.json.
+    """
+    kind, origin = backbone["weights"], backbone["origin"]
+    said = f"{backbone['name']}, {kind}: {origin.removeprefix(f'{kind}:').strip()}."
+    trained = backbone["trained"]
+    if trained is not None:
+        said += f" Top-1 {100 * trained['top1']:.1f} % of {trained['top1_images']} validation images."
+    return f"{said} Licence: {backbone['licence']}."
+
+
 def limits(content: Content) -> list[str]:
     """What a reader must not conclude from the figures."""
     test, source = content.found.figures["test"], content.params.data.source

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pipeline.clinical import verdict
 from pipeline.clinical.report import charts
 from pipeline.clinical.report.charts import MODELS, SHORT, Interval
-from pipeline.clinical.report.content import Content, limits
+from pipeline.clinical.report.content import Content, limits, weights
 from pipeline.clinical.report.examples import OUTCOMES
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.split import SIDES
@@ -50,6 +50,7 @@ def render(content: Content) -> str:
         drawings=_drawings(content),
         gallery=_gallery(content),
         limits=limits(content),
+        weights=weights(content.backbone),
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.clinical.report.examples import Example, choose
 from pipeline.clinical.units import Units
 from pipeline.config import load
 from pipeline.contract import Calibration
+from tests.pretrained import card
 
 
 def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Content:
@@ -29,7 +30,7 @@ def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Co
     return Content(
         params=params,
         found=found,
-        backbone={"name": "mobilenetv2_100", "origin": "mobilenetv2_100.safetensors", "licence": "Apache-2.0"},
+        backbone=card(),
         histories={
             "finetuned": history(rng, [("head", 30), ("top", 4), ("most", 4)]),
             "scratch": history(rng, [("all", 8)]),

@@ -78,7 +78,7 @@ def test_the_first_lines_say_what_a_reader_needs(page):
     for words in (
         "Research use only",
         "The model gives every series of MRI (FLAIR) a probability of being positive",
-        "mobilenetv2_100.safetensors. Licence: Apache-2.0",
+        f"mobilenetv2_100, file: mobilenetv2_100.safetensors. Licence: apache-2.0. SHA-256 {'12' * 32}, not verified",
         "Embedded demo, simulated",
         "MNI152 template ©",
         "168 in all: 84 to learn from, 34 to choose by, 50 to test on",
