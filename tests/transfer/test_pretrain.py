@@ -1,0 +1,147 @@
+"""The recipe of the embedded backbone, on photographs made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from pipeline import typed_yaml
+from pipeline.errors import TrainingError
+from pipeline.transfer import backbone, images, pretrain, pretrain_result, views
+from pipeline.transfer.checkpoint import Checkpoint
+from pipeline.transfer.recipe import Recipe
+
+NAME = "test_resnet"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
+    """The shipped recipe, shrunk: three classes of stripes, and an untrained teacher."""
+    draw = np.random.default_rng(0)
+    for side, count in (("train", 32), ("val", 16)):
+        for label, period in enumerate((4, 8, 16)):
+            for number in range(count):
+                wave = np.sin(np.arange(32) * 2 * np.pi / period + draw.uniform(0, 6))
+                noise = draw.normal(0, 20, (32, 32, 3))
+                pixels = (128 + 80 * wave[None, :, None] + noise).clip(0, 255).astype(np.uint8)
+                path = tmp_path / side / f"stripes{label}" / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    torch.manual_seed(0)
+    torch.save(backbone.create(NAME, {}, 5).state_dict(), tmp_path / "teacher.pth")
+    recipe = yaml.safe_load((root / "models/embedded/params.yaml").read_text())
+    recipe["images"] |= {"train": "train", "val": "val", "size": 32}
+    recipe["network"] = {"name": NAME, "options": {}}
+    recipe["teachers"] = [{"name": NAME, "weights": "file", "file": "teacher.pth", "size": 32}]
+    recipe["distil"] |= {"weight": 1.0}
+    recipe["train"] |= {"size": 32, "epochs": 6, "batch": 16, "ema_decay": 0.8}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(recipe))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(folder: Path, section: str, **values: object) -> None:
+    recipe = yaml.safe_load((folder / "params.yaml").read_text())
+    recipe[section] |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(recipe))
+
+
+@pytest.fixture
+def taught(folder: Path) -> Path:
+    assert pretrain.main(["decode"]) == 0
+    assert pretrain.main(["teach"]) == 0
+    return folder
+
+
+def job(checkpoint: Checkpoint) -> pretrain.Pretraining:
+    recipe = typed_yaml.read(Path("params.yaml"), Recipe)
+    return pretrain.Pretraining(recipe, images.load(Path("decoded/train")), np.load("taught.npy"), checkpoint)
+
+
+def test_three_steps_end_in_a_backbone_and_a_card_that_is_true_of_it(taught: Path) -> None:
+    assert pretrain.main(["train"]) == 0
+    file = taught / "trained" / "backbone.safetensors"
+    card = json.loads((taught / "trained" / "card.json").read_text())
+    assert card["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (card["classes"], card["train_images"], card["top1_images"]) == (3, 96, 48)
+    assert card["teachers"] == [NAME]
+    assert card["top1"] > 0.6  # a third by chance
+    found = backbone.Backbone(name=NAME, weights="file", file=file, mean=card["mean"], std=card["std"])
+    network, _, source = backbone.load(found)
+    again = pretrain_result.accuracy(network, images.load(Path("decoded/val")), 32, source.mean, source.std)
+    assert again == pytest.approx(card["top1"], abs=5e-5)
+    assert not list((taught / "cache").rglob("checkpoint.pt"))  # it is over
+
+
+def test_what_is_taught_are_the_teachers_features_of_the_images(taught: Path) -> None:
+    found = np.load("taught.npy")
+    teacher = typed_yaml.read(Path("params.yaml"), Recipe).teachers[0]
+    network, _, source = backbone.load(teacher)
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.array(images.load(Path("decoded/train")).pixels))
+        batch = views.normalise(views.whole(pixels, teacher.size), source.mean, source.std)
+        expected = backbone.trunk(network)(batch).numpy()
+    assert (found.shape, found.dtype) == (expected.shape, np.float16)
+    np.testing.assert_allclose(found, expected, atol=0.05 * expected.std())  # the teacher ran in bf16
+
+
+@pytest.mark.parametrize("saves", [2, 6])
+def test_a_training_that_stopped_at_any_step_ends_as_if_it_had_not(taught: Path, saves: int) -> None:
+    """Within the first epoch of 6 steps, and at its end."""
+    change(taught, "train", epochs=2, checkpoint_s=1e-9)
+    whole = job(Checkpoint(taught / "whole", NAME, [], {})).run().state_dict()
+
+    class Stop(Exception):
+        pass
+
+    class Killed(Checkpoint):
+        left = saves
+
+        def save(self, state: dict[str, Any]) -> None:
+            super().save(state)
+            self.left -= 1
+            if self.left == 0:
+                raise Stop
+
+    with pytest.raises(Stop):
+        job(Killed(taught / "cut", NAME, [], {})).run()
+    resumed = job(Checkpoint(taught / "cut", NAME, [], {})).run().state_dict()
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(taught: Path) -> None:
+    change(taught, "train", learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"finite loss.*train\.learning_rate"):
+        job(Checkpoint(taught / "wild", NAME, [], {})).run()
+
+
+def test_errors_name_what_to_do(taught: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(taught, "images", train="nowhere")
+    assert pretrain.main(["decode"]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    (taught / "decoded/val/labels.json").write_text('{"classes": ["other"], "labels": [0]}')
+    assert pretrain.main(["train"]) == 1
+    assert "the same classes on both sides" in capsys.readouterr().err
+    (taught / "params.yaml").write_text("seed: 1\nimage: {}\n")
+    assert pretrain.main(["decode"]) == 1
+    assert "Did you mean 'images'?" in capsys.readouterr().err
+
+
+def test_a_network_that_is_too_large_is_refused_before_it_trains(
+    taught: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = yaml.safe_load((taught / "params.yaml").read_text()) | {"max_megabytes": 0.1}
+    (taught / "params.yaml").write_text(yaml.safe_dump(recipe))
+    assert pretrain.main(["train"]) == 1
+    assert "at most 0.1 MB of weights" in capsys.readouterr().err
+    assert not (taught / "trained").exists()
