@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,14 @@ from pipeline.contract import Selection
 from pipeline.dicom import labels as labels_file
 from pipeline.dicom.labels import Labels
 from pipeline.dicom.load import load
-from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, load_key
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
 from pipeline.dicom.reasons import REASONS
 from pipeline.dicom.scan import Scan
 from pipeline.errors import LabelError
 from pipeline.files import write_csv
 from pipeline.imaging import nifti
 from pipeline.progress import say
-from pipeline.stages import runner
+from pipeline.stages import deidentified, runner
 
 OUT = Path("data/ingested")
 DEMO = Path("data/demo/dicom")
@@ -45,8 +48,12 @@ REJECTED_COLUMNS = ["source", "reason", "message"]
 Row = dict[str, Any]
 
 
-def ingest(params: Params) -> None:
+def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     """Read, check and de-identify every series; write volumes, index, labels and rejections.
+
+    Args:
+        params: sections data and ingest.
+        deidentify_to: where the DICOM files of the accepted series go, de-identified; None: nowhere.
 
     Raises:
         LabelError: the labels file cannot be used, or matches no accepted series, or those of one class only.
@@ -55,6 +62,8 @@ def ingest(params: Params) -> None:
         StorageError: the disk is full.
     """
     data = params.data
+    if deidentify_to:
+        deidentified.check_folder(deidentify_to, params)
     labels = labels_file.read(data.labels, data.label_level, data.positive)
     for name in labels.dropped:
         say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
@@ -64,23 +73,29 @@ def ingest(params: Params) -> None:
     index: list[Row] = []
     labelled: list[Row] = []
     rejected: list[Row] = []
+    accepted: dict[str, set[str]] = defaultdict(set)
     for item in load(data.dicom_dir, selection, params.ingest.workers):
         if isinstance(item, Scan):
             row = _index_row(item, names, params.ingest.keep_sex_age)
             nifti.save(item.volume, Path(row["path"]))
             index.append(row)
-            labelled.extend(_label_rows(item, labels, row))
+            labelled.extend(_label_rows(item, labels, row, params.ingest.keep_site))
+            if deidentify_to:
+                accepted[item.series_uid].update(uid for uid, _ in item.slice_keys)
         else:
             rejected.append({"source": names.token(item.source), "reason": item.reason, "message": item.message})
     _check_labels(params, labels, labelled)
     _write(index, labelled, rejected, _shared(labelled, labels.columns))
     _say_counts(index, labelled, rejected)
+    if deidentify_to:
+        deidentified.write(deidentify_to, accepted, names, params)
+    say(f"ingest: {deidentified.FACE_WARNING}")
 
 
-def _pseudonyms(dicom_dir: Path) -> Pseudonyms:
+def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pseudonyms:
     """The demo's patients under the public key, all others under the user's own."""
     demo = dicom_dir.resolve() == DEMO.resolve()
-    return Pseudonyms(PUBLIC_DEMO_KEY if demo else load_key(default_key_file()))
+    return Pseudonyms(PUBLIC_DEMO_KEY if demo else key(default_key_file()))
 
 
 def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
@@ -102,11 +117,17 @@ def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
     }
 
 
-def _label_rows(scan: Scan, labels: Labels, row: Row) -> list[Row]:
+def _label_rows(scan: Scan, labels: Labels, row: Row, keep_site: bool) -> list[Row]:
     """One row for the whole series, or for each labelled slice."""
     whose = {"series": row["series"], "patient": row["patient"]}
     return [
-        {**whose, "slice_index": "" if index is None else index, "label": unit.label, "site": unit.site, **unit.other}
+        {
+            **whose,
+            "slice_index": "" if index is None else index,
+            "label": unit.label,
+            "site": unit.site if keep_site else "",
+            **unit.other,
+        }
         for index, unit in labels.of(scan)
     ]
 
@@ -166,5 +187,20 @@ def _say_counts(index: list[Row], labelled: list[Row], rejected: list[Row]) -> N
         say(f"ingest: {count} rejected, {reason}: {REASONS[reason]}")
 
 
+def _resolve(params: Params, token: str) -> None:
+    deidentified.print_meaning(token, _pseudonyms(params.data.dicom_dir, existing_key), params)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.ingest", description=__doc__)
+    parser.add_argument("--deidentify-to", type=Path, metavar="DIR", help="also write de-identified DICOM below DIR")
+    parser.add_argument("--resolve", metavar="TOKEN", help="say what a pseudonym stands for, and do nothing else")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    runner.run("ingest", ingest)
+    arguments = _arguments()
+    if arguments.resolve:
+        runner.run("resolve", partial(_resolve, token=arguments.resolve))
+    else:
+        runner.run("ingest", partial(ingest, deidentify_to=arguments.deidentify_to))

@@ -1,0 +1,87 @@
+"""Values that stand in for others, and what a value must look like to stay; by VR (PS3.5 6.2)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.sequence import Sequence
+
+from pipeline.dicom.private import CODE, NUMERIC
+
+#: What stands in a text that was there.
+REMOVED = "REMOVED"
+
+#: Any text may stand in these.
+TEXT = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+
+DATES = frozenset({"DA", "DT", "TM"})
+
+_FIXED = {
+    "UR": "http://removed.invalid",
+    "AS": "000Y",
+    "DA": "19000101",
+    "DT": "19000101000000",
+    "TM": "000000",
+    "OB": b"\0\0",
+    "UN": b"\0\0",
+}
+
+#: The longest value of an element whose VR hangs on another element, and which therefore is still bytes.
+_MOST_AMBIGUOUS_BYTES = 6
+
+
+def vr_of(tag: Any, found: str) -> str | None:
+    """The VR to write for a tag of PS3.6: its own, or `found` where that is one of several; None where they clash.
+
+    A number may stand in any VR of numbers: that mistake is common and tells nothing.
+    """
+    try:
+        vr: str = dictionary_VR(tag)
+    except KeyError:
+        return None
+    if found in vr.split(" or ") or found == vr:
+        return found
+    return found if found in NUMERIC and NUMERIC.issuperset(vr.split(" or ")) else None
+
+
+def dummy(tag: Any, vr: str) -> DataElement:
+    """An element with a value that says nothing and that its VR allows."""
+    value: Any = Sequence() if vr == "SQ" else 0 if vr in NUMERIC else _FIXED.get(vr, REMOVED)
+    return DataElement(tag, vr, value)
+
+
+def empty(tag: Any, vr: str) -> DataElement:
+    """An element without a value."""
+    return DataElement(tag, vr, Sequence() if vr == "SQ" else None)
+
+
+def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
+    """The element as it is if it holds numbers; with bad codes replaced if it holds codes; None for all else."""
+    values = [] if value is None or value == "" else as_list(value)
+    if vr == "CS":
+        return DataElement(tag, vr, mapped(value, lambda code: code if CODE.fullmatch(code) else REMOVED))
+    if vr == "AT":
+        return DataElement(tag, vr, value)
+    if isinstance(value, bytes):
+        return DataElement(tag, vr, value) if " or " in vr and len(value) <= _MOST_AMBIGUOUS_BYTES else None
+    if vr.split(" or ")[0] in NUMERIC and all(math.isfinite(float(number)) for number in values):
+        return DataElement(tag, vr, value)
+    return None
+
+
+def mapped(value: Any, change: Callable[[str], str | None]) -> Any:
+    """`change` of each of one or several texts; empty ones stay; None if it has no answer for one of them."""
+    if not value:
+        return value
+    changed = [change(text) if text else "" for text in (re.sub(r"[\0 ]+$", "", str(one)) for one in as_list(value))]
+    return None if None in changed else changed if len(changed) > 1 else changed[0]
+
+
+def as_list(value: Any) -> list[Any]:
+    """The values of an element that may hold one or several."""
+    return [value] if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__") else list(value)
