@@ -16,6 +16,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from pipeline.dicom import codes
 from pipeline.dicom.clock import Clock
 from pipeline.dicom.confidentiality import Rule, kept_text, rule
 from pipeline.dicom.dummies import DATES, REMOVED, TEXT, as_list, dummy, empty, mapped, number_or_code, vr_of
@@ -26,9 +27,6 @@ from pipeline.dicom.pseudonym import Pseudonyms
 
 #: Items deeper than this are dropped; MR of every vendor stays below 8.
 MOST_DEPTH = 24
-
-#: Code schemes whose meanings are the standard's, not a hospital's (PS3.16 table 8-1).
-STANDARD_SCHEMES = frozenset({"DCM", "FMA", "LN", "NEU", "RADLEX", "SCT", "SNM3", "SRT", "UCUM", "UMLS"})
 
 #: DeidentificationMethodCodeSequence (CID 7050).
 _BASIC, _DATES, _CHARACTERISTICS, _PRIVATE = (
@@ -86,14 +84,15 @@ class _Profile:
     def level(self, source: Any, depth: int, disguise: bool = False) -> Dataset:
         """One data set or item; with `disguise` everything that is no code gets a dummy, as in a D of a sequence."""
         made = Dataset()
-        local = _local_code(source)
+        coded = any(tag in source for tag in codes.TAGS)
+        meaning = codes.meaning(_value(source, "CodingSchemeDesignator"), _value(source, "CodeValue")) if coded else None
         for tag in list(source.keys()):
             if tag.is_private or (tag == _CHARACTER_SET and depth):
                 continue
             found = _element(source, tag)
             kept = self._element(source, tag, found, depth, disguise)
             if kept is not None:
-                made.add(_without_meaning(kept) if local else kept)
+                made.add(_code_text(kept, meaning) if coded else kept)
         if not disguise:
             for kept in safe_elements(source):
                 made.add(kept)
@@ -186,14 +185,13 @@ def _time_beside(source: Any, date_keyword: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _local_code(source: Any) -> bool:
-    """Whether this is a code of a scheme that is not the standard's: what it says may be anything."""
-    return "CodeValue" in source and str(_value(source, "CodingSchemeDesignator") or "").strip() not in STANDARD_SCHEMES
-
-
-def _without_meaning(kept: DataElement) -> DataElement:
-    local = ("CodeValue", "CodeMeaning", "CodingSchemeDesignator", "CodingSchemeVersion")
-    return DataElement(kept.tag, kept.VR, REMOVED) if kept.keyword in local and kept.value else kept
+def _code_text(kept: DataElement, meaning: str | None) -> DataElement:
+    """An element of a code item: the scheme's own meaning; of a code of somebody's own, nothing."""
+    if kept.keyword not in codes.KEYWORDS or not kept.value:
+        return kept
+    if meaning is None:
+        return DataElement(kept.tag, kept.VR, REMOVED)
+    return DataElement(kept.tag, kept.VR, meaning) if kept.keyword == "CodeMeaning" else kept
 
 
 def _ages(made: Dataset, source: Any, options: Options) -> None:

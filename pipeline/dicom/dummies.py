@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
@@ -61,8 +61,14 @@ def empty(tag: Any, vr: str) -> DataElement:
 
 
 def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
-    """The element as it is if it holds numbers; with bad codes replaced if it holds codes; None for all else."""
+    """The element as it is if it holds numbers; with bad codes replaced if it holds codes; None for all else.
+
+    More values than its multiplicity allows are no such numbers: bytes of something else.
+    """
     values = [] if value is None or value == "" else as_list(value)
+    most = dictionary_VM(tag).split("-")[-1]
+    if most.isdigit() and len(values) > int(most):
+        return None
     if vr == "CS":
         return DataElement(tag, vr, mapped(value, lambda code: code if CODE.fullmatch(code) else REMOVED))
     if vr == "AT":
