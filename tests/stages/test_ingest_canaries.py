@@ -1,0 +1,268 @@
+"""No identifier in anything that ingest writes or says: canaries planted everywhere, all bytes searched."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydicom import dcmread
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import Tag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from pipeline import config
+from pipeline.demo import studies
+from pipeline.demo.cohort import cohort
+from pipeline.dicom.confidentiality import rules
+from pipeline.files import read_csv, write_csv
+
+WORDS = ("Zebrafinch", "ZEBRAFINCH", "Übelkrähe", "ツバメ太郎", "山田花子", "Finkenweg 17", "QX-4711-77")
+DATES = ("19470309", "1947-03-09", "09.03.1947", "20210617", "091843")
+UIDS = ("1.2.826.0.1.3680043.4711.77", "1.2.826.0.1.19470309")
+ENCODINGS = ("utf-8", "latin-1", "iso2022_jp", "shift_jis", "euc_jp", "utf-16-le", "utf-16-be", "gb18030")
+CHARACTER_SETS = (
+    ("ISO_IR 100", "Zebrafinch^Übelkrähe"),
+    ("ISO_IR 192", "Zebrafinch^Übelkrähe=ツバメ太郎"),
+    (["", "ISO 2022 IR 87"], "Zebrafinch^Jane=山田花子"),
+    ("GB18030", "Zebrafinch=山田花子"),
+)
+#: Sequences that stay, one in another.
+WAY = ("AnatomicRegionSequence", "ReferencedSeriesSequence", "ReferencedImageSequence")
+
+#: What tells whose a file is and where it belongs; each is a canary itself.
+KEPT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+
+VALUES: dict[str, Any] = {
+    **dict.fromkeys(("LO", "LT", "PN", "SH", "ST", "UC", "UT"), "Zebrafinch"),
+    **{"AE": "ZEBRAFINCH", "CS": "ZEBRAFINCH", "UR": "http://Zebrafinch.org", "UI": UIDS[0]},
+    **{"DA": "19470309", "TM": "091843", "DT": "20210617091843"},
+    **dict.fromkeys(("OB", "OW", "UN"), b"Zebrafinch"),
+}
+
+
+def every_row() -> Dataset:
+    """All rows of the table that can stand in a data set, each with a canary."""
+    item = Dataset()
+    for row in rules():
+        tag = Tag(row.tag.replace("x", "0"))
+        vr = row.vr or "OB"
+        if tag.group > 4 and vr in VALUES:
+            item.add(DataElement(tag, vr, VALUES[vr]))
+        elif vr == "SQ":
+            inner = Dataset()
+            inner.PatientName, inner.CodeMeaning, inner.ReferencedSOPInstanceUID = "Zebrafinch", "Zebrafinch", UIDS[1]
+            item.add(DataElement(tag, vr, Sequence([inner])))
+    return item
+
+
+def nested() -> Dataset:
+    """The whole table at depths 1 to 3, with private elements and local codes beside it."""
+    inner = every_row()
+    for keyword in reversed(WAY[1:]):
+        outer = every_row()
+        outer.add(DataElement(Tag(0x00091010), "LO", "Zebrafinch"))
+        outer.add(DataElement(Tag(0x00090010), "LO", "ZEBRAFINCH 01"))
+        outer.CodeValue, outer.CodingSchemeDesignator, outer.CodeMeaning = "QX-4711-77", "99FINCH", "Zebrafinch"
+        setattr(outer, keyword, Sequence([inner]))
+        inner = outer
+    return inner
+
+
+def plant(ds: Dataset, count: int) -> None:
+    """Canaries in one file; what tells which series and slice it is stays."""
+    kept = {keyword: ds[keyword].value for keyword in KEPT}
+    groups = {element.tag for element in ds if element.VR == "SQ"}
+    for element in every_row():
+        if element.tag not in groups and element.tag.group < 0x5000:
+            ds[element.tag] = element
+    for keyword, value in kept.items():
+        setattr(ds, keyword, value)
+    characters, name = CHARACTER_SETS[count % len(CHARACTER_SETS)]
+    ds.SpecificCharacterSet, ds.PatientName = characters, name
+    ds.PatientAddress, ds.PatientComments = "Finkenweg 17", "born 1947-03-09, 09.03.1947"
+    ds.PatientSex, ds.PatientAge = "F", "074Y"
+    ds.StudyDate, ds.StudyTime, ds.ContentDate = "20210617", "091843", "20210617"
+    setattr(ds, WAY[0], Sequence([nested()]))
+    _bulk(ds)
+
+
+def _bulk(ds: Dataset) -> None:
+    """Overlay, curve, icon, structured content, private elements, padding."""
+    finch = b"Zebrafinch"
+    for tag, vr in ((0x60003000, "OB"), (0x50003000, "OB"), (0xFFFCFFFC, "OB"), (0x00281200, "OB")):
+        ds.add(DataElement(Tag(tag), vr, finch))
+    ds.add(DataElement(Tag(0x60000022), "LO", "Zebrafinch"))
+    icon, content = Dataset(), Dataset()
+    icon.Rows, icon.Columns, icon.PixelData, icon.BitsAllocated, icon.PixelRepresentation = 1, 10, finch, 8, 0
+    icon["PixelData"].VR = "OB"
+    content.ValueType, content.TextValue, content.PersonName = "TEXT", "Zebrafinch", "Zebrafinch"
+    ds.IconImageSequence, ds.ContentSequence = Sequence([icon]), Sequence([content])
+    for creator, group, values in (
+        ("SIEMENS CSA HEADER", 0x29, {0x1010: ("OB", finch), 0x1020: ("OB", finch)}),
+        ("SIEMENS MR HEADER", 0x19, {0x1008: ("CS", "ZEBRAFINCH"), 0x100C: ("LO", "Zebrafinch")}),
+        ("ZEBRAFINCH", 0x11, {0x1001: ("LO", "Zebrafinch"), 0x1002: ("UI", UIDS[1])}),
+    ):
+        ds.add(DataElement(Tag(group, 0x10), "LO", creator))
+        for element, (vr, value) in values.items():
+            ds.add(DataElement(Tag(group, element), vr, value))
+    ds.preamble = b"Zebrafinch 19470309".ljust(128)
+    ds.file_meta.SourceApplicationEntityTitle = "ZEBRAFINCH"
+    ds.file_meta.ImplementationVersionName = "ZEBRAFINCH"
+    ds.file_meta.PrivateInformationCreatorUID, ds.file_meta.PrivateInformation = UIDS[1], finch
+
+
+def save(ds: Dataset, path: Path, count: int) -> None:
+    syntaxes = (
+        *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
+        RLELossless,
+    )
+    syntax = syntaxes[count % len(syntaxes)]
+    if syntax == RLELossless:
+        ds.compress(RLELossless, generate_instance_uid=False)
+    if syntax == ExplicitVRBigEndian:
+        ds.PixelData = b"".join(ds.PixelData[i : i + 2][::-1] for i in range(0, len(ds.PixelData), 2))
+    list(ds.iterall())  # read, so that it can be written in another byte order
+    plain = Dataset(ds)
+    plain.file_meta, plain.preamble = ds.file_meta, ds.preamble
+    plain.file_meta.TransferSyntaxUID = syntax
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain.save_as(path, enforce_file_format=True)
+
+
+@dataclass
+class Run:
+    """One run of the stage as a program; `own` are identifiers that the scans had of themselves."""
+
+    folder: Path
+    code: int
+    said: str
+    own: frozenset[str] = frozenset()
+
+
+@pytest.fixture(scope="module")
+def scans(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]], frozenset[str]]:
+    """Studies of four patients of the demo with canaries in all of their files, and labels with some, too."""
+    folder = tmp_path_factory.mktemp("canaries")
+    small = config.load(root / "params.yaml").demo.model_copy(update={"patients": 12, "slices": 8, "matrix": 64})
+    patients = cohort(small, 5)
+    rows: list[dict[str, str]] = []
+    for ill in (True, False):
+        group = [patient for patient in patients if (patient.finding is not None) == ill]
+        for patient in [next(p for p in group if p.classic), next(p for p in group if not p.classic)]:
+            (folder / "clean").mkdir(exist_ok=True)
+            rows += studies.write(patient, 5, folder / "clean")
+    nasty, own = folder / "scans", set()
+    for count, path in enumerate(sorted((folder / "clean").iterdir())):
+        ds = dcmread(path)
+        own |= {ds[keyword].value for keyword in KEPT} | {path.stem, str(ds.PatientName), ds.AccessionNumber}
+        ds.PatientID = f"QX-4711-77-{ds.PatientID}"
+        plant(ds, count)
+        save(ds, nasty / f"Zebrafinch^Jane 19470309/{UIDS[0]}/QX-4711-77 ツバメ太郎 {count}.dcm", count)
+    some = next(nasty.rglob("*.dcm"))
+    (nasty / "Zebrafinch 19470309 cut.dcm").write_bytes(some.read_bytes()[:3000])
+    (nasty / "Zebrafinch.txt").write_text("Zebrafinch, born 19470309")
+    for count, row in enumerate(rows):
+        row.update(PatientID="QX-4711-77", PatientName="Zebrafinch", note=f"Finkenweg 17, bed {count}", born=DATES[1])
+    return nasty, rows, frozenset(own)
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, scans: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    nasty, rows, own = scans
+
+    def run(*arguments: str, labels: Iterable[dict[str, str]] = rows, **changes: Any) -> Run:
+        folder = tmp_path_factory.mktemp("project")
+        params = yaml.safe_load((root / "params.yaml").read_text())
+        params["data"].update(dicom_dir=str(nasty), labels="labels.csv", label_level="series", positive=None)
+        params["ingest"].update(contrasts=None, min_slices=8, workers=1, **changes)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        write_csv(folder / "labels.csv", rows[0], labels)
+        environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.stages.ingest", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+        )
+        (folder / "labels.csv").unlink()
+        (folder / "params.yaml").unlink()
+        return Run(folder, done.returncode, (done.stdout + done.stderr).decode(), own)
+
+    return run
+
+
+def canaries(own: Iterable[str] = ()) -> set[bytes]:
+    """Each canary in each encoding that can hold it."""
+    found = set()
+    for word in (*WORDS, *DATES, *UIDS, *own):
+        for encoding in ENCODINGS:
+            with_errors = word.encode(encoding, errors="ignore")
+            if with_errors.decode(encoding) == word:
+                found.add(with_errors)
+    return found
+
+
+def told(run: Run) -> dict[str, list[str]]:
+    """Where which canary stands: in what was said, in a name, or in a file, packed or not."""
+    contents = {"what was said": run.said.encode()}
+    for path in run.folder.rglob("*"):
+        name = path.relative_to(run.folder).as_posix()
+        contents[f"the name {name}"] = name.encode()
+        if path.is_file():
+            content = path.read_bytes()
+            contents[name] = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    wanted = canaries(run.own)
+    return {
+        place: hits
+        for place, content in contents.items()
+        if (hits := sorted(repr(canary) for canary in wanted if canary in content))
+    }
+
+
+def test_canaries_are_found_where_they_are(scans, tmp_path):
+    """The search itself: it sees every canary in the scans."""
+    nasty, _, own = scans
+    everything = b"".join(path.read_bytes() + str(path).encode() for path in nasty.rglob("*") if path.is_file())
+    assert len(own) > 60
+    for word in (*WORDS, *DATES, *UIDS):
+        assert any(word.encode(encoding, errors="ignore") in everything for encoding in ENCODINGS), word
+    (tmp_path / "x.gz").write_bytes(gzip.compress("ツバメ太郎".encode("shift_jis")))
+    assert list(told(Run(tmp_path, 0, "Zebrafinch"))) == ["what was said", "x.gz"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_nothing_that_ingest_writes_or_says_holds_a_canary(run, keep):
+    done = run("--deidentify-to", "shared", keep_sex_age=keep, keep_site=False)
+    assert done.code == 0, done.said
+    assert told(done) == {}
+    index = read_csv(done.folder / "data/ingested/index.csv")
+    files = list((done.folder / "shared").rglob("*.dcm"))
+    assert len(files) > len(index) >= 4
+    assert {path.parent.name for path in files} == {row["series"] for row in index}
+    assert {row["reason"] for row in read_csv(done.folder / "data/ingested/rejected.csv")} >= {"not_dicom"}
+    for path in files:
+        ds = dcmread(path)
+        assert (ds.PatientIdentityRemoved, ds.PatientID) == ("YES", path.relative_to(done.folder / "shared").parts[0])
+
+
+def test_an_error_holds_no_canary(run):
+    done = run(labels=[{"SeriesInstanceUID": UIDS[0], "PatientName": "Zebrafinch", "label": str(k)} for k in (0, 1)])
+    assert done.code == 1
+    assert (done.folder / ".stage-errors/ingest.json").is_file()
+    assert told(done) == {}
