@@ -8,6 +8,7 @@ text outside the table is replaced all the same, unless it is on the list of wha
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from pydicom.sequence import Sequence
 from pipeline.dicom import codes
 from pipeline.dicom.clock import Clock
 from pipeline.dicom.confidentiality import Rule, kept_text, rule
-from pipeline.dicom.dummies import DATES, REMOVED, TEXT, as_list, dummy, empty, mapped, number_or_code, vr_of
+from pipeline.dicom.dummies import DATES, REMOVED, TEXT, as_list, dummy, empty, mapped, number_or_code, telling, vr_of
 from pipeline.dicom.header import DAMAGED
 from pipeline.dicom.patient import capped_age
 from pipeline.dicom.private import safe_elements
@@ -66,7 +67,7 @@ def deidentify(dataset: Any, names: Pseudonyms, options: Options) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the parser's warnings quote values
         patient_id = str(_value(dataset, "PatientID") or "").strip()
-        made = _Profile(names, names.clock(patient_id), options).level(dataset, depth=0)
+        made = _Profile(names, names.clock(patient_id), telling(_persons(dataset))).level(dataset, depth=0)
         if _CHARACTER_SET in made:
             made.SpecificCharacterSet = "ISO_IR 192"
         made.PatientName = made.PatientID = names.patient(patient_id)
@@ -78,14 +79,16 @@ def deidentify(dataset: Any, names: Pseudonyms, options: Options) -> Dataset:
 class _Profile:
     """The profile for one patient's data set."""
 
-    def __init__(self, names: Pseudonyms, clock: Clock, options: Options) -> None:
-        self._names, self._clock, self._options = names, clock, options
+    def __init__(self, names: Pseudonyms, clock: Clock, tells: Callable[[str], bool]) -> None:
+        self._names, self._clock, self._tells = names, clock, tells
 
     def level(self, source: Any, depth: int, disguise: bool = False) -> Dataset:
         """One data set or item; with `disguise` everything that is no code gets a dummy, as in a D of a sequence."""
         made = Dataset()
         coded = any(tag in source for tag in codes.TAGS)
-        meaning = codes.meaning(_value(source, "CodingSchemeDesignator"), _value(source, "CodeValue")) if coded else None
+        meaning = (
+            codes.meaning(_value(source, "CodingSchemeDesignator"), _value(source, "CodeValue")) if coded else None
+        )
         for tag in list(source.keys()):
             if tag.is_private or (tag == _CHARACTER_SET and depth):
                 continue
@@ -112,8 +115,9 @@ class _Profile:
         if vr in DATES:
             return self._moved(source, tag, vr, found.value)
         if vr in TEXT:
-            stays = not found.value or (dictionary_keyword(tag) in kept_text() and not disguise)
-            return DataElement(tag, vr, found.value) if stays else dummy(tag, vr)
+            if not found.value or (dictionary_keyword(tag) in kept_text() and not disguise):
+                return DataElement(tag, vr, mapped(found.value, lambda text: REMOVED if self._tells(text) else text))
+            return dummy(tag, vr)
         return _checked(tag, vr, found.value)
 
     def _listed(self, source: Any, row: Rule, tag: Any, found: Any, depth: int) -> DataElement | None:
@@ -158,10 +162,15 @@ class _Profile:
 def _element(source: Any, tag: Any) -> Any:
     """The element, or None if its value cannot be read."""
     try:
-        found = source[tag]
-        return None if found.value is None and found.VR != "SQ" and found.VM > 1 else found
+        return source[tag]
     except DAMAGED:
         return None
+
+
+def _persons(dataset: Any) -> list[str]:
+    """The identifiers that are most likely to be written somewhere else, too."""
+    keywords = ("PatientName", "PatientID", "AccessionNumber", "ReferringPhysicianName", "OperatorsName")
+    return [str(_value(dataset, keyword) or "") for keyword in keywords]
 
 
 def _value(source: Any, keyword: str) -> Any:

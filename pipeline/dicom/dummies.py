@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR
@@ -30,6 +30,11 @@ _FIXED = {
     "OB": b"\0\0",
     "UN": b"\0\0",
 }
+
+#: Shorter words of a name stand in other words' places too often.
+_LEAST_LETTERS = 4
+
+_DATE_OR_UID = re.compile(r"(?<!\d)(19|20)\d\d[-./]?(0[1-9]|1[0-2])[-./]?[0-3]\d(?!\d)|(?<![\d.])[0-2](\.\d+){5,}")
 
 #: The longest value of an element whose VR hangs on another element, and which therefore is still bytes.
 _MOST_AMBIGUOUS_BYTES = 6
@@ -78,6 +83,16 @@ def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
     if vr.split(" or ")[0] in NUMERIC and all(math.isfinite(float(number)) for number in values):
         return DataElement(tag, vr, value)
     return None
+
+
+def telling(identifiers: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a text that may stay holds a date or UID all the same, or a word of one of these identifiers."""
+    known = {word for text in identifiers for word in _words(text) if len(word) >= _LEAST_LETTERS}
+    return lambda text: bool(_DATE_OR_UID.search(text) or known.intersection(_words(text)))
+
+
+def _words(text: str) -> list[str]:
+    return re.split(r"[\W_]+", text.lower())
 
 
 def mapped(value: Any, change: Callable[[str], str | None]) -> Any:

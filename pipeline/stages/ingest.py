@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Params
+from pipeline.config import Data, Ingest, Params
 from pipeline.contract import Selection
+from pipeline.dicom import deidentified
 from pipeline.dicom import labels as labels_file
+from pipeline.dicom.deidentify import Options
 from pipeline.dicom.labels import Labels
 from pipeline.dicom.load import load
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
 from pipeline.dicom.reasons import REASONS
 from pipeline.dicom.scan import Scan
-from pipeline.errors import LabelError
+from pipeline.dicom.sources import resolve
+from pipeline.errors import DataError, LabelError
 from pipeline.files import write_csv
 from pipeline.imaging import nifti
 from pipeline.progress import say
-from pipeline.stages import deidentified, runner
+from pipeline.stages import runner
 
 OUT = Path("data/ingested")
 DEMO = Path("data/demo/dicom")
@@ -63,18 +67,14 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     """
     data = params.data
     if deidentify_to:
-        deidentified.check_folder(deidentify_to, params)
-    labels = labels_file.read(data.labels, data.label_level, data.positive)
-    for name in labels.dropped:
-        say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
+        deidentified.check_folder(deidentify_to, data.dicom_dir, Path("data"))
+    labels = _read_labels(data)
     names = _pseudonyms(data.dicom_dir)
-    contrasts = None if params.ingest.contrasts is None else list[str](params.ingest.contrasts)
-    selection = Selection(contrasts=contrasts, min_slices=params.ingest.min_slices)
     index: list[Row] = []
     labelled: list[Row] = []
     rejected: list[Row] = []
     accepted: dict[str, set[str]] = defaultdict(set)
-    for item in load(data.dicom_dir, selection, params.ingest.workers):
+    for item in load(data.dicom_dir, _selection(params.ingest), params.ingest.workers):
         if isinstance(item, Scan):
             row = _index_row(item, names, params.ingest.keep_sex_age)
             nifti.save(item.volume, Path(row["path"]))
@@ -88,8 +88,21 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     _write(index, labelled, rejected, _shared(labelled, labels.columns))
     _say_counts(index, labelled, rejected)
     if deidentify_to:
-        deidentified.write(deidentify_to, accepted, names, params)
+        options = Options(keep_sex_age=params.ingest.keep_sex_age)
+        deidentified.write(deidentify_to, accepted, data.dicom_dir, names, options, params.ingest.workers)
     say(f"ingest: {deidentified.FACE_WARNING}")
+
+
+def _selection(settings: Ingest) -> Selection:
+    contrasts = None if settings.contrasts is None else list[str](settings.contrasts)
+    return Selection(contrasts=contrasts, min_slices=settings.min_slices)
+
+
+def _read_labels(data: Data) -> Labels:
+    labels = labels_file.read(data.labels, data.label_level, data.positive)
+    for name in labels.dropped:
+        say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
+    return labels
 
 
 def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pseudonyms:
@@ -188,7 +201,17 @@ def _say_counts(index: list[Row], labelled: list[Row], rejected: list[Row]) -> N
 
 
 def _resolve(params: Params, token: str) -> None:
-    deidentified.print_meaning(token, _pseudonyms(params.data.dicom_dir, existing_key), params)
+    """Print what a pseudonym stands for: to the one who asks, and to no file.
+
+    Raises:
+        ConfigError: this machine holds no key.
+        DataError: it stands for nothing in the folder of scans.
+    """
+    meaning = resolve(token, params.data.dicom_dir, _pseudonyms(params.data.dicom_dir, existing_key))
+    if meaning is None:
+        expected = "a pseudonym or token of something below data.dicom_dir"
+        raise DataError(expected, "one that nothing there has under this key", "Use the scans and key that made it.")
+    sys.stdout.write(f"{meaning}\n")
 
 
 def _arguments() -> argparse.Namespace:

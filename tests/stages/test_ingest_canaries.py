@@ -50,8 +50,13 @@ KEPT = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", 
 
 VALUES: dict[str, Any] = {
     **dict.fromkeys(("LO", "LT", "PN", "SH", "ST", "UC", "UT"), "Zebrafinch"),
-    **{"AE": "ZEBRAFINCH", "CS": "ZEBRAFINCH", "UR": "http://Zebrafinch.org", "UI": UIDS[0]},
-    **{"DA": "19470309", "TM": "091843", "DT": "20210617091843"},
+    "AE": "ZEBRAFINCH",
+    "CS": "ZEBRAFINCH",
+    "UR": "http://Zebrafinch.org",
+    "UI": UIDS[0],
+    "DA": "19470309",
+    "TM": "091843",
+    "DT": "20210617091843",
     **dict.fromkeys(("OB", "OW", "UN"), b"Zebrafinch"),
 }
 

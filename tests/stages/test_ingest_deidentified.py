@@ -13,7 +13,6 @@ from types import ModuleType
 
 import pytest
 import yaml
-from pydicom import dcmread
 
 from pipeline import config
 from pipeline.dicom.pseudonym import Pseudonyms, load_key
