@@ -47,15 +47,11 @@ class SafePrivate:
     vr: str
 
 
-#: What is no attribute of the table but identifies as well, or means nothing without what goes: commands and file
-#: meta information in the data set, directory records, overlays whole, signatures, encrypted identifiers, padding of
-#: sequences' places.
+#: What is no attribute of the table but identifies as well, or means nothing without what goes: lengths of groups,
+#: overlays whole, encrypted identifiers, parameters of signatures, tables for the display.
 _OURS = tuple(
     Rule(tag, keyword, vr, "", "X", "")
     for tag, keyword, vr in (
-        ("0000xxxx", "", ""),
-        ("0002xxxx", "", ""),
-        ("0004xxxx", "", ""),
         ("xxxx0000", "", ""),
         ("60xxxxxx", "", ""),
         ("04000500", "EncryptedAttributesSequence", "SQ"),

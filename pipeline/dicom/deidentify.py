@@ -38,6 +38,9 @@ _BASIC, _DATES, _CHARACTERISTICS, _PRIVATE = (
 )
 
 _PIXELS = frozenset({0x7FE00010})
+#: Commands, file meta information and directory records (PS3.5 7.1): none of them may stand in a data set.
+_NO_DATA = (0x0000, 0x0002, 0x0004)
+
 _CHARACTER_SET = 0x00080005
 _SEXES = ("M", "F", "O")
 
@@ -90,7 +93,7 @@ class _Profile:
             codes.meaning(_value(source, "CodingSchemeDesignator"), _value(source, "CodeValue")) if coded else None
         )
         for tag in list(source.keys()):
-            if tag.is_private or (tag == _CHARACTER_SET and depth):
+            if tag.is_private or tag.group in _NO_DATA or (tag == _CHARACTER_SET and depth):
                 continue
             found = _element(source, tag)
             kept = self._element(source, tag, found, depth, disguise)
@@ -163,7 +166,7 @@ def _element(source: Any, tag: Any) -> Any:
     """The element, or None if its value cannot be read."""
     try:
         return source[tag]
-    except DAMAGED:
+    except (*DAMAGED, OSError):
         return None
 
 
@@ -176,7 +179,7 @@ def _persons(dataset: Any) -> list[str]:
 def _value(source: Any, keyword: str) -> Any:
     try:
         return source.get(keyword)
-    except DAMAGED:
+    except (*DAMAGED, OSError):
         return None
 
 
@@ -184,7 +187,7 @@ def _checked(tag: Any, vr: str, value: Any) -> DataElement | None:
     """An element outside the table that holds numbers or codes; bulk and unknown VRs go."""
     try:
         return number_or_code(tag, vr, value)
-    except DAMAGED:
+    except (*DAMAGED, OSError):
         return None
 
 

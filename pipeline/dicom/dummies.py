@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,6 +36,10 @@ _FIXED = {
 _LEAST_LETTERS = 4
 
 _DATE_OR_UID = re.compile(r"(?<!\d)(19|20)\d\d[-./]?(0[1-9]|1[0-2])[-./]?[0-3]\d(?!\d)|(?<![\d.])[0-2](\.\d+){5,}")
+
+#: Binary numbers, for `struct`, and the shortest word in them that is no chance.
+_FORMS = {"AT": "H", "FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
+_WORD = re.compile(rb"[A-Za-z^]{6}|[0-9]{8}")
 
 #: The longest value of an element whose VR hangs on another element, and which therefore is still bytes.
 _MOST_AMBIGUOUS_BYTES = 6
@@ -68,11 +73,12 @@ def empty(tag: Any, vr: str) -> DataElement:
 def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
     """The element as it is if it holds numbers; with bad codes replaced if it holds codes; None for all else.
 
-    More values than its multiplicity allows are no such numbers: bytes of something else.
+    More values than its multiplicity allows are no such numbers but bytes of something else, and so are those that
+    spell a word: the length of a damaged element may reach over the names that follow it.
     """
     values = [] if value is None or value == "" else as_list(value)
     most = dictionary_VM(tag).split("-")[-1]
-    if most.isdigit() and len(values) > int(most):
+    if (most.isdigit() and len(values) > int(most)) or _spells(vr, values):
         return None
     if vr == "CS":
         return DataElement(tag, vr, mapped(value, lambda code: code if CODE.fullmatch(code) else REMOVED))
@@ -83,6 +89,15 @@ def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
     if vr.split(" or ")[0] in NUMERIC and all(math.isfinite(float(number)) for number in values):
         return DataElement(tag, vr, value)
     return None
+
+
+def _spells(vr: str, values: list[Any]) -> bool:
+    """Whether binary numbers, read as bytes, hold a word."""
+    form = _FORMS.get(vr)
+    if form is None or len(values) < 2:
+        return False
+    parts = [half for tag in values for half in (tag >> 16, tag & 0xFFFF)] if vr == "AT" else values
+    return bool(_WORD.search(struct.pack(f"<{len(parts)}{form}", *parts)))
 
 
 def telling(identifiers: Iterable[str]) -> Callable[[str], bool]:

@@ -25,7 +25,7 @@ def safe_elements(dataset: Any) -> list[DataElement]:
     """The safe private elements of one level of a data set, with the creators that reserve their blocks."""
     kept: list[DataElement] = []
     for tag in _creators(dataset):
-        creator = str(dataset[tag].value).strip()
+        creator = _creator(dataset, tag)
         found = list(_block(dataset, tag, creator))
         if found:
             kept += [DataElement(tag, "LO", creator), *found]
@@ -34,6 +34,13 @@ def safe_elements(dataset: Any) -> list[DataElement]:
 
 def _creators(dataset: Any) -> list[Any]:
     return [tag for tag in dataset.keys() if tag.group % 2 and tag.element in _CREATORS]  # noqa: SIM118
+
+
+def _creator(dataset: Any, tag: Any) -> str:
+    try:
+        return str(dataset[tag].value).strip()
+    except (*DAMAGED, OSError):
+        return ""
 
 
 def _block(dataset: Any, creator_tag: Any, creator: str) -> Iterable[DataElement]:
@@ -56,6 +63,6 @@ def _kept(raw: Any, safe: SafePrivate) -> DataElement | None:
             return None
         values = list(raw.value) if raw.VM > 1 else [raw.value]
         good = all(CODE.fullmatch(value) if safe.vr == "CS" else float(value) is not None for value in values)
-    except DAMAGED:
+    except (*DAMAGED, OSError):
         return None
     return DataElement(raw.tag, safe.vr, raw.value) if good else None

@@ -61,8 +61,6 @@ def test_options_are_for_dates_and_for_sex_and_age():
         (0x60003000, "OverlayData"),
         (0x601E4000, "OverlayComments"),
         (0x60020022, ""),
-        (0x00020016, ""),
-        (0x00041130, ""),
         (0x00090000, ""),
     ],
 )

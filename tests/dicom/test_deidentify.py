@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +26,7 @@ from pipeline.dicom.codes import KEYWORDS as KEYWORDS_OF_CODES
 from pipeline.dicom.confidentiality import kept_text, rules
 from pipeline.dicom.deidentify import MOST_DEPTH, Options, deidentify
 from pipeline.dicom.dummies import TEXT
+from pipeline.dicom.header import DAMAGED
 from pipeline.dicom.pseudonym import Pseudonyms
 
 NAMES = Pseudonyms(b"k" * 32)
@@ -109,8 +113,8 @@ def test_every_row_of_the_table(depth):
                 assert not left[element.tag].is_empty, row
             if row.action == "Z" and not row.option:
                 assert left[element.tag].is_empty, row
-        if depth or row.keyword not in ("PatientName",):
-            assert (element.tag in left) == (row.action != "X" or row.option == "dates"), row
+        stays = element.tag.group > 4 and (row.action != "X" or row.option == "dates")
+        assert (element.tag in left) == (stays or (depth == 0 and row.keyword == "PatientName")), row
         seen += 1
     assert seen == 620
 
@@ -154,6 +158,30 @@ def test_no_text_stays_but_those_on_the_list(keyword, depth, text):
     made = deidentify(at_depth(depth, element), NAMES, Options())
     left = inside(made, depth).get(keyword)
     assert left is None or text != left or keyword in kept_text() - KEYWORDS_OF_CODES
+
+
+@functools.cache
+def planted_file() -> bytes:
+    whole = Dataset()
+    for row in rules():
+        if planted(row).tag.group > 4 and row.vr not in ("", "UN"):
+            whole.add(planted(row))
+    whole.PatientID, whole.SharedFunctionalGroupsSequence = "MRN-1", Sequence([at_depth(2, planted(rules()[40]))])
+    return written(whole, ExplicitVRLittleEndian)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(planted_file()) - 1), st.integers(0, 7)), max_size=20))
+def test_damaged_data_sets_are_de_identified_or_refused(flips):
+    content = bytearray(planted_file())
+    for place, bit in flips:
+        content[place] ^= 1 << bit
+    with suppress(*DAMAGED, OSError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = dcmread(io.BytesIO(bytes(content)), force=True)
+        made = deidentify(found, NAMES, Options())
+        assert made.PatientIdentityRemoved == "YES"
+        assert CANARY.encode() not in written(made, ExplicitVRLittleEndian)
 
 
 def test_what_the_image_needs_stays(builder):
@@ -237,6 +265,15 @@ def test_uids_refer_to_each_other_as_before(builder):
     assert not {other.SOPInstanceUID, other.PatientID} & {first.SOPInstanceUID, first.PatientID}
 
 
+def test_every_attribute_of_uids_gets_others():
+    """Also those outside the table: a UID leads to the archive that it came from."""
+    keywords = [entry[4] for entry in DicomDictionary.values() if entry[0] == "UI" and entry[4]]
+    for keyword in keywords:
+        made = deidentify(at_depth(1, DataElement(Tag(keyword), "UI", CANARY_UID)), NAMES, Options())
+        assert inside(made, 1).get(keyword) in (None, NAMES.uid(CANARY_UID)), keyword
+    assert len(keywords) > 80
+
+
 def test_dates_of_one_patient_keep_their_intervals_and_those_of_two_do_not_move_alike(builder):
     def study(patient, date):
         return deidentify(builder.classic(patient=patient, StudyDate=date, StudyTime="1830")[0], NAMES, Options())
@@ -298,6 +335,11 @@ def test_a_safe_private_element_of_unknown_vr_is_read_as_listed(builder):
         ("EchoTime", "UN", CANARY),
         ("EchoTime", "DS", CANARY),
         ("Rows", "US", CANARY),
+        ("GridFrameOffsetVector", "DS", CANARY),
+        ("RedPaletteColorLookupTableData", "OW", CANARY),
+        ("FrameIncrementPointer", "AT", f"{CANARY}xx"),
+        ("SimpleFrameList", "UL", f"{CANARY}xx"),
+        ("DiffusionGradientOrientation", "FD", f"{CANARY}xxxxxx" + "x" * 8),
         ("ICCProfile", "OB", CANARY),
         ("PatientName", "OB", CANARY),
         ("StudyDate", "LO", CANARY),
