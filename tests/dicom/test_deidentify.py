@@ -1,4 +1,4 @@
-"""Each row of the table at each depth, what goes beyond the table, and that what is left is still an image."""
+"""Each row of the table at each depth, the options, the markers, and that what is left is still an image."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.datadict import DicomDictionary, dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.codes import KEYWORDS as KEYWORDS_OF_CODES
-from pipeline.dicom.confidentiality import kept_text, rules
-from pipeline.dicom.deidentify import MOST_DEPTH, Options, deidentify
-from pipeline.dicom.dummies import TEXT
+from pipeline.dicom.confidentiality import rules
+from pipeline.dicom.deidentify import Options, deidentify
 from pipeline.dicom.header import DAMAGED
 from pipeline.dicom.pseudonym import Pseudonyms
 
@@ -136,28 +133,10 @@ def test_every_row_as_it_stands_in_a_file(syntax):
         assert value.encode() not in bytes_out
 
 
-def raw(keyword: str, vr: str, value: str) -> RawDataElement:
-    """An element as a file holds it, right or wrong."""
-    content = value.encode() + b" " * (len(value) % 2)
-    return RawDataElement(Tag(keyword), vr, len(content), content, 0, False, True)
-
-
 def written(dataset: Dataset, syntax: str) -> bytes:
     target = io.BytesIO()
     dataset.save_as(target, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=syntax != ExplicitVRBigEndian)
     return target.getvalue()
-
-
-KEYWORDS = sorted(entry[4] for entry in DicomDictionary.values() if entry[0] in TEXT and entry[4])
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.sampled_from(KEYWORDS), st.integers(0, 3), st.sampled_from(["Doe^Jane", "山田^太郎", "Ängström", "x"]))
-def test_no_text_stays_but_those_on_the_list(keyword, depth, text):
-    element = DataElement(Tag(keyword), dictionary_VR(keyword), text, validation_mode=0)
-    made = deidentify(at_depth(depth, element), NAMES, Options())
-    left = inside(made, depth).get(keyword)
-    assert left is None or text != left or keyword in kept_text() - KEYWORDS_OF_CODES
 
 
 @functools.cache
@@ -170,7 +149,7 @@ def planted_file() -> bytes:
     return written(whole, ExplicitVRLittleEndian)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, len(planted_file()) - 1), st.integers(0, 7)), max_size=20))
 def test_damaged_data_sets_are_de_identified_or_refused(flips):
     content = bytearray(planted_file())
@@ -265,15 +244,6 @@ def test_uids_refer_to_each_other_as_before(builder):
     assert not {other.SOPInstanceUID, other.PatientID} & {first.SOPInstanceUID, first.PatientID}
 
 
-def test_every_attribute_of_uids_gets_others():
-    """Also those outside the table: a UID leads to the archive that it came from."""
-    keywords = [entry[4] for entry in DicomDictionary.values() if entry[0] == "UI" and entry[4]]
-    for keyword in keywords:
-        made = deidentify(at_depth(1, DataElement(Tag(keyword), "UI", CANARY_UID)), NAMES, Options())
-        assert inside(made, 1).get(keyword) in (None, NAMES.uid(CANARY_UID)), keyword
-    assert len(keywords) > 80
-
-
 def test_dates_of_one_patient_keep_their_intervals_and_those_of_two_do_not_move_alike(builder):
     def study(patient, date):
         return deidentify(builder.classic(patient=patient, StudyDate=date, StudyTime="1830")[0], NAMES, Options())
@@ -287,137 +257,3 @@ def test_dates_of_one_patient_keep_their_intervals_and_those_of_two_do_not_move_
 
 def _days(date: str) -> int:
     return datetime.strptime(date, "%Y%m%d").toordinal()
-
-
-def test_private_elements_go_but_those_on_the_list(builder):
-    ds = builder.classic()[0]
-    for offset in (0x10, 0x11):  # the same block twice: the second time under another number
-        block = offset << 8
-        ds.add(DataElement(Tag(0x0019, offset), "LO", "SIEMENS MR HEADER"))
-        ds.add(DataElement(Tag(0x0019, block | 0x0C), "IS", "1000"))
-        ds.add(DataElement(Tag(0x0019, block | 0x0D), "CS", "DIRECTIONAL"))
-        ds.add(DataElement(Tag(0x0019, block | 0x08), "LO", CANARY))
-    ds.add(DataElement(Tag(0x0029, 0x10), "LO", "SIEMENS CSA HEADER"))
-    ds.add(DataElement(Tag(0x0029, 0x1010), "OB", CANARY.encode()))
-    ds.add(DataElement(Tag(0x0043, 0x10), "LO", f"GEMS_PARM_01 {CANARY}"))
-    ds.add(DataElement(Tag(0x0043, 0x1039), "IS", ["1", "2", "3", "4"]))
-    made = deidentify(ds, NAMES, Options())
-    private = sorted(f"{element.tag:08X}" for element in made if element.tag.is_private)
-    assert private == ["00190010", "00190011", "0019100C", "0019100D", "0019110C", "0019110D"]
-    assert made[0x0019, 0x110C].value == 1000
-
-
-@pytest.mark.parametrize(
-    ("vr", "element", "value"),
-    [("LO", 0x0C, CANARY), ("UN", 0x0C, CANARY.encode()), ("CS", 0x0D, "Zebra finch"), ("SQ", 0x0C, Sequence([]))],
-)
-def test_a_safe_private_element_that_holds_something_else_goes(builder, vr, element, value):
-    ds = builder.classic()[0]
-    ds.add(DataElement(Tag(0x0019, 0x10), "LO", "SIEMENS MR HEADER"))
-    ds.add(DataElement(Tag(0x0019, 0x1000 | element), vr, value, validation_mode=0))
-    made = deidentify(dcmread(io.BytesIO(written(ds, ExplicitVRLittleEndian)), force=True), NAMES, Options())
-    assert not [found for found in made if found.tag.is_private]
-
-
-def test_a_safe_private_element_of_unknown_vr_is_read_as_listed(builder):
-    ds = builder.classic()[0]
-    ds.add(DataElement(Tag(0x0019, 0x10), "LO", "SIEMENS MR HEADER"))
-    ds.add(DataElement(Tag(0x0019, 0x100C), "UN", b"1000"))
-    made = deidentify(dcmread(io.BytesIO(written(ds, ExplicitVRLittleEndian)), force=True), NAMES, Options())
-    assert (made[0x0019, 0x100C].VR, made[0x0019, 0x100C].value) == ("IS", 1000)
-
-
-@pytest.mark.parametrize(
-    ("keyword", "vr", "value"),
-    [
-        ("RepetitionTime", "LO", CANARY),
-        ("Rows", "LT", CANARY),
-        ("EchoTime", "UN", CANARY),
-        ("EchoTime", "DS", CANARY),
-        ("Rows", "US", CANARY),
-        ("GridFrameOffsetVector", "DS", CANARY),
-        ("RedPaletteColorLookupTableData", "OW", CANARY),
-        ("FrameIncrementPointer", "AT", f"{CANARY}xx"),
-        ("SimpleFrameList", "UL", f"{CANARY}xx"),
-        ("DiffusionGradientOrientation", "FD", f"{CANARY}xxxxxx" + "x" * 8),
-        ("ICCProfile", "OB", CANARY),
-        ("PatientName", "OB", CANARY),
-        ("StudyDate", "LO", CANARY),
-        ("SOPInstanceUID", "LO", CANARY),
-        ("ReferencedSeriesSequence", "LO", CANARY),
-        ("BodyPartExamined", "CS", f"{CANARY} Jane Doe of Elsewhere"),
-    ],
-)
-def test_what_stands_under_a_wrong_vr_or_is_no_such_value_goes(builder, keyword, vr, value):
-    ds = builder.classic()[0]
-    ds[keyword] = raw(keyword, vr, value)
-    made = deidentify(dcmread(io.BytesIO(written(ds, ExplicitVRLittleEndian)), force=True), NAMES, Options())
-    assert CANARY.encode() not in written(made, ExplicitVRLittleEndian)
-
-
-def test_tags_that_nobody_knows_go(builder):
-    ds = builder.classic()[0]
-    ds.add(DataElement(Tag(0x00281234), "LO", CANARY))
-    ds.add(DataElement(Tag(0xFFFCFFFC), "OB", CANARY.encode()))
-    made = deidentify(ds, NAMES, Options())
-    assert {Tag(0x00281234), Tag(0xFFFCFFFC)}.isdisjoint(made.keys())
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("syngo MR E11", "syngo MR E11"),
-        ("27\\LX\\DV26.0_R01_1725.a", ["27", "LX", "DV26.0_R01_1725.a"]),
-        ("build 20150525", "REMOVED"),
-        ("of 2015-05-25", "REMOVED"),
-        ("1.3.12.2.1107.5.2.32", "REMOVED"),
-        ("head coil of DOE jane", "REMOVED"),
-        ("for MRN-4711", "REMOVED"),
-        ("a\\b for Jane", ["a", "REMOVED"]),
-    ],
-)
-def test_dates_uids_and_the_patients_own_name_in_texts_that_stay(builder, text, kept):
-    ds = builder.classic()[0]
-    ds.SoftwareVersions = text.split("\\") if "\\" in text else text
-    made = deidentify(ds, NAMES, Options()).SoftwareVersions
-    assert (made if isinstance(made, str) else list(made)) == kept
-
-
-@pytest.mark.parametrize(
-    ("scheme", "value", "kept"),
-    [
-        ("SCT", "12738006", ("SCT", "12738006", "Brain structure (body structure)")),
-        ("DCM", "113100", ("DCM", "113100", "Basic Application Confidentiality Profile")),
-        ("SRT", "T-A0100", ("SRT", "T-A0100", "T-A0100")),
-        ("SCT", CANARY, ("REMOVED", "REMOVED", "REMOVED")),
-        ("99LOCAL", "1", ("REMOVED", "REMOVED", "REMOVED")),
-        (CANARY, "12738006", ("REMOVED", "REMOVED", "REMOVED")),
-    ],
-)
-def test_codes_of_the_standard_stay_with_its_own_words(builder, scheme, value, kept):
-    ds = builder.classic()[0]
-    ds.AnatomicRegionSequence = [builder.item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=CANARY)]
-    item = deidentify(ds, NAMES, Options()).AnatomicRegionSequence[0]
-    assert (item.CodingSchemeDesignator, item.CodeValue, item.CodeMeaning) == kept
-
-
-def test_items_that_are_too_deep_go(builder):
-    inner = builder.item(PatientComments=CANARY)
-    for _ in range(MOST_DEPTH + 40):
-        inner = builder.item(ReferencedSeriesSequence=[inner])
-    made = deidentify(inner, NAMES, Options())
-    depth = 0
-    while "ReferencedSeriesSequence" in made:
-        made, depth = made.ReferencedSeriesSequence[0], depth + 1
-    assert depth == MOST_DEPTH
-
-
-def test_texts_in_another_character_set_are_written_as_utf_8(builder):
-    ds = builder.classic(
-        SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName="Yamada^Tarou=山田^太郎=やまだ^たろう"
-    )[0]
-    ds.Manufacturer = "東芝"
-    ds = dcmread(io.BytesIO(written(ds, ExplicitVRLittleEndian)), force=True)
-    made = dcmread(io.BytesIO(written(deidentify(ds, NAMES, Options()), ExplicitVRLittleEndian)), force=True)
-    assert (made.SpecificCharacterSet, made.Manufacturer) == ("ISO_IR 192", "東芝")
-    assert made.PatientName == NAMES.patient(ds.PatientID)

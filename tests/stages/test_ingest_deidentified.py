@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from pipeline import config
+from pipeline.dicom.load import load
 from pipeline.dicom.pseudonym import Pseudonyms, load_key
+from pipeline.dicom.scan import Scan
 from pipeline.errors import ConfigError
 from pipeline.files import read_csv, write_csv
 from pipeline.stages.ingest import ingest
@@ -76,6 +78,20 @@ def test_accepted_series_are_written_and_no_others(project, tmp_path):
         path.rename(path.with_name(f"z{path.name[::-1]}"))
     project("--deidentify-to", "shared")
     assert {path: path.read_bytes() for path in Path("shared").rglob("*.dcm")} == first
+
+
+def test_what_is_written_is_the_same_scan_for_whoever_gets_it(project, tmp_path):
+    """Read as a folder of scans, it gives the same volumes."""
+    project("--deidentify-to", "shared")
+    there = {item.source_sha256: item for item in load(tmp_path / "scans", workers=1) if isinstance(item, Scan)}
+    names = Pseudonyms(load_key(tmp_path / "config/mri-transfer/pseudonym.key"))
+    for item in load(tmp_path / "shared", workers=1):
+        assert isinstance(item, Scan)
+        source = there[item.source_sha256]
+        assert (item.contrast, item.manufacturer, item.sex) == (source.contrast, source.manufacturer, source.sex)
+        assert item.age_years == source.age_years
+        assert item.patient_id == names.patient(source.patient_id)
+        assert item.series_uid == names.uid(source.series_uid)
 
 
 def test_a_series_that_is_no_longer_accepted_goes_from_the_folder(project, builder, tmp_path):
