@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 from pydicom.datadict import keyword_dict
-from pydicom.sr.codedict import codes
 
 #: What a code looks like in the schemes whose codes are kept although no list of them is at hand (PS3.16 chapter 8).
 _FORMS = {
@@ -37,6 +36,8 @@ def meaning(scheme: Any, value: Any) -> str | None:
 
 @cache
 def _meanings() -> dict[tuple[str, str], str]:
+    from pydicom.sr.codedict import codes  # 0.3 s, for those who write DICOM alone
+
     return {
         (scheme, code.value): code.meaning[:_MOST_LENGTH]
         for scheme in _LISTED

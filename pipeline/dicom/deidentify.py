@@ -23,7 +23,7 @@ from pipeline.dicom.confidentiality import Rule, kept_text, rule
 from pipeline.dicom.dummies import DATES, REMOVED, TEXT, as_list, dummy, empty, mapped, number_or_code, telling, vr_of
 from pipeline.dicom.header import DAMAGED
 from pipeline.dicom.patient import capped_age
-from pipeline.dicom.private import safe_elements
+from pipeline.dicom.private import NUMERIC, safe_elements
 from pipeline.dicom.pseudonym import Pseudonyms
 
 #: Items deeper than this are dropped; MR of every vendor stays below 8.
@@ -86,7 +86,7 @@ class _Profile:
         self._names, self._clock, self._tells = names, clock, tells
 
     def level(self, source: Any, depth: int, disguise: bool = False) -> Dataset:
-        """One data set or item; with `disguise` everything that is no code gets a dummy, as in a D of a sequence."""
+        """One data set or item; with `disguise` each value but CS gets a dummy, as D means it for a sequence."""
         made = Dataset()
         coded = any(tag in source for tag in codes.TAGS)
         meaning = (
@@ -107,7 +107,7 @@ class _Profile:
     def _element(self, source: Any, tag: Any, found: Any, depth: int, disguise: bool) -> DataElement | None:
         row = rule(tag)
         if row is not None:
-            return self._listed(source, row, tag, found, depth)
+            return self._listed(source, row, tag, found, depth, disguise)
         vr = None if found is None else vr_of(tag, found.VR)
         if vr is None or tag in _PIXELS:
             return found if tag in _PIXELS and depth == 0 else None
@@ -121,9 +121,9 @@ class _Profile:
             if not found.value or (dictionary_keyword(tag) in kept_text() and not disguise):
                 return DataElement(tag, vr, mapped(found.value, lambda text: REMOVED if self._tells(text) else text))
             return dummy(tag, vr)
-        return _checked(tag, vr, found.value)
+        return dummy(tag, vr) if disguise and vr in NUMERIC else _checked(tag, vr, found.value)
 
-    def _listed(self, source: Any, row: Rule, tag: Any, found: Any, depth: int) -> DataElement | None:
+    def _listed(self, source: Any, row: Rule, tag: Any, found: Any, depth: int, disguise: bool) -> DataElement | None:
         """An attribute of the table."""
         value = None if found is None else found.value
         if row.option == "sex_age":
@@ -138,7 +138,7 @@ class _Profile:
             return empty(tag, row.vr)
         if row.vr == "SQ":
             # D: the items stay, each value in them a dummy. U: the items stay, and the profile goes on in them.
-            return self._sequence(tag, value, depth, disguise=row.action == "D")
+            return self._sequence(tag, value, depth, disguise or row.action == "D")
         if row.action == "U":
             return DataElement(tag, "UI", mapped(value, self._names.uid) or "")
         if row.keyword == "PatientID":

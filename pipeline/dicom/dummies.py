@@ -61,8 +61,7 @@ def vr_of(tag: Any, found: str) -> str | None:
 
 def dummy(tag: Any, vr: str) -> DataElement:
     """An element with a value that says nothing and that its VR allows."""
-    value: Any = Sequence() if vr == "SQ" else 0 if vr in NUMERIC else _FIXED.get(vr, REMOVED)
-    return DataElement(tag, vr, value)
+    return DataElement(tag, vr, 0 if vr in NUMERIC else _FIXED.get(vr, REMOVED))
 
 
 def empty(tag: Any, vr: str) -> DataElement:

@@ -60,7 +60,7 @@ def planted(row: Any) -> DataElement:
 def _person() -> Dataset:
     item = Dataset()
     item.PatientName = item.CodeMeaning = item.TextValue = f"{CANARY}^Jane"
-    item.PatientID, item.ReferencedSOPInstanceUID = CANARY, CANARY_UID
+    item.PatientID, item.ReferencedSOPInstanceUID, item.NumericValue = CANARY, CANARY_UID, "98.76"
     item.add(DataElement(Tag(0x00090010), "LO", CANARY))
     item.ConceptNameCodeSequence = Sequence([Dataset()])
     item.ConceptNameCodeSequence[0].CodeValue = CANARY
@@ -108,6 +108,7 @@ def test_every_row_of_the_table(depth):
             assert str(left[element.tag].value) != original, row
             if row.action == "D":
                 assert not left[element.tag].is_empty, row
+                assert "98.76" not in values(made), row
             if row.action == "Z" and not row.option:
                 assert left[element.tag].is_empty, row
         stays = element.tag.group > 4 and (row.action != "X" or row.option == "dates")
