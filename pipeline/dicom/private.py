@@ -10,6 +10,7 @@ from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_eleme
 from pydicom.tag import Tag
 
 from pipeline.dicom.confidentiality import SafePrivate, safe_private
+from pipeline.dicom.csa_reduced import reduced
 from pipeline.dicom.header import DAMAGED
 
 #: Numbers; whatever stands in them cannot be a text.
@@ -53,7 +54,10 @@ def _block(dataset: Any, creator_tag: Any, creator: str) -> Iterable[DataElement
 
 
 def _kept(raw: Any, safe: SafePrivate) -> DataElement | None:
-    """The element if it is what the list says: a number or a code."""
+    """The element if it is what the list says: a number or a code; a CSA header anew."""
+    if safe.vr == "OB":
+        content = reduced(raw.value) if isinstance(raw.value, bytes) else None
+        return None if content is None else DataElement(raw.tag, "OB", content)
     try:
         if isinstance(raw, RawDataElement):
             if raw.VR not in (None, "UN", safe.vr):

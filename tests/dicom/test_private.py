@@ -49,7 +49,13 @@ def test_private_elements_go_but_those_on_the_list(builder):
 
 @pytest.mark.parametrize(
     ("vr", "element", "value"),
-    [("LO", 0x0C, CANARY), ("UN", 0x0C, CANARY.encode()), ("CS", 0x0D, "Zebra finch"), ("SQ", 0x0C, Sequence([]))],
+    [
+        ("LO", 0x0C, CANARY),
+        ("LO", 0x0C, "1000"),
+        ("UN", 0x0C, CANARY.encode()),
+        ("CS", 0x0D, "Zebra finch"),
+        ("SQ", 0x0C, Sequence([])),
+    ],
 )
 def test_a_safe_private_element_that_holds_something_else_goes(builder, vr, element, value):
     ds = builder.classic()[0]
