@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from pipeline import config
+from pipeline.dicom import deidentified
+from pipeline.dicom.deidentify import Options
 from pipeline.dicom.load import load
 from pipeline.dicom.pseudonym import Pseudonyms, load_key
 from pipeline.dicom.scan import Scan
@@ -105,6 +107,21 @@ def test_a_series_that_is_no_longer_accepted_goes_from_the_folder(project, build
     done = project("--deidentify-to", "shared")
     assert "1 de-identified files of earlier runs removed" in done.stderr
     assert len(list(Path("shared").iterdir())) == 2
+
+
+def test_several_processes_write_the_same_bytes(project, builder, tmp_path, monkeypatch):
+    names = Pseudonyms(b"k" * 32)
+    accepted = {builder.uid("one", "series"): {builder.uid("one", "instance", k) for k in range(9)}}
+    accepted[builder.uid("two", "series")] = {builder.uid("two", "instance", 0)}
+    monkeypatch.setattr(deidentified, "SERIES_PER_WORKER", 1)
+    for workers in (1, 2):
+        deidentified.write(tmp_path / str(workers), accepted, tmp_path / "scans", names, Options(), workers)
+    one, two = (
+        {path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in (tmp_path / name).rglob("*.dcm")}
+        for name in "12"
+    )
+    assert one == two
+    assert len(one) == 10
 
 
 def test_a_burned_in_series_is_named_with_its_code(project, builder, tmp_path):
