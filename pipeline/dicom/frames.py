@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dicom import contrast
+from pipeline.dicom import contrast, private, variants
 from pipeline.dicom.contrast import Timing
 from pipeline.dicom.values import number, numbers, words
+from pipeline.dicom.variants import Variant
 
 TAGS = [
     *("ImageType", "ComplexImageComponent", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("RescaleSlope", "RescaleIntercept", "TemporalPositionIdentifier", "TemporalPositionIndex", "DiffusionBValue"),
+    *("RescaleSlope", "RescaleIntercept"),
     *contrast.TAGS,
+    *variants.TAGS,
+    *private.TAGS,
 ]
+
+_MAGNITUDE = "MAGNITUDE"
+
+#: GE says it in a private element alone (GE conformance statement, RawDataType).
+_GE_COMPONENTS = {1.0: "PHASE", 2.0: "REAL", 3.0: "IMAGINARY"}
 
 #: Words of ImageType or FrameType for values that are no magnitude: PS3.3 C.8.13.3.1.1 and what vendors add.
 _NOT_MAGNITUDE = {"P", "R", "I", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "FIELD_MAP", "B0", "B0 MAP", "VELOCITY MAP"}
@@ -31,7 +39,7 @@ class Frame:
         slope, intercept: stored value to the scanner's value.
         types: values of ImageType or FrameType, upper case.
         magnitude: whether the values are magnitudes.
-        variant: what differs between volumes at the same positions: echo, time point, diffusion, type.
+        variant: what differs between volumes at the same positions.
     """
 
     number: int | None
@@ -42,7 +50,7 @@ class Frame:
     intercept: float
     types: tuple[str, ...]
     magnitude: bool
-    variant: tuple[str, ...]
+    variant: Variant
     timing: Timing
 
 
@@ -50,8 +58,10 @@ def classic(dataset: Any) -> Frame:
     """The one plane of a classic MR file; without a place if it claims several frames, which then have none."""
     single = (number(dataset.get("NumberOfFrames")) or 1) == 1
     timing = contrast.classic(dataset)
-    types, magnitude = frame_types(dataset.get("ImageType"), dataset.get("ComplexImageComponent"))
-    variant = (dataset.get(k) for k in ("TemporalPositionIdentifier", "TemporalPositionIndex", "DiffusionBValue"))
+    said = dataset.get("ComplexImageComponent") or _GE_COMPONENTS.get(
+        private.number(dataset, private.GE_COMPONENT) or 0
+    )
+    types, component = frame_types(dataset.get("ImageType"), said)
     slope = number(dataset.get("RescaleSlope"))
     return Frame(
         number=None,
@@ -61,14 +71,17 @@ def classic(dataset: Any) -> Frame:
         slope=1.0 if slope is None else slope,
         intercept=number(dataset.get("RescaleIntercept")) or 0.0,
         types=types,
-        magnitude=magnitude,
-        variant=(*types, str(timing.echo_time_ms), *map(str, variant)),
+        magnitude=is_magnitude(types, component),
+        variant=variants.classic(dataset, types, component, timing),
         timing=timing,
     )
 
 
-def frame_types(values: Any, component: Any) -> tuple[tuple[str, ...], bool]:
-    """The words of ImageType or FrameType, and whether they and ComplexImageComponent leave it a magnitude."""
-    types = words(values)
-    other = _NOT_MAGNITUDE.intersection(types[2:]) or str(component or "MAGNITUDE") not in {"MAGNITUDE", "MIXED"}
-    return types, not other
+def frame_types(values: Any, component: Any) -> tuple[tuple[str, ...], str]:
+    """The words of ImageType or FrameType, and ComplexImageComponent, which is taken for a magnitude where missing."""
+    return words(values), str(component or _MAGNITUDE)
+
+
+def is_magnitude(types: tuple[str, ...], component: str) -> bool:
+    """Whether neither the words nor the component say otherwise."""
+    return not _NOT_MAGNITUDE.intersection(types[2:]) and component in {_MAGNITUDE, "MIXED"}

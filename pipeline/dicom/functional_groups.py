@@ -8,9 +8,9 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from pipeline.dicom import contrast
+from pipeline.dicom import contrast, variants
 from pipeline.dicom.contrast import Timing
-from pipeline.dicom.frames import Frame, frame_types
+from pipeline.dicom.frames import Frame, frame_types, is_magnitude
 from pipeline.dicom.values import number, numbers
 
 TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
@@ -42,12 +42,10 @@ def _macros(shared: Any, group: Any) -> Callable[[str], Any]:
 
 def _frame(dataset: Any, macro: Callable[[str], Any], timing: Timing, frame_number: int) -> Frame:
     kind = macro("MRImageFrameTypeSequence")
-    component = kind.get("ComplexImageComponent") or dataset.get("ComplexImageComponent")
-    types, magnitude = frame_types(kind.get("FrameType") or dataset.get("ImageType"), component)
+    said = kind.get("ComplexImageComponent") or dataset.get("ComplexImageComponent")
+    types, component = frame_types(kind.get("FrameType") or dataset.get("ImageType"), said)
     transformation = macro("PixelValueTransformationSequence")
     slope = number(transformation.get("RescaleSlope"))
-    content = macro("FrameContentSequence")
-    b_value = macro("MRDiffusionSequence").get("DiffusionBValue")
     return Frame(
         number=frame_number,
         position=numbers(macro("PlanePositionSequence").get("ImagePositionPatient"), 3),
@@ -56,8 +54,8 @@ def _frame(dataset: Any, macro: Callable[[str], Any], timing: Timing, frame_numb
         slope=1.0 if slope is None else slope,
         intercept=number(transformation.get("RescaleIntercept")) or 0.0,
         types=types,
-        magnitude=magnitude,
-        variant=(*types, str(timing.echo_time_ms), str(content.get("TemporalPositionIndex")), str(b_value)),
+        magnitude=is_magnitude(types, component),
+        variant=variants.enhanced(dataset, macro, types, component, timing, frame_number),
         timing=timing,
     )
 

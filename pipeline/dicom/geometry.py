@@ -74,14 +74,8 @@ def places(frames: Sequence[Frame]) -> Floats:
 
 
 def stack_refusal(frames: Sequence[Frame]) -> str | None:
-    """Why planes, in the order of their places, are no evenly spaced stack, or None.
-
-    `multi_volume` when a position holds planes of several kinds, or every position holds equally many.
-    """
-    along = places(frames)
-    steps = np.diff(along)
-    if steps.min() < SAME_POSITION_MM:
-        return _repeated(frames, along)
+    """Why planes, in the order of their places, no two at the same, are no evenly spaced stack, or None."""
+    steps = np.diff(places(frames))
     positions = np.array([frame.position for frame in frames], float)
     line = np.linspace(positions[0], positions[-1], len(positions))
     median = np.median(steps)
@@ -94,15 +88,6 @@ def stack_refusal(frames: Sequence[Frame]) -> str | None:
     shear = np.linalg.norm(overall - (overall @ normal) * normal)
     shift = np.linalg.norm(positions - line - np.outer((positions - line) @ normal, normal), axis=1).max()
     return "not_stacked" if max(shear, shift) > STACK_TOLERANCE_MM else None
-
-
-def _repeated(frames: Sequence[Frame], along: Floats) -> str:
-    """Which fault planes at the same position are."""
-    starts = np.flatnonzero(np.r_[True, np.diff(along) >= SAME_POSITION_MM])
-    counts = np.diff(np.r_[starts, len(along)])
-    groups = [frames[start : start + count] for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
-    differ = any(len({frame.variant for frame in group}) > 1 for group in groups)
-    return "multi_volume" if differ or counts.min() > 1 else "duplicate_slice"
 
 
 def affine_lps(frames: Sequence[Frame]) -> Floats:

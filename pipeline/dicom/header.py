@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
     EnhancedMRColorImageStorage,
     EnhancedMRImageStorage,
@@ -24,13 +21,7 @@ from pipeline.dicom import frames, functional_groups
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.values import number
-
-#: What pydicom raises on bytes that are not, or no longer, the DICOM they claim to be.
-DAMAGED = (
-    InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
-    NotImplementedError, OverflowError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
+from pipeline.dicom.values import DAMAGED, number
 
 ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
 

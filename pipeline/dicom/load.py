@@ -24,7 +24,7 @@ FILES_PER_WORKER = 96
 
 
 def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
-    """Yield every series below `folder` as a `Scan`, or why it, or a file, is refused.
+    """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
     Headers come first, all of them; pixels are then read series by series, only of those that `selection` wants. The
     order depends on the contents alone, but for refused files, which come in the order of their paths.
@@ -67,11 +67,11 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
         yield replace(rejection, source=Path(rejection.source).relative_to(folder).as_posix())
     plans: list[Plan] = []
     for instances in series:
-        plan = admit(instances, selection)
-        if isinstance(plan, Plan):
-            plans.append(plan)
-        else:
-            yield plan
+        for found in admit(instances, selection):
+            if isinstance(found, Plan):
+                plans.append(found)
+            else:
+                yield found
     yield from track(run(read_scan, plans), "reading series", len(plans))
 
 

@@ -23,13 +23,14 @@ REASONS = MappingProxyType(
         "mixed_frame_of_reference": "the slices belong to several frames of reference",
         "mixed_size": "the slices differ in rows, columns or pixel spacing",
         "mixed_orientation": "the slices differ in orientation",
-        "multi_volume": "several volumes at the same positions (echoes, time points, diffusion, phase and magnitude)",
+        "multi_volume": "several volumes at the same positions, and nothing tells which slices belong together",
         "duplicate_slice": "several slices at the same position",
         "too_few_slices": "fewer slices than asked for",
         "not_stacked": "the slices do not stand over one another along their normal",
         "missing_slice": "a slice is missing: a gap in the positions along the normal",
         "uneven_spacing": "the distance between slices is not even",
         "not_magnitude": "phase, real, imaginary or field-map values, not magnitude",
+        "repeated_volume": "a further time point, direction or average: the first of the series' volumes was taken",
         "contrast_not_selected": "another contrast than asked for, or one that its timing does not tell",
         "unreadable_pixels": "the pixels are truncated or cannot be decoded",
     }
@@ -43,10 +44,12 @@ class Rejection:
     Attributes:
         source: path relative to the folder that was read, or SeriesInstanceUID; identifying, for memory only.
         reason: a key of `REASONS`.
+        part: whether other volumes of the series were taken.
     """
 
     source: str = field(repr=False)
     reason: str
+    part: bool = False
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:

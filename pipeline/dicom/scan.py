@@ -13,8 +13,9 @@ from pydicom import dcmread
 
 from pipeline.dicom import geometry, pixels
 from pipeline.dicom.admission import Plan
-from pipeline.dicom.header import DAMAGED, Instance
+from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.values import DAMAGED
 from pipeline.imaging.volume import Volume
 
 #: Differences of the affine below this, in mm, are rounding of another export, and no other scan.
@@ -23,7 +24,7 @@ AFFINE_STEP_MM = 1e-4
 
 @dataclass(frozen=True)
 class Scan:
-    """One series as one volume, with what is known of it.
+    """One volume of a series, with what is known of it.
 
     Attributes:
         volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
@@ -33,6 +34,7 @@ class Scan:
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
+        volume_number: its place among the volumes of the series, from 1; None where the series holds one.
         source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
     """
 
@@ -47,6 +49,7 @@ class Scan:
     sex: str = field(repr=False)
     age_years: int | None = field(repr=False)
     source_sha256: str
+    volume_number: int | None = None
 
 
 def read_scan(plan: Plan) -> Scan | Rejection:
@@ -72,6 +75,7 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         sex=first.sex,
         age_years=first.age_years,
         source_sha256=image_sha256(volume),
+        volume_number=plan.volume_number,
     )
 
 

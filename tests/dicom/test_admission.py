@@ -114,10 +114,7 @@ FAULTS = {
     "two pixel spacings": (at(4, PixelSpacing=[0.9, 0.9]), "mixed_size"),
     "two orientations": (planes("AXIAL", "OBLIQUE"), "mixed_orientation"),
     "two planes at right angles": (planes("AXIAL", "CORONAL"), "mixed_orientation"),
-    "two echoes": (add("second", EchoTime=30), "multi_volume"),
-    "two echoes, one half there": (lambda s, b: (add("x", EchoTime=30)(s, b), drop(3)(s, b)), "multi_volume"),
-    "two times": (add("second"), "multi_volume"),
-    "phase beside magnitude": (add("second", ImageType=["ORIGINAL", "PRIMARY", "PHASE MAP", "P"]), "multi_volume"),
+    "two scans under one number": (add("second"), "multi_volume"),
     "two slices at one place": (copy_first, "duplicate_slice"),
     "one slice": (drop(*range(1, 10)), "too_few_slices"),
     "gantry tilt": (lean, "not_stacked"),
@@ -189,11 +186,11 @@ def test_enhanced_fault_is_refused_by_its_reason(builder, read, tmp_path, name):
     assert read(builder.save([ds], tmp_path)) == ([], [Rejection(ds.SeriesInstanceUID, reason)])
 
 
-def test_enhanced_gap_duplicate_and_echoes_are_refused(builder, read, tmp_path):
+def test_enhanced_gap_and_duplicates_are_refused(builder, read, tmp_path):
     orders = {
         "missing_slice": [0, 1, 2, 4, 5],
         "duplicate_slice": [0, 1, 2, 2, 3, 4],
-        "multi_volume": [0, 1, 2, 0, 1, 2],
+        "multi_volume": [0, 1, 2, 0, 1, 2, 0, 1, 1, 2],
     }
     for reason, order in orders.items():
         ds = builder.enhanced(reason, order=order)
@@ -227,6 +224,6 @@ def test_an_unknown_reason_cannot_be_given():
 
 def test_every_reason_has_a_message_and_a_test():
     tested = {reason for _, reason in (*FAULTS.values(), *ENHANCED_FAULTS.values())}
-    elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected"}
+    elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected", "repeated_volume"}
     assert tested | elsewhere == set(REASONS)
     assert all(len(message) > 15 for message in REASONS.values())

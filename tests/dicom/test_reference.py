@@ -67,23 +67,24 @@ def test_first_time_point_is_that_of_the_published_volume(shared, read, tmp_path
     assert_same(scan, series.slicer[..., 0], tmp_path)
 
 
-#: Whole folders that hold no single magnitude volume: what is refused, and why.
-REFUSED = {
-    "dcm_qa/In": {"mosaic": 9, "not_dicom": 1},
-    "dcm_qa_12bit/In": {"duplicate_instance": 1},
-    "dcm_qa_enh/In": {"multi_volume": 2},
-    "dcm_qa_nih/In": {"multi_volume": 1, "mosaic": 1, "not_dicom": 2},
-    "pydicom-data/data_store": {"derived": 1, "no_identity": 1},
+#: Whole folders: shapes of the volumes that are taken; what else is there, and why it is refused.
+FOLDERS = {
+    "dcm_qa/In": ([], {"mosaic": 9, "not_dicom": 1}),
+    "dcm_qa_12bit/In": ([], {"duplicate_instance": 1}),
+    "dcm_qa_enh/In": ([(6, 64, 64), (32, 64, 64)], {"repeated_volume": 1, "not_magnitude": 1}),
+    "dcm_qa_nih/In": ([(15, 64, 64)], {"repeated_volume": 1, "mosaic": 1, "not_dicom": 2}),
+    "pydicom-data/data_store": ([], {"derived": 1, "no_identity": 1}),
     # One picture in seven encodings; a CT; a plan; a reformat; a file without its first bytes; an archive.
-    "pydicom/src": {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 2},
+    "pydicom/src": ([], {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 2}),
 }
 
 
-@pytest.mark.parametrize("folder", REFUSED)
-def test_what_is_no_single_volume_is_refused_by_its_reason(shared, read, folder):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_a_folder_holds(shared, read, folder):
     scans, rejections = read(shared / "data/dicom" / folder)
-    assert scans == []
-    assert Counter(rejection.reason for rejection in rejections) == REFUSED[folder]
+    shapes, reasons = FOLDERS[folder]
+    assert sorted(scan.volume.voxels.shape for scan in scans) == shapes
+    assert Counter(rejection.reason for rejection in rejections) == reasons
 
 
 def test_truncated_file_of_a_scanner(shared, read, tmp_path):
