@@ -14,10 +14,11 @@ from pydicom.uid import (
     EnhancedMRColorImageStorage,
     EnhancedMRImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
+    MediaStorageDirectoryStorage,
     MRImageStorage,
 )
 
-from pipeline.dicom import frames, functional_groups
+from pipeline.dicom import frames, functional_groups, source
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
 from pipeline.dicom.reasons import Rejection
@@ -27,6 +28,9 @@ ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, Enhan
 
 #: Without the `DICM` mark, a data set begins with group 0008 or the file meta group 0002 (little endian, PS3.5 7.1).
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
+
+#: What a zip is refused by, where its files cannot be read instead.
+_ZIP = "unreadable_archive"
 
 _TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"),
@@ -86,19 +90,32 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def read_headers(paths: list[Path]) -> list[Instance | Rejection]:
-    """The header of each file, or why it is refused; `Rejection.source` is the path as given.
+    """The header of each file and of each in a zip, or why it is refused; `Rejection.source` is the path as given.
 
     Pixels are not read. Warnings of the parser are dropped: they quote values, which may identify the patient.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [_read_header(path) for path in paths]
+        return [header for path in paths for header in _headers_of(path)]
+
+
+def _headers_of(path: Path) -> list[Instance | Rejection]:
+    """The header of a file, or those of the files in a zip; an archive in an archive is refused."""
+    header = _read_header(path)
+    if isinstance(header, Instance) or header.reason != _ZIP or not path.is_file():
+        return [header]
+    try:
+        return [_read_header(member) for member in source.members(path)]
+    except (source.UnpackError, OSError):
+        return [header]
 
 
 def _read_header(path: Path) -> Instance | Rejection:
     try:
-        with open(path, "rb") as handle:
+        with source.opened(path) as handle:
             start = handle.read(132)
+            if source.is_zip(start):
+                return Rejection(str(path), _ZIP)
             if start[128:] != b"DICM" and not start.startswith(_FIRST_GROUPS):
                 return Rejection(str(path), "not_dicom")
             handle.seek(0)
@@ -106,6 +123,8 @@ def _read_header(path: Path) -> Instance | Rejection:
             if start[128:] != b"DICM" and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
                 return Rejection(str(path), "not_dicom")
             return _instance(path, dataset)
+    except source.UnpackError:
+        return Rejection(str(path), "unreadable_archive")
     except DAMAGED:
         return Rejection(str(path), "not_dicom")
     except OSError as error:
@@ -143,6 +162,8 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
 
 def _refusal(sop_class: str, dataset: Any) -> str | None:
     """Why an object is not an MR image at all, or None."""
+    if sop_class == MediaStorageDirectoryStorage:
+        return "media_directory"
     modality = str(dataset.get("Modality") or "MR")
     if sop_class in ENHANCED or sop_class == MRImageStorage:
         return None if modality == "MR" else "not_mr"

@@ -9,9 +9,11 @@ from types import MappingProxyType
 REASONS = MappingProxyType(
     {
         "unreadable_file": "the file cannot be opened or read",
+        "unreadable_archive": "a zip or gzip that is damaged, locked, beyond the bounds, or within another archive",
         "not_dicom": "the file is no DICOM, or is damaged before its image description ends",
+        "media_directory": "a DICOMDIR: the list of a medium's files, which are read themselves",
         "not_mr": "the series is another modality or a secondary capture, not (Enhanced) MR Image Storage",
-        "not_an_image": "the object holds no image (a plan, report, raw data, directory or the like)",
+        "not_an_image": "the object holds no image (a plan, report, raw data or the like)",
         "no_identity": "PatientID or the Study, Series or SOP Instance UID is missing: a leak could not be ruled out",
         "mixed_patient": "one SeriesInstanceUID stands under several patients or studies",
         "duplicate_instance": "the same SOPInstanceUID stands in several files",

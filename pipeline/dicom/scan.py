@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 
-from pipeline.dicom import geometry, pixels
+from pipeline.dicom import geometry, pixels, source
 from pipeline.dicom.admission import Plan
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
@@ -110,7 +110,8 @@ def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
     Raises:
         ValueError: it is another one now, or its planes do not have the size that its header said.
     """
-    dataset = dcmread(instance.path, force=True)
+    with source.opened(instance.path) as handle:
+        dataset = dcmread(handle, force=True)
     decoded = pixels.decoded(dataset)
     if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
         raise ValueError("the file changed while the folder was read")

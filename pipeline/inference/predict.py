@@ -21,7 +21,7 @@ from pipeline.inference.release import Release
 _UID = re.compile(r"[0-9.]{1,64}")
 
 #: Refusals of a file, not a series: their source is a path, which may look like a UID and may name a patient.
-_OF_FILES = {"unreadable_file", "not_dicom"}
+_OF_FILES = {"unreadable_file", "unreadable_archive", "not_dicom", "media_directory"}
 
 _Kept = list[tuple[Scan, npt.NDArray[np.float32]]]
 

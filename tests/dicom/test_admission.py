@@ -224,6 +224,7 @@ def test_an_unknown_reason_cannot_be_given():
 
 def test_every_reason_has_a_message_and_a_test():
     tested = {reason for _, reason in (*FAULTS.values(), *ENHANCED_FAULTS.values())}
-    elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected", "repeated_volume"}
+    elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected", "repeated_volume", "unreadable_archive"}
+    elsewhere |= {"media_directory"}
     assert tested | elsewhere == set(REASONS)
     assert all(len(message) > 15 for message in REASONS.values())

@@ -72,10 +72,15 @@ FOLDERS = {
     "dcm_qa/In": ([], {"mosaic": 9, "not_dicom": 1}),
     "dcm_qa_12bit/In": ([], {"duplicate_instance": 1}),
     "dcm_qa_enh/In": ([(6, 64, 64), (32, 64, 64)], {"repeated_volume": 1, "not_magnitude": 1}),
+    # The scan 2001 is there in classic and in enhanced files.
+    "dcm_qa_philips_enh/In": (
+        [(53, 80, 80), (53, 80, 80), (170, 256, 256)],
+        {"not_an_image": 1, "repeated_volume": 1, "not_magnitude": 1},
+    ),
     "dcm_qa_nih/In": ([(15, 64, 64)], {"repeated_volume": 1, "mosaic": 1, "not_dicom": 2}),
     "pydicom-data/data_store": ([], {"derived": 1, "no_identity": 1}),
-    # One picture in seven encodings; a CT; a plan; a reformat; a file without its first bytes; an archive.
-    "pydicom/src": ([], {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 2}),
+    # One picture in eight encodings; a CT; a plan; a reformat; a file without its first bytes.
+    "pydicom/src": ([], {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 1}),
 }
 
 
