@@ -127,7 +127,7 @@ def _kind_refusal(instance: Instance, frame: Frame) -> str | None:
         return "localizer"
     if frame.types[:1] == ("DERIVED",):
         return "derived"
-    if "MOSAIC" in frame.types:
+    if "MOSAIC" in frame.types and not instance.tiled and len(instance.frames) == 1:
         return "mosaic"
     return None if instance.grey else "unsupported_photometric"
 

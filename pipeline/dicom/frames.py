@@ -32,7 +32,7 @@ class Frame:
     """One plane of pixels.
 
     Attributes:
-        number: FrameNumber, from 1; None in a classic file.
+        number: FrameNumber, from 1; of a mosaic the tile; None in other classic files.
         position: ImagePositionPatient, mm LPS: centre of the first pixel (PS3.3 C.7.6.2.1.1); None where missing.
         orientation: ImageOrientationPatient: direction along a row, then along a column; None where missing.
         pixel_spacing: mm between rows, then between columns; None where missing.

@@ -18,7 +18,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from pipeline.dicom import frames, functional_groups, source
+from pipeline.dicom import frames, functional_groups, mosaic, source
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
 from pipeline.dicom.reasons import Rejection
@@ -38,6 +38,7 @@ _TAGS = [
     *("Manufacturer", "MagneticFieldStrength", "PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
     *frames.TAGS,
     *functional_groups.TAGS,
+    *mosaic.TAGS,
 ]
 
 
@@ -48,8 +49,9 @@ class Instance:
     Attributes:
         path: where it lies; identifying, as are the four UIDs and `patient_id`.
         refusal: a key of `reasons.REASONS` when it is no MR image, else None.
-        shape: rows, columns.
-        frames: its image planes; one for a classic file.
+        shape: rows, columns; of a tile where the picture is a mosaic.
+        frames: its image planes; one for a classic file that is no mosaic.
+        tiled: whether the frames are tiles of one picture.
         age_years: years, capped; None where unknown.
     """
 
@@ -67,6 +69,7 @@ class Instance:
     sex: str = ""
     age_years: int | None = None
     frames: tuple[Frame, ...] = ()
+    tiled: bool = False
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -148,15 +151,23 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
     )
     if instance.refusal:
         return instance
+    shape = (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
+    planes = tuple(_frames(sop_class, dataset))
+    laid = (
+        mosaic.tiles(dataset, planes[0], shape) if sop_class not in ENHANCED and "MOSAIC" in planes[0].types else None
+    )
+    if laid:
+        planes, shape = laid
     return replace(
         instance,
         grey=dataset.get("SamplesPerPixel") == 1 and dataset.get("PhotometricInterpretation") == "MONOCHROME2",
-        shape=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        shape=shape,
         manufacturer=vendor(str(dataset.get("Manufacturer") or "")),
         field_strength_t=number(dataset.get("MagneticFieldStrength")),
         sex=str(dataset.get("PatientSex") or "").strip().upper()[:1],
         age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
-        frames=tuple(_frames(sop_class, dataset)),
+        frames=planes,
+        tiled=laid is not None,
     )
 
 

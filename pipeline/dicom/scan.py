@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 
-from pipeline.dicom import geometry, pixels, source
+from pipeline.dicom import geometry, mosaic, pixels, source
 from pipeline.dicom.admission import Plan
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
@@ -29,7 +29,7 @@ class Scan:
     Attributes:
         volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
         patient_id, study_uid, series_uid: as in the files; for memory only, and not in the `repr`.
-        slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files) of each slice.
+        slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files; of a mosaic the tile) of each slice.
         manufacturer: GE, Siemens, Philips, or the name as it stands; empty where unknown.
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
@@ -113,6 +113,8 @@ def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
     with source.opened(instance.path) as handle:
         dataset = dcmread(handle, force=True)
     decoded = pixels.decoded(dataset)
+    if instance.tiled:
+        decoded = mosaic.untiled(decoded, len(instance.frames), instance.shape)
     if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
         raise ValueError("the file changed while the folder was read")
     return dataset, decoded

@@ -98,7 +98,7 @@ FAULTS = {
     "localizer by type": (each(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "localizer"),
     "localizer by planes": (planes("AXIAL", "CORONAL", "SAGITTAL"), "localizer"),
     "derived": (each(ImageType=["DERIVED", "PRIMARY", "MPR"]), "derived"),
-    "mosaic": (each(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic"),
+    "mosaic without its header": (each(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic"),
     "colour": (each(PhotometricInterpretation="RGB", SamplesPerPixel=3), "unsupported_photometric"),
     "enhanced colour": (each(SOPClassUID=EnhancedMRColorImageStorage, SamplesPerPixel=3), "unsupported_photometric"),
     "inverted grey": (each(PhotometricInterpretation="MONOCHROME1"), "unsupported_photometric"),

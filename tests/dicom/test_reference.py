@@ -69,7 +69,7 @@ def test_first_time_point_is_that_of_the_published_volume(shared, read, tmp_path
 
 #: Whole folders: shapes of the volumes that are taken; what else is there, and why it is refused.
 FOLDERS = {
-    "dcm_qa/In": ([], {"mosaic": 9, "not_dicom": 1}),
+    "dcm_qa/In": ([(35, 64, 64)] * 3 + [(36, 64, 64)] * 4 + [(36, 86, 86)] * 2, {"repeated_volume": 9, "not_dicom": 1}),
     "dcm_qa_12bit/In": ([], {"duplicate_instance": 1}),
     "dcm_qa_enh/In": ([(6, 64, 64), (32, 64, 64)], {"repeated_volume": 1, "not_magnitude": 1}),
     # The scan 2001 is there in classic and in enhanced files.
@@ -77,7 +77,7 @@ FOLDERS = {
         [(53, 80, 80), (53, 80, 80), (170, 256, 256)],
         {"not_an_image": 1, "repeated_volume": 1, "not_magnitude": 1},
     ),
-    "dcm_qa_nih/In": ([(15, 64, 64)], {"repeated_volume": 1, "mosaic": 1, "not_dicom": 2}),
+    "dcm_qa_nih/In": ([(5, 72, 72), (15, 64, 64)], {"repeated_volume": 2, "not_dicom": 2}),
     "pydicom-data/data_store": ([], {"derived": 1, "no_identity": 1}),
     # One picture in eight encodings; a CT; a plan; a reformat; a file without its first bytes.
     "pydicom/src": ([], {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 1}),
