@@ -40,7 +40,8 @@ def test_both_layouts(builder, new):
     )
     wanted = frozenset({"NumberOfImagesInMosaic", "Empty"})
     assert csa.values(content, wanted) == {"NumberOfImagesInMosaic": ("35",), "Empty": ()}
-    assert csareader.read(content)["tags"]["NumberOfImagesInMosaic"]["items"][0] == 35
+    if new:  # nibabel takes the second element's number of values in the older one, SPM and we the first's
+        assert csareader.read(content)["tags"]["NumberOfImagesInMosaic"]["items"][0] == 35
 
 
 def test_garbage_is_an_empty_or_shorter_header(builder):
