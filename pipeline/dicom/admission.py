@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.contract import Selection
 from pipeline.dicom import geometry
 from pipeline.dicom.contrast import UNKNOWN, infer
-from pipeline.dicom.frames import Frame
+from pipeline.dicom.frames import Frame, is_derived
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.volumes import split
@@ -97,6 +98,8 @@ def _plans(
         variant = own[0].variant
         again = variant.contrast in taken or any(plan.form != variant.form for plan in plans)
         reason = volume.fault or _stack_refusal(own, contrast, selection) or ("repeated_volume" if again else None)
+        if math.prod(instances[planes[volume.planes[0]][0]].shape) * len(own) > geometry.MAX_VOLUME_VOXELS:
+            reason = "too_large"
         if reason:
             refused.add(reason)
             continue
@@ -125,7 +128,7 @@ def _identity_refusal(instances: Sequence[Instance]) -> str | None:
 def _kind_refusal(instance: Instance, frame: Frame) -> str | None:
     if "LOCALIZER" in frame.types:
         return "localizer"
-    if frame.types[:1] == ("DERIVED",):
+    if is_derived(frame.types):
         return "derived"
     if "MOSAIC" in frame.types and not instance.tiled and len(instance.frames) == 1:
         return "mosaic"
@@ -135,6 +138,8 @@ def _kind_refusal(instance: Instance, frame: Frame) -> str | None:
 def _plane_refusal(instances: Sequence[Instance], frames: Sequence[Frame]) -> str | None:
     if geometry.incomplete(frames) or min(min(instance.shape) for instance in instances) < 1:
         return "no_geometry"
+    if any(math.prod(instance.shape) * len(instance.frames) > geometry.MAX_FILE_PIXELS for instance in instances):
+        return "too_large"
     if len({instance.frame_of_reference_uid for instance in instances}) > 1:
         return "mixed_frame_of_reference"
     if orientation := geometry.orientation_refusal(frames):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,13 @@ TAGS = [
     *variants.TAGS,
     *private.TAGS,
 ]
+
+#: Words for what was computed from images, whatever the first word says: diffusion, perfusion and relaxation maps,
+#: projections, reformats and differences (PS3.3 C.8.13.3.1.4 and what vendors add).
+_COMPUTED = {
+    *("ADC", "EADC", "TRACE", "TRACEW", "FA", "COLFA", "CBF", "CBV", "MTT", "TTP", "T1 MAP", "T2 MAP", "T2_STAR MAP"),
+    *("R1 MAP", "R2 MAP", "R2_STAR MAP", "MIP", "MINIP", "MPR", "PROJECTION IMAGE", "SUBTRACTION", "SCREEN SAVE"),
+}
 
 _MAGNITUDE = "MAGNITUDE"
 
@@ -37,6 +45,7 @@ class Frame:
         orientation: ImageOrientationPatient: direction along a row, then along a column; None where missing.
         pixel_spacing: mm between rows, then between columns; None where missing.
         slope, intercept: stored value to the scanner's value.
+        precise_scale: RescaleSlope × Philips's private ScaleSlope: displayed over precise values; None where missing.
         types: values of ImageType or FrameType, upper case.
         magnitude: whether the values are magnitudes.
         variant: what differs between volumes at the same positions.
@@ -48,6 +57,7 @@ class Frame:
     pixel_spacing: tuple[float, ...] | None
     slope: float
     intercept: float
+    precise_scale: float | None
     types: tuple[str, ...]
     magnitude: bool
     variant: Variant
@@ -70,11 +80,19 @@ def classic(dataset: Any) -> Frame:
         pixel_spacing=numbers(dataset.get("PixelSpacing"), 2),
         slope=1.0 if slope is None else slope,
         intercept=number(dataset.get("RescaleIntercept")) or 0.0,
+        precise_scale=precise_scale(dataset, slope),
         types=types,
         magnitude=is_magnitude(types, component),
         variant=variants.classic(dataset, types, component, timing),
         timing=timing,
     )
+
+
+def precise_scale(dataset: Any, slope: float | None) -> float | None:
+    """RescaleSlope × ScaleSlope of a classic header, or of the classic header within an enhanced frame."""
+    scale_slope = private.number(dataset, private.PHILIPS_SCALE_SLOPE)
+    product = (scale_slope or 0.0) * (1.0 if slope is None else slope)
+    return product if math.isfinite(product) and product > 0 else None
 
 
 def frame_types(values: Any, component: Any) -> tuple[tuple[str, ...], str]:
@@ -85,3 +103,8 @@ def frame_types(values: Any, component: Any) -> tuple[tuple[str, ...], str]:
 def is_magnitude(types: tuple[str, ...], component: str) -> bool:
     """Whether neither the words nor the component say otherwise."""
     return not _NOT_MAGNITUDE.intersection(types[2:]) and component in {_MAGNITUDE, "MIXED"}
+
+
+def is_derived(types: tuple[str, ...]) -> bool:
+    """Whether the words say that the image was computed from others."""
+    return types[:1] == ("DERIVED",) or bool(_COMPUTED.intersection(types[2:]))

@@ -28,7 +28,13 @@ STACK_TOLERANCE_MM = 0.5
 #: Largest relative difference of pixel spacing within a series.
 PIXEL_SPACING_TOLERANCE = 1e-3
 
+#: A distance of at most this share of the median lets slices overlap that should not.
+OVERLAP = 1 / GAP
+
 MIN_SLICES = 2
+#: Most pixels of a file, over all its frames, and most voxels of a volume: what these take in memory stays below 1 GiB.
+MAX_FILE_PIXELS = 1 << 28
+MAX_VOLUME_VOXELS = 1 << 27
 
 
 def incomplete(frames: Sequence[Frame]) -> bool:
@@ -79,6 +85,8 @@ def stack_refusal(frames: Sequence[Frame]) -> str | None:
     positions = np.array([frame.position for frame in frames], float)
     line = np.linspace(positions[0], positions[-1], len(positions))
     median = np.median(steps)
+    if steps.min() <= OVERLAP * median:
+        return "overlapping_slices"
     if steps.max() >= GAP * median:
         return "missing_slice"
     if np.ptp(steps) > SPACING_TOLERANCE * median:

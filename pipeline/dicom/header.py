@@ -49,6 +49,7 @@ class Instance:
     Attributes:
         path: where it lies; identifying, as are the four UIDs and `patient_id`.
         refusal: a key of `reasons.REASONS` when it is no MR image, else None.
+        inverted: the least value is white (MONOCHROME1).
         shape: rows, columns; of a tile where the picture is a mosaic.
         frames: its image planes; one for a classic file that is no mosaic.
         tiled: whether the frames are tiles of one picture.
@@ -63,6 +64,7 @@ class Instance:
     patient_id: str = field(repr=False)
     frame_of_reference_uid: str = field(repr=False)
     grey: bool = False
+    inverted: bool = False
     shape: tuple[int, int] = (0, 0)
     manufacturer: str = ""
     field_strength_t: float | None = None
@@ -151,6 +153,7 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
     )
     if instance.refusal:
         return instance
+    photometric = dataset.get("PhotometricInterpretation")
     shape = (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
     planes = tuple(_frames(sop_class, dataset))
     laid = (
@@ -160,7 +163,8 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
         planes, shape = laid
     return replace(
         instance,
-        grey=dataset.get("SamplesPerPixel") == 1 and dataset.get("PhotometricInterpretation") == "MONOCHROME2",
+        grey=dataset.get("SamplesPerPixel") == 1 and photometric in {"MONOCHROME1", "MONOCHROME2"},
+        inverted=photometric == "MONOCHROME1",
         shape=shape,
         manufacturer=vendor(str(dataset.get("Manufacturer") or "")),
         field_strength_t=number(dataset.get("MagneticFieldStrength")),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.dicom.values import DAMAGED
 
 #: Blocks a creator is looked for in; writers reserve the lowest that is free.
-BLOCKS = range(0x10, 0x14)
+BLOCKS = range(0x10, 0x18)
 
 #: A value of VR UN holds the number as text or as little-endian float64, float32 or integers of these sizes.
 _BINARY = {8: "<d", 4: "<f", 2: "<H"}
@@ -35,6 +35,8 @@ GE_B_VALUE = Private("GEMS_PARM_01", 0x0043, 0x39)
 PHILIPS_B_VALUE = Private("Philips Imaging DD 001", 0x2001, 0x03)
 PHILIPS_DIRECTION = tuple(Private("Philips MR Imaging DD 001", 0x2005, element) for element in (0xB0, 0xB1, 0xB2))
 PHILIPS_LABEL = Private("Philips MR Imaging DD 005", 0x2005, 0x29)
+#: In an enhanced file, one item a frame with what the classic file of that frame would hold.
+PHILIPS_FRAME = Private("Philips MR Imaging DD 005", 0x2005, 0x0F)
 PHILIPS_SCALE_SLOPE = Private("Philips MR Imaging DD 001", 0x2005, 0x0E)
 
 _ALL = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydicom import dcmread
 
 from pipeline.dicom import geometry, mosaic, pixels, source
 from pipeline.dicom.admission import Plan
+from pipeline.dicom.frames import Frame
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.values import DAMAGED
@@ -20,6 +22,9 @@ from pipeline.imaging.volume import Volume
 
 #: Differences of the affine below this, in mm, are rounding of another export, and no other scan.
 AFFINE_STEP_MM = 1e-4
+
+#: Relative differences of Philips's scale below this are rounding.
+SCALE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,30 @@ def image_sha256(volume: Volume) -> str:
 
 def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
     """Voxels float32 (D, H, W); each file is read once."""
-    planes: dict[int, npt.NDArray[np.float32]] = {}
+    voxels = np.empty((len(plan.slices), *plan.instances[plan.slices[0][0]].shape), np.float32)
+    factors = _evening([frame for _, frame in plan.slices])
     for file in dict.fromkeys(file for file, _ in plan.slices):
-        dataset, decoded = _decode(plan.instances[file])
+        instance = plan.instances[file]
+        dataset, decoded = _decode(instance)
         for index, (owner, frame) in enumerate(plan.slices):
             if owner == file:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
-                planes[index] = pixels.rescaled(stored, frame.slope, frame.intercept)
-    return np.stack([planes[index] for index in range(len(planes))])
+                stored = pixels.inverted(stored, dataset) if instance.inverted else stored
+                voxels[index] = pixels.rescaled(stored, frame.slope * factors[index], frame.intercept * factors[index])
+    return voxels
+
+
+def _evening(frames: Sequence[Frame]) -> list[float]:
+    """Factors that make displayed values comparable between the slices of a volume; 1 where they are.
+
+    Values are those of the Modality LUT, as displayed. Philips can scale each slice by itself so that these leap from
+    slice to slice; then all are brought to the scale of the first by RescaleSlope × ScaleSlope.
+    """
+    scales = [frame.precise_scale for frame in frames]
+    known = [scale for scale in scales if scale is not None]
+    if len(known) < len(scales) or max(known) - min(known) <= SCALE_TOLERANCE * max(known):
+        return [1.0] * len(scales)
+    return [known[0] / scale for scale in known]
 
 
 def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:

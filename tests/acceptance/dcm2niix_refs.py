@@ -1,7 +1,7 @@
 """Every NIfTI that dcm2niix's authors publish beside their DICOM, against what our reader makes of the same files.
 
-`python -m tests.acceptance.dcm2niix_refs FOLDER` prints a line for each, and ends with 1 if one differs. What can be read
-is compared; how many volumes of it ingest takes is another matter, and another column.
+`python -m tests.acceptance.dcm2niix_refs FOLDER` prints a line for each, and ends with 1 if one differs. It compares
+what can be read; how many volumes of it ingest takes is another matter, and another column.
 
 Where Philips gives its private ScaleSlope, dcm2niix publishes precise values: the displayed ones, which we take, over
 RescaleSlope × ScaleSlope (Chenevert et al., Transl Oncol 2014).
@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 from pydicom import dcmread
 
-from pipeline.dicom import private, source
+from pipeline.dicom import source
 from pipeline.dicom.admission import Plan, admit
 from pipeline.dicom.header import Instance, read_headers
 from pipeline.dicom.scan import Scan, read_scan
@@ -123,14 +123,8 @@ def _header(path: Path) -> Any:
 
 def _scales(plan: Plan) -> list[float]:
     """1, and RescaleSlope × ScaleSlope of the first plane where a ScaleSlope is given."""
-    place, frame = plan.slices[0]
-    dataset = _header(plan.instances[place].path)
-    scale_slope = private.number(dataset, private.PHILIPS_SCALE_SLOPE)
-    groups = dataset.get("PerFrameFunctionalGroupsSequence")
-    if scale_slope is None and groups:
-        for item in groups[(frame.number or 1) - 1].get((0x2005, 0x140F)) or ():
-            scale_slope = private.number(item, private.PHILIPS_SCALE_SLOPE)
-    return [1.0, frame.slope * scale_slope] if scale_slope else [1.0]
+    frame = plan.slices[0][1]
+    return [1.0] if frame.precise_scale is None else [1.0, frame.precise_scale]
 
 
 def compare(path: Path, candidates: list[Stack]) -> Line:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pydicom.uid import CTImageStorage, EnhancedMRColorImageStorage, RTPlanStorage
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    CTImageStorage,
+    EnhancedMRColorImageStorage,
+    RTPlanStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from pipeline.contract import Selection
 from pipeline.dicom.reasons import REASONS, Rejection
@@ -75,6 +81,13 @@ def as_plan(series, builder):
             delattr(ds, keyword)
 
 
+def as_report(series, builder):
+    for ds in series:
+        ds.SOPClassUID, ds.Modality = ComprehensiveSRStorage, "SR"
+        for keyword in ("Rows", "Columns", "PixelData"):
+            delattr(ds, keyword)
+
+
 def lean(series, builder):
     """Slices that shift sideways, as under a tilted gantry."""
     for index in range(len(series)):
@@ -98,10 +111,15 @@ FAULTS = {
     "localizer by type": (each(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "localizer"),
     "localizer by planes": (planes("AXIAL", "CORONAL", "SAGITTAL"), "localizer"),
     "derived": (each(ImageType=["DERIVED", "PRIMARY", "MPR"]), "derived"),
+    "diffusion map that is called original": (each(ImageType=["ORIGINAL", "PRIMARY", "ADC", "ND"]), "derived"),
+    "projection": (each(ImageType=["ORIGINAL", "PRIMARY", "PROJECTION IMAGE", "M"]), "derived"),
+    "screenshot": (each(SOPClassUID=SecondaryCaptureImageStorage), "not_mr"),
+    "report": (as_report, "not_an_image"),
     "mosaic without its header": (each(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic"),
     "colour": (each(PhotometricInterpretation="RGB", SamplesPerPixel=3), "unsupported_photometric"),
     "enhanced colour": (each(SOPClassUID=EnhancedMRColorImageStorage, SamplesPerPixel=3), "unsupported_photometric"),
-    "inverted grey": (each(PhotometricInterpretation="MONOCHROME1"), "unsupported_photometric"),
+    "palette": (each(PhotometricInterpretation="PALETTE COLOR"), "unsupported_photometric"),
+    "more pixels than are read": (each(Rows=60000, Columns=60000), "too_large"),
     "no position": (without("ImagePositionPatient"), "no_geometry"),
     "no orientation": (without("ImageOrientationPatient"), "no_geometry"),
     "no pixel spacing": (without("PixelSpacing"), "no_geometry"),
@@ -121,10 +139,14 @@ FAULTS = {
     "a slice aside": (move(4, (3, 0, 0)), "not_stacked"),
     "one missing": (drop(4), "missing_slice"),
     "several missing": (drop(3, 4, 7), "missing_slice"),
+    "two stacks that overlap": (move(4, (0, 0, 1.5)), "overlapping_slices"),
     "uneven": (move(4, (0, 0, 0.6)), "uneven_spacing"),
     "phase": (each(ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]), "not_magnitude"),
     "real part": (each(ComplexImageComponent="REAL"), "not_magnitude"),
     "truncated pixels": (cut_pixels, "unreadable_pixels"),
+    "no bits": (each(BitsStored=0), "unreadable_pixels"),
+    "more bits than there are": (each(HighBit=40), "unreadable_pixels"),
+    "negative bits": (each(HighBit=3), "unreadable_pixels"),
     "no pixels": (without("PixelData"), "unreadable_pixels"),
 }
 
@@ -195,6 +217,14 @@ def test_enhanced_gap_and_duplicates_are_refused(builder, read, tmp_path):
     for reason, order in orders.items():
         ds = builder.enhanced(reason, order=order)
         assert read(builder.save([ds], tmp_path / reason)) == ([], [Rejection(ds.SeriesInstanceUID, reason)])
+
+
+def test_volume_larger_than_is_read(builder, read, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.dicom.geometry.MAX_VOLUME_VOXELS", 10 * builder.ROWS * builder.COLUMNS)
+    builder.save(builder.classic("right", slices=10), tmp_path)
+    builder.save(builder.classic("large", slices=11), tmp_path)
+    [scan], [rejection] = read(tmp_path)
+    assert (scan.series_uid, rejection.reason) == (builder.uid("right", "series"), "too_large")
 
 
 def test_contrast_and_slices_that_were_not_asked_for(builder, read, tmp_path):
