@@ -130,8 +130,6 @@ def _kind_refusal(instance: Instance, frame: Frame) -> str | None:
         return "localizer"
     if is_derived(frame.types):
         return "derived"
-    if "MOSAIC" in frame.types and not instance.tiled and len(instance.frames) == 1:
-        return "mosaic"
     return None if instance.grey else "unsupported_photometric"
 
 

@@ -27,13 +27,13 @@ def values(content: object, wanted: frozenset[str]) -> dict[str, tuple[str, ...]
     try:
         for name, texts in _elements(content):
             if name in wanted:
-                found.setdefault(name, texts)
+                found.setdefault(name, tuple(text for text in map(_text, texts) if text))
     except struct.error:
         return found
     return found
 
 
-def _elements(content: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _elements(content: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """Name and values of each element, until the header ends or makes no sense."""
     new = content.startswith(_NEW)
     place = 8 if new else 0
@@ -54,7 +54,10 @@ def _elements(content: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
             length = lengths[1] if new else lengths[0] - first
             if not 0 <= length <= len(content) - place:
                 return
-            text = content[place : place + length].split(b"\0", 1)[0].decode("ascii", "replace").strip()
+            texts.append(content[place : place + length])
             place += (length + 3) // 4 * 4
-            texts.append(text)
-        yield name.split(b"\0", 1)[0].decode("ascii", "replace"), tuple(text for text in texts if text)
+        yield _text(name), texts
+
+
+def _text(content: bytes) -> str:
+    return content.split(b"\0", 1)[0].decode("ascii", "replace").strip()

@@ -68,9 +68,8 @@ def classic(dataset: Any) -> Frame:
     """The one plane of a classic MR file; without a place if it claims several frames, which then have none."""
     single = (number(dataset.get("NumberOfFrames")) or 1) == 1
     timing = contrast.classic(dataset)
-    said = dataset.get("ComplexImageComponent") or _GE_COMPONENTS.get(
-        private.number(dataset, private.GE_COMPONENT) or 0
-    )
+    own = private.Elements(dataset)
+    said = dataset.get("ComplexImageComponent") or _GE_COMPONENTS.get(own.number(private.GE_COMPONENT) or 0)
     types, component = frame_types(dataset.get("ImageType"), said)
     slope = number(dataset.get("RescaleSlope"))
     return Frame(
@@ -80,17 +79,17 @@ def classic(dataset: Any) -> Frame:
         pixel_spacing=numbers(dataset.get("PixelSpacing"), 2),
         slope=1.0 if slope is None else slope,
         intercept=number(dataset.get("RescaleIntercept")) or 0.0,
-        precise_scale=precise_scale(dataset, slope),
+        precise_scale=precise_scale(own, slope),
         types=types,
         magnitude=is_magnitude(types, component),
-        variant=variants.classic(dataset, types, component, timing),
+        variant=variants.classic(dataset, own, types, component, timing),
         timing=timing,
     )
 
 
-def precise_scale(dataset: Any, slope: float | None) -> float | None:
+def precise_scale(own: private.Elements, slope: float | None) -> float | None:
     """RescaleSlope × ScaleSlope of a classic header, or of the classic header within an enhanced frame."""
-    scale_slope = private.number(dataset, private.PHILIPS_SCALE_SLOPE)
+    scale_slope = own.number(private.PHILIPS_SCALE_SLOPE)
     product = (scale_slope or 0.0) * (1.0 if slope is None else slope)
     return product if math.isfinite(product) and product > 0 else None
 

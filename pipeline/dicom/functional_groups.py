@@ -54,7 +54,7 @@ def _frame(dataset: Any, group: Any, macro: Callable[[str], Any], timing: Timing
         pixel_spacing=numbers(macro("PixelMeasuresSequence").get("PixelSpacing"), 2),
         slope=1.0 if slope is None else slope,
         intercept=number(transformation.get("RescaleIntercept")) or 0.0,
-        precise_scale=precise_scale(_classic_twin(group), slope),
+        precise_scale=precise_scale(private.Elements(_classic_twin(group)), slope),
         types=types,
         magnitude=is_magnitude(types, component),
         variant=variants.enhanced(dataset, macro, types, component, timing, frame_number),
@@ -64,7 +64,7 @@ def _frame(dataset: Any, group: Any, macro: Callable[[str], Any], timing: Timing
 
 def _classic_twin(group: Any) -> Any:
     """What Philips writes beside the macros: the elements of the classic file, private ones among them."""
-    sequence = private.value(group, private.PHILIPS_FRAME)
+    sequence = private.Elements(group).value(private.PHILIPS_FRAME)
     return _first(sequence) if isinstance(sequence, Sequence) else _NOTHING
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.tag import Tag
 from pydicom.uid import (
     EnhancedMRColorImageStorage,
     EnhancedMRImageStorage,
@@ -40,6 +41,8 @@ _TAGS = [
     *functional_groups.TAGS,
     *mosaic.TAGS,
 ]
+#: Made once: the parser would make them again for every file.
+_SPECIFIC_TAGS = [Tag(tag) for tag in _TAGS]
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _read_header(path: Path) -> Instance | Rejection:
             if start[128:] != b"DICM" and not start.startswith(_FIRST_GROUPS):
                 return Rejection(str(path), "not_dicom")
             handle.seek(0)
-            dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_SPECIFIC_TAGS)
             if start[128:] != b"DICM" and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
                 return Rejection(str(path), "not_dicom")
             return _instance(path, dataset)
@@ -156,10 +159,11 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
     photometric = dataset.get("PhotometricInterpretation")
     shape = (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
     planes = tuple(_frames(sop_class, dataset))
-    laid = (
-        mosaic.tiles(dataset, planes[0], shape) if sop_class not in ENHANCED and "MOSAIC" in planes[0].types else None
-    )
-    if laid:
+    tiled = len(planes) == 1 and mosaic.tiled(dataset, planes[0])
+    if tiled:
+        laid = None if sop_class in ENHANCED else mosaic.tiles(dataset, planes[0], shape)
+        if laid is None:
+            return replace(instance, refusal="mosaic")
         planes, shape = laid
     return replace(
         instance,
@@ -171,7 +175,7 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
         sex=str(dataset.get("PatientSex") or "").strip().upper()[:1],
         age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
         frames=planes,
-        tiled=laid is not None,
+        tiled=tiled,
     )
 
 

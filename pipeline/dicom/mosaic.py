@@ -1,7 +1,8 @@
-"""Siemens mosaics: the slices of a volume tiled row by row into one square picture.
+"""Mosaics of Siemens and grids of United Imaging: the slices of a volume tiled row by row into one square picture.
 
-ImagePositionPatient is that of the whole picture as if it were one slice; so the centre of the first tile stands where
-the centre of the picture is said to be (nipy.org/nibabel/dicom/dicom_mosaic.html).
+United Imaging lists the position of each tile. Siemens gives ImagePositionPatient of the whole picture, as if it were
+one slice; so the centre of the first tile stands where the centre of the picture is said to be
+(nipy.org/nibabel/dicom/dicom_mosaic.html).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.sequence import Sequence
 
 from pipeline.dicom import csa, private
 from pipeline.dicom.frames import Frame
-from pipeline.dicom.values import positive
+from pipeline.dicom.values import numbers, positive
 
 TAGS = ["SpacingBetweenSlices"]
 
@@ -29,6 +31,11 @@ _COUNT, _NORMAL = "NumberOfImagesInMosaic", "SliceNormalVector"
 Floats = npt.NDArray[np.float64]
 
 
+def tiled(dataset: Any, whole: Frame) -> bool:
+    """Whether a file of one plane says that it is made of tiles."""
+    return "MOSAIC" in whole.types or private.Elements(dataset).value(private.UIH_TILES) is not None
+
+
 def tiles(dataset: Any, whole: Frame, shape: tuple[int, int]) -> tuple[tuple[Frame, ...], tuple[int, int]] | None:
     """The planes of the tiles, and rows and columns of each; None where the header does not say how they are laid.
 
@@ -37,23 +44,36 @@ def tiles(dataset: Any, whole: Frame, shape: tuple[int, int]) -> tuple[tuple[Fra
         whole: the picture as one plane.
         shape: its rows and columns.
     """
-    header = csa.values(private.value(dataset, private.SIEMENS_CSA_IMAGE), frozenset({_COUNT, _NORMAL}))
-    count = _count(dataset, header.get(_COUNT, ()))
-    step_mm = positive(dataset.get("SpacingBetweenSlices"))
-    if not 0 < count <= MAX_TILES or not step_mm or None in (whole.position, whole.orientation, whole.pixel_spacing):
+    own = private.Elements(dataset)
+    if None in (whole.position, whole.orientation, whole.pixel_spacing) or min(shape) < 1:
         return None
-    across = math.ceil(math.sqrt(count))
-    normal = _normal(whole, header.get(_NORMAL, ()))
-    if min(shape) < 1 or any(length % across for length in shape) or normal is None:
+    listed = own.value(private.UIH_TILES)
+    header = csa.values(own.value(private.SIEMENS_CSA_IMAGE), frozenset({_COUNT, _NORMAL}))
+    count = len(listed) if isinstance(listed, Sequence) else _count(own, header.get(_COUNT, ()))
+    across = math.ceil(math.sqrt(count)) if 0 < count <= MAX_TILES else 0
+    if not across or any(length % across for length in shape):
         return None
-    rows, columns = (length // across for length in shape)
+    size = shape[0] // across, shape[1] // across
+    if isinstance(listed, Sequence):
+        places = [numbers(item.get("ImagePositionPatient"), 3) for item in listed]
+    else:
+        places = _places(dataset, whole, (shape[0] - size[0], shape[1] - size[1]), count, header.get(_NORMAL, ()))
+    if None in places:
+        return None
+    return tuple(replace(whole, number=tile, position=place) for tile, place in enumerate(places, 1)), size
+
+
+def _places(
+    dataset: Any, whole: Frame, beyond: tuple[int, int], count: int, said: tuple[str, ...]
+) -> list[tuple[float, ...] | None]:
+    """The positions of Siemens's tiles; `beyond` are the rows and columns that the picture has beyond a tile."""
+    step_mm, normal = positive(dataset.get("SpacingBetweenSlices")), _normal(whole, said)
+    if not step_mm or normal is None:
+        return [None]
     orientation, spacing = np.array(whole.orientation, float), np.array(whole.pixel_spacing, float)
-    first = np.array(whole.position, float)
-    first = first + orientation[:3] * spacing[1] * (shape[1] - columns) / 2
-    first = first + orientation[3:] * spacing[0] * (shape[0] - rows) / 2
-    places = first + np.arange(count)[:, None] * step_mm * normal
-    frames = (replace(whole, number=tile, position=tuple(place)) for tile, place in enumerate(places.tolist(), 1))
-    return tuple(frames), (rows, columns)
+    first = np.array(whole.position, float) + orientation[:3] * spacing[1] * beyond[1] / 2
+    first = first + orientation[3:] * spacing[0] * beyond[0] / 2
+    return [tuple(place) for place in (first + np.arange(count)[:, None] * step_mm * normal).tolist()]
 
 
 def untiled(pixels: npt.NDArray[Any], count: int, shape: tuple[int, int]) -> npt.NDArray[Any]:
@@ -63,12 +83,12 @@ def untiled(pixels: npt.NDArray[Any], count: int, shape: tuple[int, int]) -> npt
     return grid.swapaxes(1, 2).reshape(-1, rows, columns)[:count]
 
 
-def _count(dataset: Any, said: tuple[str, ...]) -> int:
+def _count(own: private.Elements, said: tuple[str, ...]) -> int:
     """How many tiles hold a slice: by the CSA header, its twin outside it, or the times of the slices; 0 if unknown."""
     if said and said[0].isdecimal():
         return int(said[0])
-    count = private.number(dataset, private.SIEMENS_MOSAIC_COUNT)
-    return int(count or 0) or len(private.numbers(dataset, private.SIEMENS_MOSAIC_TIMES))
+    count = own.number(private.SIEMENS_MOSAIC_COUNT)
+    return int(count or 0) or len(own.numbers(private.SIEMENS_MOSAIC_TIMES))
 
 
 def _normal(whole: Frame, said: tuple[str, ...]) -> Floats | None:

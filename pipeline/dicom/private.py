@@ -32,6 +32,9 @@ SIEMENS_CSA_IMAGE = Private("SIEMENS CSA HEADER", 0x0029, 0x10)
 GE_DIRECTION = tuple(Private("GEMS_ACQU_01", 0x0019, element) for element in (0xBB, 0xBC, 0xBD))
 GE_COMPONENT = Private("GEMS_PARM_01", 0x0043, 0x2F)
 GE_B_VALUE = Private("GEMS_PARM_01", 0x0043, 0x39)
+UIH_B_VALUE = Private("Image Private Header", 0x0065, 0x09)
+UIH_DIRECTION = Private("Image Private Header", 0x0065, 0x37)
+UIH_TILES = Private("Image Private Header", 0x0065, 0x51)
 PHILIPS_B_VALUE = Private("Philips Imaging DD 001", 0x2001, 0x03)
 PHILIPS_DIRECTION = tuple(Private("Philips MR Imaging DD 001", 0x2005, element) for element in (0xB0, 0xB1, 0xB2))
 PHILIPS_LABEL = Private("Philips MR Imaging DD 005", 0x2005, 0x29)
@@ -42,7 +45,7 @@ PHILIPS_SCALE_SLOPE = Private("Philips MR Imaging DD 001", 0x2005, 0x0E)
 _ALL = [
     *(SIEMENS_MOSAIC_COUNT, SIEMENS_B_VALUE, SIEMENS_DIRECTION, SIEMENS_MOSAIC_TIMES, SIEMENS_CSA_IMAGE),
     *(*GE_DIRECTION, GE_COMPONENT, GE_B_VALUE, PHILIPS_B_VALUE, *PHILIPS_DIRECTION, PHILIPS_LABEL),
-    PHILIPS_SCALE_SLOPE,
+    *(PHILIPS_SCALE_SLOPE, UIH_B_VALUE, UIH_DIRECTION, UIH_TILES),
 ]
 
 #: Tags of the elements and of their creators, in every block.
@@ -52,31 +55,45 @@ TAGS = sorted(
 )
 
 
-def value(dataset: Any, place: Private) -> Any:
-    """The value of a private element; None where it is missing or damaged."""
+class Elements:
+    """The private elements of a data set, by the blocks that its creators reserved."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._blocks: dict[tuple[str, int], int] = {}
+        tags = list(dataset.keys())  # a data set itself gives elements
+        for tag in sorted(tag for tag in tags if tag >> 16 & 1 and tag & 0xFFFF in BLOCKS):
+            creator = _creator(dataset, tag)
+            self._blocks.setdefault((creator, tag >> 16), int(tag) & 0xFFFF)
+
+    def value(self, place: Private) -> Any:
+        """The value of an element; None where it is missing or damaged."""
+        block = self._blocks.get((place.creator, place.group))
+        if block is None:
+            return None
+        try:
+            element = self._dataset.get((place.group, (block << 8) + place.element))
+        except DAMAGED:
+            return None
+        return None if element is None else element.value
+
+    def numbers(self, place: Private) -> tuple[float, ...]:
+        """The finite numbers of an element, whatever VR it was written with; empty where there are none."""
+        try:
+            return tuple(number for number in map(float, _parts(self.value(place))) if math.isfinite(number))
+        except (ValueError, TypeError, struct.error, OverflowError):
+            return ()
+
+    def number(self, place: Private) -> float | None:
+        """The first number of an element, or None."""
+        return next(iter(self.numbers(place)), None)
+
+
+def _creator(dataset: Any, tag: Any) -> str:
     try:
-        for block in BLOCKS:
-            creator = dataset.get((place.group, block))
-            if creator is not None and str(creator.value).strip() == place.creator:
-                element = dataset.get((place.group, (block << 8) + place.element))
-                return None if element is None else element.value
+        return str(dataset[tag].value).strip()
     except DAMAGED:
-        return None
-    return None
-
-
-def numbers(dataset: Any, place: Private) -> tuple[float, ...]:
-    """The finite numbers of a private element, whatever VR it was written with; empty where there are none."""
-    found = value(dataset, place)
-    try:
-        return tuple(number for number in map(float, _parts(found)) if math.isfinite(number))
-    except (ValueError, TypeError, struct.error, OverflowError):
-        return ()
-
-
-def number(dataset: Any, place: Private) -> float | None:
-    """The first number of a private element, or None."""
-    return next(iter(numbers(dataset, place)), None)
+        return ""
 
 
 def _parts(found: Any) -> Iterable[Any]:

@@ -19,7 +19,7 @@ REASONS = MappingProxyType(
         "duplicate_instance": "the same SOPInstanceUID stands in several files",
         "localizer": "a localizer: ImageType says so, or its planes stand on each other at right angles",
         "derived": "ImageType says DERIVED: reformatted, projected or computed, not as acquired",
-        "mosaic": "slices tiled into one picture (Siemens mosaic), and the header does not tell where each stands",
+        "mosaic": "slices tiled into one picture (a mosaic), and the header does not tell where each stands",
         "unsupported_photometric": "the pixels are not grey values of one sample (MONOCHROME1 or MONOCHROME2)",
         "no_geometry": "position, orientation or pixel spacing of a slice is missing or impossible",
         "too_large": "more pixels in a file, or voxels in a volume, than are read",

@@ -72,9 +72,9 @@ class Variant(NamedTuple):
         return self[:5]
 
 
-def classic(dataset: Any, types: tuple[str, ...], component: str, timing: Timing) -> Variant:
-    """The variant of a classic file."""
-    b_value, direction = _classic_diffusion(dataset)
+def classic(dataset: Any, own: private.Elements, types: tuple[str, ...], component: str, timing: Timing) -> Variant:
+    """The variant of a classic file; `own` are its private elements."""
+    b_value, direction = _classic_diffusion(dataset, own)
     return Variant(
         kind=" ".join((*types, component)),
         echo_ms=_rounded(timing.echo_time_ms if timing.echo_time_ms is not None else _tolerant(dataset, "EchoNumbers")),
@@ -82,7 +82,7 @@ def classic(dataset: Any, types: tuple[str, ...], component: str, timing: Timing
         flip_deg=_rounded(timing.flip_angle_deg),
         b_value=_shell(b_value),
         direction=direction,
-        label=str(private.value(dataset, private.PHILIPS_LABEL) or "").strip(),
+        label=str(own.value(private.PHILIPS_LABEL) or "").strip(),
         temporal=_first(dataset, ("TemporalPositionIdentifier", "TemporalPositionIndex")),
         phase=_first(dataset, ("TriggerTime",)),
         dimensions=(),
@@ -121,21 +121,25 @@ def enhanced(
     )
 
 
-def _classic_diffusion(dataset: Any) -> tuple[float | None, str]:
+def _classic_diffusion(dataset: Any, own: private.Elements) -> tuple[float | None, str]:
     """The b-value and direction of a classic file: the standard's elements, else the vendors'."""
     b_value, orientation = _tolerant(dataset, "DiffusionBValue"), dataset.get("DiffusionGradientOrientation")
-    for place in (private.SIEMENS_B_VALUE, private.PHILIPS_B_VALUE, private.GE_B_VALUE):
+    for place in (private.SIEMENS_B_VALUE, private.PHILIPS_B_VALUE, private.GE_B_VALUE, private.UIH_B_VALUE):
         if b_value is None:
-            b_value = private.number(dataset, place)
+            b_value = own.number(place)
             if b_value is not None and place is private.GE_B_VALUE:
                 b_value %= _GE_B_VALUE_FLAG
     if not orientation:
-        orientation = private.numbers(dataset, private.SIEMENS_DIRECTION) or [
-            component
-            for triple in (private.PHILIPS_DIRECTION, private.GE_DIRECTION)
-            for component in (private.number(dataset, place) for place in triple)
-            if component is not None
-        ]
+        orientation = (
+            own.numbers(private.SIEMENS_DIRECTION)
+            or own.numbers(private.UIH_DIRECTION)
+            or [
+                component
+                for triple in (private.PHILIPS_DIRECTION, private.GE_DIRECTION)
+                for component in (own.number(place) for place in triple)
+                if component is not None
+            ]
+        )
     return b_value, _direction(dataset, b_value, orientation)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydicom.sequence import Sequence
 
 from pipeline.dicom.reasons import Rejection
 
@@ -59,6 +60,30 @@ def test_mosaics_of_a_time_series(builder, read, tmp_path):
     [scan], [rejection] = read(builder.save(reversed(series), tmp_path))
     check(builder, scan, builder.AXIAL, 1)
     assert (rejection.reason, scan.volume_number) == ("repeated_volume", 1)
+
+
+def grid(builder, slices=7):
+    """As United Imaging tiles slices: the position of each stands in a private sequence, in the order of the tiles."""
+    ds = builder.mosaic(slices=slices, csa_header=None)
+    ds.ImageType, ds.Manufacturer = ["ORIGINAL", "PRIMARY", "M", "VFRAME"], "UIH"
+    block = ds.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x50, "DS", str(slices))
+    places = [builder.item(ImagePositionPatient=builder.position(slices - 1 - tile)) for tile in range(slices)]
+    block.add_new(0x51, "SQ", Sequence(places))
+    return ds
+
+
+def test_grid_of_united_imaging(builder, read, tmp_path):
+    [scan], rejected = read(builder.save([grid(builder)], tmp_path))
+    assert rejected == []
+    np.testing.assert_array_equal(scan.volume.voxels, builder.values("m", 7)[::-1])
+    np.testing.assert_allclose(scan.volume.affine_lps[:3, 3], builder.FIRST_MM, atol=1e-4)
+
+
+def test_grid_without_a_position_is_refused(builder, read, tmp_path):
+    ds = grid(builder)
+    del ds.private_block(0x0065, "Image Private Header")[0x51].value[3].ImagePositionPatient
+    assert read(builder.save([ds], tmp_path)) == ([], [Rejection(ds.SeriesInstanceUID, "mosaic")])
 
 
 def spoil(**changes):
