@@ -31,6 +31,10 @@ PIXEL_SPACING_TOLERANCE = 1e-3
 #: A distance of at most this share of the median lets slices overlap that should not.
 OVERLAP = 1 / GAP
 
+#: Farthest that a plane can stand from the origin, and largest pixel, in mm: no scanner reaches beyond.
+FARTHEST_MM = 1e5
+LARGEST_PIXEL_MM = 1e3
+
 MIN_SLICES = 2
 #: Most pixels of a file, over all its frames, and most voxels of a volume: what these take in memory stays below 1 GiB.
 MAX_FILE_PIXELS = 1 << 28
@@ -46,8 +50,11 @@ def _impossible(frame: Frame) -> bool:
     if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
         return True
     row, column = np.reshape(frame.orientation, (2, 3))
-    departures = np.abs([row @ row - 1, column @ column - 1, row @ column])
-    return bool(departures.max() > COSINE_TOLERANCE or min(frame.pixel_spacing) <= 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        departures = np.abs([row @ row - 1, column @ column - 1, row @ column])
+    near = all(abs(place) <= FARTHEST_MM for place in frame.position)
+    sized = all(0 < length <= LARGEST_PIXEL_MM for length in frame.pixel_spacing)
+    return not (near and sized and departures.max() <= COSINE_TOLERANCE)
 
 
 def several_spacings(frames: Sequence[Frame]) -> bool:

@@ -55,4 +55,5 @@ def inverted(values: npt.NDArray[np.int64], dataset: Any) -> npt.NDArray[np.int6
 
 def rescaled(values: npt.NDArray[np.int64], slope: float, intercept: float) -> npt.NDArray[np.float32]:
     """Value × RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2), computed in float64."""
-    return (values * slope + intercept).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (values * slope + intercept).astype(np.float32)

@@ -98,7 +98,11 @@ def image_sha256(volume: Volume) -> str:
 
 
 def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
-    """Voxels float32 (D, H, W); each file is read once."""
+    """Voxels float32 (D, H, W); each file is read once.
+
+    Raises:
+        ValueError: a value is beyond float32, or not what the header was planned with.
+    """
     voxels = np.empty((len(plan.slices), *plan.instances[plan.slices[0][0]].shape), np.float32)
     factors = _evening([frame for _, frame in plan.slices])
     for file in dict.fromkeys(file for file, _ in plan.slices):
@@ -109,6 +113,8 @@ def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
                 stored = pixels.inverted(stored, dataset) if instance.inverted else stored
                 voxels[index] = pixels.rescaled(stored, frame.slope * factors[index], frame.intercept * factors[index])
+    if not np.isfinite([voxels.min(), voxels.max()]).all():
+        raise ValueError("values beyond float32")
     return voxels
 
 

@@ -121,6 +121,12 @@ def test_mosaic_whose_header_does_not_tell_is_refused(builder, read, tmp_path, n
     assert read(builder.save([ds], tmp_path)) == ([], [Rejection(ds.SeriesInstanceUID, "mosaic")])
 
 
+def test_tiles_beyond_any_scanner_have_no_geometry(builder, read, tmp_path):
+    ds = builder.mosaic()
+    ds.SpacingBetweenSlices = 1e300
+    assert read(builder.save([ds], tmp_path)) == ([], [Rejection(ds.SeriesInstanceUID, "no_geometry")])
+
+
 def test_enhanced_file_that_is_called_mosaic_but_is_none(builder, read, tmp_path):
     """As newer Siemens systems write them: untiled, with the word left in the type."""
     ds = builder.enhanced()
