@@ -23,8 +23,8 @@ import nibabel as nib
 import numpy as np
 from pydicom import dcmread
 
-from pipeline.dicom import source
-from pipeline.dicom.admission import Plan, admit
+from pipeline.dicom import geometry, source
+from pipeline.dicom.admission import Plan, Plane, admit
 from pipeline.dicom.header import Instance, read_headers
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.dicom.volumes import split
@@ -85,25 +85,43 @@ def stacks(folder: Path) -> Iterator[Stack]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         for instance in read_headers([path]):
             if isinstance(instance, Instance) and not instance.refusal:
-                groups[path.parent, instance.series_uid, _header(path).SeriesNumber].append(instance)
+                number = int(_header(path).get("SeriesNumber") or 0)
+                groups[path.parent, instance.series_uid, number].append(instance)
     for (_, _, number), instances in groups.items():
         yield from _stacks_of(number, instances)
 
 
 def _stacks_of(number: int, instances: list[Instance]) -> Iterator[Stack]:
+    """Volumes of one contrast, and those that differ in b-value too, which dcm2niix puts into one file."""
     planes = [(place, frame) for place, instance in enumerate(instances) for frame in instance.frames]
+    if geometry.incomplete([frame for _, frame in planes]):
+        return
     taken = {plan.slices for plan in admit(instances, None) if isinstance(plan, Plan)}
-    by_contrast: dict[object, list[Plan]] = defaultdict(list)
-    for volume in split([frame for _, frame in planes]):
-        slices = tuple(planes[index] for index in volume.planes)
-        by_contrast[slices[0][1].variant.contrast].append(Plan(tuple(instances), slices, "?", None))
-    for plans in by_contrast.values():
+    together: dict[object, list[Plan]] = defaultdict(list)
+    for own in _of_one_shape(instances, planes):
+        for volume in split([frame for _, frame in own]):
+            slices = tuple(own[index] for index in volume.planes)
+            contrast = slices[0][1].variant.contrast
+            plan = Plan(tuple(instances), slices, "?", None)
+            for key in {contrast, contrast[:-1]} if len(slices) > 1 else ():
+                together[key].append(plan)
+    for plans in {tuple(map(id, plans)): plans for plans in together.values()}.values():
+        plans.sort(key=lambda plan: plan.slices[0][1].variant.sequence)
         scans = [scan for scan in map(read_scan, plans) if isinstance(scan, Scan)]
         images = [_canonical(_image(scan)) for scan in scans]
         if images and len({image.shape for image in images}) == 1:
             values = np.stack([image.get_fdata() for image in images], axis=-1)
             known = sum(plan.slices in taken for plan in plans)
             yield Stack(number, values, images[0].affine, _scales(plans[0]), known)
+
+
+def _of_one_shape(instances: list[Instance], planes: list[Plane]) -> list[list[Plane]]:
+    """The planes by size and orientation: a scout is several volumes to dcm2niix."""
+    groups: dict[object, list[Plane]] = defaultdict(list)
+    for place, frame in planes:
+        assert frame.orientation is not None
+        groups[instances[place].shape, tuple(round(x, 2) for x in frame.orientation)].append((place, frame))
+    return list(groups.values())
 
 
 def _image(scan: Scan) -> Any:

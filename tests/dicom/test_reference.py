@@ -60,6 +60,20 @@ def test_volume_is_that_of_dcm2niix(shared, program, read, tmp_path, name):
     assert_same(scan, nib.load(reference), tmp_path)
 
 
+@pytest.mark.acceptance
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("plane", ["AXIAL", "CORONAL", "SAGITTAL", "OBLIQUE"])
+def test_mosaic_of_any_plane_is_that_of_dcm2niix(builder, program, read, tmp_path, plane, sign):
+    ds = builder.mosaic(orientation=getattr(builder, plane), sign=sign)
+    ds.SeriesNumber, ds.StudyTime, ds.SliceThickness, ds.SoftwareVersions = 3, "120000", 3, "syngo MR B17"
+    ds.AcquisitionMatrix = [builder.COLUMNS, 0, 0, builder.ROWS]
+    [scan], _ = read(builder.save([ds], tmp_path / "in"))
+    command = [program("dcm2niix"), "-z", "n", "-b", "n", "-f", "x", "-o", tmp_path, tmp_path / "in"]
+    subprocess.run(command, check=True, capture_output=True)
+    [reference] = tmp_path.glob("x*.nii")
+    assert_same(scan, nib.load(reference), tmp_path)
+
+
 def test_first_time_point_is_that_of_the_published_volume(shared, read, tmp_path):
     files = copy(shared / "data/dicom/dcm_qa_enh/In/Siemens/XA10", "6_1.dcm", tmp_path / "in")
     [scan], _ = read(files)
