@@ -64,7 +64,7 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
     headers = (header for chunk in run(read_headers, chunks) for header in chunk)
     series, refused = group(track(headers, "reading headers", len(paths)))
     for rejection in sorted(refused, key=lambda rejection: rejection.source):
-        yield replace(rejection, source=Path(rejection.source).relative_to(folder).as_posix())
+        yield replace(rejection, source=_name(Path(rejection.source).relative_to(folder)))
     plans: list[Plan] = []
     for instances in series:
         for found in admit(instances, selection):
@@ -73,6 +73,11 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
             else:
                 yield found
     yield from track(run(read_scan, plans), "reading series", len(plans))
+
+
+def _name(path: Path) -> str:
+    """A path as text that can be written, whatever bytes the file system holds."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:

@@ -26,6 +26,9 @@ _GE_B_VALUE_FLAG = 1e5
 #: ImagePositionPatient, ImagePositionVolume, ImageOrientationPatient, TablePosition.
 _WHERE = {0x00209056, 0x00209057, 0x00200032, 0x00209301, 0x00200037, 0x00189327}
 
+#: Words of Siemens for how a picture was corrected or filtered: it is still the same picture.
+_PROCESSING = {"ND", "DIS2D", "DIS3D", "NORM", "FIL", "FM", "PFP", "SH", "SH1", "SH2", "SH3", "SH4", "SH5"}
+
 _NONE = -1.0
 
 
@@ -69,7 +72,7 @@ class Variant(NamedTuple):
     @property
     def contrast(self) -> tuple[str | float, ...]:
         """What makes another picture of the same anatomy; the rest repeats one."""
-        return self[:5]
+        return " ".join(word for word in self.kind.split() if word not in _PROCESSING), *self[1:5]
 
 
 def classic(dataset: Any, own: private.Elements, types: tuple[str, ...], component: str, timing: Timing) -> Variant:

@@ -71,6 +71,13 @@ def test_of_volumes_that_repeat_a_contrast_the_first_is_taken(builder, read, tmp
     assert (scan.volume_number, rejection.reason, rejection.part) == (1, "repeated_volume", True)
 
 
+def test_one_picture_with_and_without_correction_is_taken_once(builder, read, tmp_path):
+    changes = [{"ImageType": ["ORIGINAL", "PRIMARY", "M", *words]} for words in (("ND",), ("DIS2D", "NORM"))]
+    [scan], [rejection] = read(builder.save(several(builder, changes), tmp_path))
+    np.testing.assert_array_equal(scan.volume.voxels, pixels(builder, 0))
+    assert rejection.reason == "repeated_volume"
+
+
 def test_attribute_that_changes_from_slice_to_slice_parts_nothing(builder, read, tmp_path):
     series = several(builder, [{}, {}])
     for number, ds in enumerate(series):
