@@ -21,6 +21,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.orientations import OrientationError
 from pydicom import dcmread
 
 from pipeline.dicom import geometry, source
@@ -148,7 +149,10 @@ def _scales(plan: Plan) -> list[float]:
 def compare(path: Path, candidates: list[Stack]) -> Line:
     """The line of a published volume: of the stacks that have its size, the one that is nearest to it."""
     published = nib.load(path)
-    canonical = _canonical(published)
+    try:
+        canonical = _canonical(published)
+    except OrientationError:  # an affine that is none
+        return Line(path.name)
     values = canonical.get_fdata()
     values = values[..., None] if values.ndim == 3 else values
     described = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")

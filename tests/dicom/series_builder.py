@@ -103,6 +103,25 @@ def enhanced(
     return ds
 
 
+def several(changes: list[dict[str, Any]], by_slice: bool = False, slices: int = 6) -> list[Dataset]:
+    """A classic series of one volume for each item of `changes`, with pixels of its own; InstanceNumber goes on."""
+    made = []
+    for number, change in enumerate(changes):
+        for index, ds in enumerate(classic(f"volume {number}", slices)):
+            for keyword, value in change.items():
+                setattr(ds, keyword, value)
+            ds.InstanceNumber = index * len(changes) + number if by_slice else number * slices + index
+            made.append(ds)
+    for ds in made:
+        ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.FrameOfReferenceUID = uid("series"), uid("study"), uid("frame")
+    return made
+
+
+def pixels(number: int, slices: int = 6) -> Any:
+    """What volume `number` of `several` holds."""
+    return values(f"volume {number}", slices)
+
+
 def mosaic(
     name: str = "m",
     slices: int = 7,

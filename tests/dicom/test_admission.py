@@ -188,42 +188,6 @@ def test_small_deviation_is_tolerated(builder, read, tmp_path, name):
     assert len(scans) == 1
 
 
-ENHANCED_FAULTS = {
-    "no functional groups": (lambda ds: delattr(ds, "PerFrameFunctionalGroupsSequence"), "no_geometry"),
-    "fewer groups than frames": (lambda ds: ds.PerFrameFunctionalGroupsSequence.pop(), "no_geometry"),
-    "no orientation": (
-        lambda ds: delattr(ds.SharedFunctionalGroupsSequence[0], "PlaneOrientationSequence"),
-        "no_geometry",
-    ),
-    "empty shared group": (lambda ds: setattr(ds, "SharedFunctionalGroupsSequence", []), "no_geometry"),
-    "phase": (
-        lambda ds: setattr(
-            ds.SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence[0], "ComplexImageComponent", "PHASE"
-        ),
-        "not_magnitude",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ENHANCED_FAULTS)
-def test_enhanced_fault_is_refused_by_its_reason(builder, read, tmp_path, name):
-    fault, reason = ENHANCED_FAULTS[name]
-    ds = builder.enhanced()
-    fault(ds)
-    assert read(builder.save([ds], tmp_path)) == ([], [Rejection(ds.SeriesInstanceUID, reason)])
-
-
-def test_enhanced_gap_and_duplicates_are_refused(builder, read, tmp_path):
-    orders = {
-        "missing_slice": [0, 1, 2, 4, 5],
-        "duplicate_slice": [0, 1, 2, 2, 3, 4],
-        "multi_volume": [0, 1, 2, 0, 1, 2, 0, 1, 1, 2],
-    }
-    for reason, order in orders.items():
-        ds = builder.enhanced(reason, order=order)
-        assert read(builder.save([ds], tmp_path / reason)) == ([], [Rejection(ds.SeriesInstanceUID, reason)])
-
-
 def test_volume_larger_than_is_read(builder, read, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.dicom.geometry.MAX_VOLUME_VOXELS", 10 * builder.ROWS * builder.COLUMNS)
     builder.save(builder.classic("right", slices=10), tmp_path)
@@ -258,7 +222,7 @@ def test_an_unknown_reason_cannot_be_given():
 
 
 def test_every_reason_has_a_message_and_a_test():
-    tested = {reason for _, reason in (*FAULTS.values(), *ENHANCED_FAULTS.values())}
+    tested = {reason for _, reason in FAULTS.values()}
     elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected", "repeated_volume", "unreadable_archive"}
     elsewhere |= {"media_directory"}
     assert tested | elsewhere == set(REASONS)
