@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gzip
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -22,6 +23,9 @@ MAX_DIRECTORY_BYTES = 1 << 24
 #: An archive may unpack to this, or to so many times its own size: MR images shrink by 2 to 10.
 MAX_ARCHIVE_BYTES = 1 << 31
 MAX_RATIO = 100
+
+#: Reads of more than this are checked against the size of the file.
+_LONG_BYTES = 1 << 20
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -38,6 +42,15 @@ class UnpackError(ValueError):
     """A packed file is damaged, locked, or beyond the bounds."""
 
 
+class _File(io.BufferedReader):
+    """A file that makes no room for bytes which a header claims and the file does not have."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _LONG_BYTES:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 def is_zip(start: bytes) -> bool:
     """Whether a file that begins so is a zip; one with the mark of DICOM behind 128 bytes is not."""
     return start.startswith(_ZIP) and start[128:132] != b"DICM"
@@ -51,7 +64,7 @@ def opened(path: Path) -> BinaryIO:
         OSError: it cannot be read.
     """
     try:
-        handle: BinaryIO = open(path, "rb")  # noqa: SIM115 - it is the caller's
+        handle: BinaryIO = _File(io.FileIO(path))
     except NotADirectoryError:
         handle = _member(path)
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import gzip
 import io
 import os
 import struct
 import tempfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -68,12 +68,11 @@ def test_nothing_is_written_while_archives_are_read(builder, tmp_path, monkeypat
     (tmp_path / "in").mkdir()
     zipped(builder.save(builder.classic(), tmp_path / "src"), tmp_path / "in/x.zip")
     before = sorted(tmp_path.rglob("*"))
-    opened, real = [], builtins.open
-    monkeypatch.setattr(builtins, "open", lambda path, mode="r", *rest, **more: opened.append(mode) or real(path, mode))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert len(list(load(tmp_path / "in"))) == 1
-    assert set(opened) == {"rb"}
-    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "in/x.zip").chmod(0o400)
+    for folder in (tmp_path, tmp_path / "in"):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        assert len(list(load(tmp_path / "in"))) == 1
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_media_with_a_dicomdir(builder, read, tmp_path):
@@ -224,6 +223,21 @@ def test_too_much_for_its_size(read, tmp_path, monkeypatch):
     monkeypatch.setattr(source, "MAX_ARCHIVE_BYTES", 1 << 20)
     (tmp_path / "x").write_bytes(_zip({str(number): bytes(1 << 19) for number in range(4)}))
     assert reasons(read(tmp_path)[1]) == ["unreadable_archive"]
+
+
+@pytest.mark.parametrize("where", ["header", "pixels"])
+def test_four_gigabytes_that_are_announced_take_no_room(builder, read, tmp_path, where):
+    content = bytes(next(builder.save(builder.classic(slices=1), tmp_path / "one").iterdir()).read_bytes())
+    mark = b"\x10\0\x20\0LO" if where == "header" else b"\xe0\x7f\x10\0OW"
+    claimed = mark[:4] + b"OW\0\0" + struct.pack("<L", 0xFFFFFFF0) + b"abc"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x").write_bytes(content[: content.index(mark)] + claimed)
+    tracemalloc.start()
+    [rejection] = read(tmp_path / "in")[1]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rejection.reason == ("no_identity" if where == "header" else "too_few_slices")
+    assert peak < 50 << 20
 
 
 def test_deflated_is_read_and_damaged_deflate_refused(builder, read, tmp_path):
