@@ -96,14 +96,15 @@ def _plans(
         own = [frames[index] for index in volume.planes]
         contrast = contrast_of(own)
         variant = own[0].variant
-        again = variant.contrast in taken or any(plan.form != variant.form for plan in plans)
+        shown = variant.contrast, volume.beside
+        again = shown in taken or any(plan.form != variant.form for plan in plans)
         reason = volume.fault or _stack_refusal(own, contrast, selection) or ("repeated_volume" if again else None)
         if math.prod(instances[planes[volume.planes[0]][0]].shape) * len(own) > geometry.MAX_VOLUME_VOXELS:
             reason = "too_large"
         if reason:
             refused.add(reason)
             continue
-        taken.add(variant.contrast)
+        taken.add(shown)
         number = volume.number if len(volumes) > 1 else None
         plans.append(Plan(tuple(instances), tuple(planes[index] for index in volume.planes), contrast, number))
     return plans

@@ -86,6 +86,12 @@ def places(frames: Sequence[Frame]) -> Floats:
     return np.array([frame.position for frame in frames], float) @ normal_of(frames)
 
 
+def aside(frames: Sequence[Frame]) -> Floats:
+    """Where each plane begins along the rows and along the columns, mm: (N, 2)."""
+    orientation = np.array([frame.orientation for frame in frames], float).mean(axis=0).reshape(2, 3)
+    return np.asarray(np.array([frame.position for frame in frames], float) @ orientation.T, float)
+
+
 def stack_refusal(frames: Sequence[Frame]) -> str | None:
     """Why planes, in the order of their places, no two at the same, are no evenly spaced stack, or None."""
     steps = np.diff(places(frames))

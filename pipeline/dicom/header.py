@@ -1,4 +1,4 @@
-"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no dates, no private elements."""
+"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no dates, no private text."""
 
 from __future__ import annotations
 

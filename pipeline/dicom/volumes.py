@@ -34,11 +34,13 @@ class Volume:
     Attributes:
         planes: their places among the frames that were given, in the order of the slices.
         number: its place among the volumes of the series, from 1.
+        beside: which of several stacks that stand beside one another; volumes of different ones show different anatomy.
         fault: a key of `reasons.REASONS` where the header does not tell which planes belong together, else None.
     """
 
     planes: tuple[int, ...]
     number: int
+    beside: int = 0
     fault: str | None = None
 
 
@@ -52,14 +54,32 @@ def split(frames: Sequence[Frame]) -> list[Volume]:
     station = np.empty(len(frames), np.int64)
     station[order] = np.cumsum(np.diff(along[order], prepend=along[order[0]]) >= geometry.SAME_POSITION_MM)
     place = np.argsort(order)
-    parts: list[tuple[Part, str | None]] = []
-    for part in _by_attributes([*range(len(frames))], frames, station):
-        parts.extend(_by_order(part, frames, station))
+    parts: list[tuple[Part, int, str | None]] = []
+    for beside, stack in enumerate(_stacks(frames, station)):
+        for part in _by_attributes(stack, frames, station):
+            parts.extend((each, beside, fault) for each, fault in _by_order(part, frames, station))
     parts.sort(key=lambda part: _sort_key([frames[index] for index in part[0]]))
     return [
-        Volume(tuple(sorted(part, key=lambda index: int(place[index]))), number, fault)
-        for number, (part, fault) in enumerate(parts, 1)
+        Volume(tuple(sorted(part, key=lambda index: int(place[index]))), number, beside, fault)
+        for number, (part, beside, fault) in enumerate(parts, 1)
     ]
+
+
+def _stacks(frames: Sequence[Frame], station: npt.NDArray[np.int64]) -> list[Part]:
+    """Stacks that stand beside one another, as of two breasts or hips; one where nothing says so."""
+    whole = [*range(len(frames))]
+    aside = geometry.aside(frames)
+    clusters = np.stack([_clusters(aside[:, axis]) for axis in (0, 1)], axis=1)
+    smaller = _by(whole, map(tuple, clusters.tolist()))
+    return smaller if _repeats(whole, station) and _covers(smaller, whole, station) else [whole]
+
+
+def _clusters(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """A number for each value; neighbours within `geometry.STACK_TOLERANCE_MM` have the same."""
+    order = np.argsort(values, kind="stable")
+    numbers = np.empty(len(values), np.int64)
+    numbers[order] = np.cumsum(np.diff(values[order], prepend=values[order[0]]) > geometry.STACK_TOLERANCE_MM)
+    return numbers
 
 
 def _sort_key(frames: Sequence[Frame]) -> tuple[object, ...]:

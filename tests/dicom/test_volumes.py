@@ -79,6 +79,18 @@ def test_volumes_are_those_of_dcm2niix(builder, program, tmp_path, capsys, name,
     assert f"{2 if name == 'echoes' else 1} of" in said
 
 
+def test_stacks_beside_one_another_are_both_taken(builder, read, tmp_path):
+    """As of two breasts: the same heights, other places."""
+    series = builder.several([{}, {}])
+    for ds in series[SLICES:]:
+        ds.ImagePositionPatient = [ds.ImagePositionPatient[0] + 90, *ds.ImagePositionPatient[1:]]
+    scans, rejected = read(builder.save(series, tmp_path))
+    assert rejected == []
+    for number, scan in enumerate(scans):
+        np.testing.assert_array_equal(scan.volume.voxels, builder.pixels(number))
+        assert scan.volume.affine_lps[0, 3] == builder.FIRST_MM[0] + 90 * number
+
+
 def test_attribute_that_changes_from_slice_to_slice_parts_nothing(builder, read, tmp_path):
     series = builder.several([{}, {}])
     for number, ds in enumerate(series):
