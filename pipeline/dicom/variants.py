@@ -45,7 +45,8 @@ class Variant(NamedTuple):
         phase: delay after the trigger in ms, or share of the cycle in percent; -1 where missing.
         dimensions: DimensionIndexValues but those of `_WHERE`.
         form: classic or enhanced: one scan that was exported in both is not mixed.
-        acquisition, time: AcquisitionNumber and the time of day; many writers change them slice by slice.
+        acquisition, time: AcquisitionNumber and AcquisitionTime (as hhmmss.f), which many writers change slice by slice;
+            -1 where missing.
         order: InstanceNumber, FrameNumber: the order of frames that nothing else parts.
     """
 
@@ -60,8 +61,8 @@ class Variant(NamedTuple):
     phase: float
     dimensions: tuple[int, ...]
     form: str
-    acquisition: str
-    time: str
+    acquisition: float
+    time: float
     order: tuple[float, ...]
 
     @property
@@ -90,8 +91,8 @@ def classic(dataset: Any, own: private.Elements, types: tuple[str, ...], compone
         phase=_first(dataset, ("TriggerTime",)),
         dimensions=(),
         form="classic",
-        acquisition=_text(dataset, "AcquisitionNumber"),
-        time=_text(dataset, "AcquisitionTime"),
+        acquisition=_first(dataset, ("AcquisitionNumber",)),
+        time=_first(dataset, ("AcquisitionTime",)),
         order=(_tolerant(dataset, "InstanceNumber") or 0.0, 0.0),
     )
 
@@ -118,8 +119,8 @@ def enhanced(
         phase=_first(cardiac, ("NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase")),
         dimensions=_dimensions(dataset, content),
         form="enhanced",
-        acquisition=_text(content, "FrameAcquisitionNumber"),
-        time="",
+        acquisition=_first(content, ("FrameAcquisitionNumber",)),
+        time=_NONE,
         order=(_tolerant(dataset, "InstanceNumber") or 0.0, float(frame_number)),
     )
 

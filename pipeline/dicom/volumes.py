@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,11 +102,12 @@ def _by_attributes(whole: Part, frames: Sequence[Frame], station: npt.NDArray[np
     return parts
 
 
-def _by(part: Part, values: Iterable[object]) -> list[Part]:
-    found: dict[object, Part] = {}
+def _by(part: Part, values: Iterable[Any]) -> list[Part]:
+    """Parts of one value each, by rising values."""
+    found: dict[Any, Part] = {}
     for index, value in zip(part, values, strict=True):
         found.setdefault(value, []).append(index)
-    return list(found.values())
+    return [found[value] for value in sorted(found)]
 
 
 def _stations(part: Part, station: npt.NDArray[np.int64]) -> int:

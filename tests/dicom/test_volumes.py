@@ -173,6 +173,18 @@ def test_time_series_that_was_broken_off(builder, read, tmp_path):
     assert {rejection.reason for rejection in rejections} == {"repeated_volume"}
 
 
+@pytest.mark.parametrize("keyword", ["AcquisitionNumber", "AcquisitionTime"])
+def test_time_series_without_numbers_that_was_broken_off(builder, read, tmp_path, keyword):
+    """The last is 10, which stands before 9 in the order of letters."""
+    times = [str(number) if keyword == "AcquisitionNumber" else f"{number:06}" for number in (8, 9, 10)]
+    series = builder.several([{keyword: time} for time in times])[:-2]
+    for ds in series:
+        ds.InstanceNumber = None
+    [scan], rejections = read(builder.save(series, tmp_path))
+    np.testing.assert_array_equal(scan.volume.voxels, builder.pixels(0))
+    assert {rejection.reason for rejection in rejections} == {"repeated_volume"}
+
+
 def test_slice_missing_in_the_first_time_point_takes_the_second(builder, read, tmp_path):
     series = builder.several(REPEATS["temporal positions"])
     del series[2]
