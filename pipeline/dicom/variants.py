@@ -45,7 +45,7 @@ class Variant(NamedTuple):
         phase: delay after the trigger in ms, or share of the cycle in percent; -1 where missing.
         dimensions: DimensionIndexValues but those of `_WHERE`.
         form: classic or enhanced: one scan that was exported in both is not mixed.
-        acquisition, time: AcquisitionNumber and AcquisitionTime (as hhmmss.f), which many writers change slice by slice;
+        acquisition, time: AcquisitionNumber, AcquisitionTime (hhmmss.f), which many writers change slice by slice;
             -1 where missing.
         order: InstanceNumber, FrameNumber: the order of frames that nothing else parts.
     """
