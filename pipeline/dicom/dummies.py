@@ -12,7 +12,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
-from pipeline.dicom.private import CODE, NUMERIC
+from pipeline.dicom.safe_private import CODE, NUMERIC
 
 #: What stands in a text that was there.
 REMOVED = "REMOVED"

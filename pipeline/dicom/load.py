@@ -24,7 +24,7 @@ FILES_PER_WORKER = 96
 
 
 def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
-    """Yield every series below `folder` as a `Scan`, or why it, or a file, is refused.
+    """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
     Headers come first, all of them; pixels are then read series by series, only of those that `selection` wants. The
     order depends on the contents alone, but for refused files, which come in the order of their paths.
@@ -64,15 +64,20 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
     headers = (header for chunk in run(read_headers, chunks) for header in chunk)
     series, refused = group(track(headers, "reading headers", len(paths)))
     for rejection in sorted(refused, key=lambda rejection: rejection.source):
-        yield replace(rejection, source=Path(rejection.source).relative_to(folder).as_posix())
+        yield replace(rejection, source=_name(Path(rejection.source).relative_to(folder)))
     plans: list[Plan] = []
     for instances in series:
-        plan = admit(instances, selection)
-        if isinstance(plan, Plan):
-            plans.append(plan)
-        else:
-            yield plan
+        for found in admit(instances, selection):
+            if isinstance(found, Plan):
+                plans.append(found)
+            else:
+                yield found
     yield from track(run(read_scan, plans), "reading series", len(plans))
+
+
+def _name(path: Path) -> str:
+    """A path as text that can be written, whatever bytes the file system holds."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:

@@ -112,7 +112,8 @@ def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pse
 
 
 def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
-    series = names.series(scan.series_uid)
+    volume = "" if scan.volume_number is None else f"-v{scan.volume_number}"
+    series = f"{names.series(scan.series_uid)}{volume}"
     return {
         "series": series,
         "patient": names.patient(scan.patient_id),
@@ -194,7 +195,7 @@ def _write(index: list[Row], labelled: list[Row], rejected: list[Row], more: lis
 def _say_counts(index: list[Row], labelled: list[Row], rejected: list[Row]) -> None:
     patients = len({row["patient"] for row in index})
     unlabelled = len(index) - len({row["series"] for row in labelled})
-    say(f"ingest: {len(index)} series of {patients} patients accepted, {unlabelled} of them without a label")
+    say(f"ingest: {len(index)} volumes of {patients} patients accepted, {unlabelled} of them without a label")
     reasons = Counter(row["reason"] for row in rejected)
     for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
         say(f"ingest: {count} rejected, {reason}: {REASONS[reason]}")
