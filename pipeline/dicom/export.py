@@ -17,9 +17,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from pipeline.dicom import burned_in, pixels
 from pipeline.dicom.deidentify import Options, deidentify
-from pipeline.dicom.header import DAMAGED
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.sources import Source
+from pipeline.dicom.values import DAMAGED
 from pipeline.files import write_atomic
 
 #: Of this program, as PS3.7 D.3.3.2 wants it: says which program wrote a file, and nothing of who ran it.

@@ -11,7 +11,7 @@ from pydicom.tag import Tag
 
 from pipeline.dicom.confidentiality import SafePrivate, safe_private
 from pipeline.dicom.csa_reduced import reduced
-from pipeline.dicom.header import DAMAGED
+from pipeline.dicom.values import DAMAGED
 
 #: Numbers; whatever stands in them cannot be a text.
 NUMERIC = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})

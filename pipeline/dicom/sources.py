@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from pipeline.dicom.header import DAMAGED, find_files
+from pipeline.dicom.header import find_files
 from pipeline.dicom.pseudonym import Pseudonyms
+from pipeline.dicom.values import DAMAGED
 
 _TAGS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
 
