@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pipeline.contract import Selection
 from pipeline.dicom import geometry
 from pipeline.dicom.contrast import UNKNOWN, infer
-from pipeline.dicom.frames import Frame, is_derived
+from pipeline.dicom.frames import Frame, is_derived, is_original
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.volumes import split
@@ -68,9 +68,10 @@ def admit(instances: Sequence[Instance], selection: Selection | None) -> list[Pl
         return [Rejection(instances[0].series_uid, refusal)]
     refused: set[str] = set()
     planes: list[Plane] = []
+    annotated = any(instance.annotated for instance in instances)
     for place, instance in enumerate(instances):
         for frame in instance.frames:
-            if kind := _kind_refusal(instance, frame):
+            if kind := _kind_refusal(instance, frame, annotated):
                 refused.add(kind)
             else:
                 planes.append((place, frame))
@@ -126,11 +127,14 @@ def _identity_refusal(instances: Sequence[Instance]) -> str | None:
     return "duplicate_instance" if len({instance.sop_uid for instance in instances}) < len(instances) else None
 
 
-def _kind_refusal(instance: Instance, frame: Frame) -> str | None:
+def _kind_refusal(instance: Instance, frame: Frame, annotated: bool) -> str | None:
+    """Why a plane is no picture as acquired; `annotated` where a file of its series says so of itself."""
     if "LOCALIZER" in frame.types:
         return "localizer"
     if is_derived(frame.types):
         return "derived"
+    if annotated or not is_original(frame.types):
+        return "burned_in"
     return None if instance.grey else "unsupported_photometric"
 
 

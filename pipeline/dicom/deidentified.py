@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 from pipeline.dicom.deidentify import Options
-from pipeline.dicom.export import Job, Written, remove_others, write_series
+from pipeline.dicom.export import Job, Written, place, remove_others, write_series
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.reasons import REASONS
-from pipeline.dicom.sources import Source, sources
+from pipeline.dicom.scan import Scan
 from pipeline.errors import ConfigError
 from pipeline.parallel import ordered_map
-from pipeline.progress import say, track
+from pipeline.progress import say
 
 #: A process is started only for so many series; fewer are written sooner than it starts.
 SERIES_PER_WORKER = 8
@@ -41,20 +42,13 @@ def check_folder(folder: Path, scans: Path, artefacts: Path) -> None:
         )
 
 
-def write(
-    folder: Path,
-    accepted: Mapping[str, Set[str]],
-    scans: Path,
-    names: Pseudonyms,
-    options: Options,
-    workers: int | None = None,
-) -> None:
-    """Write the files of the accepted series below `folder`; those of earlier runs that are no longer accepted go.
+def write(folder: Path, scans: Iterable[Scan], names: Pseudonyms, options: Options, workers: int | None = None) -> None:
+    """Write the files of accepted series below `folder`; those of earlier runs that are no longer accepted go.
 
     Args:
         folder: made where it is not there.
-        accepted: SOPInstanceUIDs of each SeriesInstanceUID.
-        scans: the folder that they lie in.
+        scans: volumes that were accepted, those of one series one after the other. A file goes out whole if one of them
+            is of it, and once if several are. They are taken as they come and not kept.
         names: the key.
         options: what of the patient may stay.
         workers: processes; None: one per core.
@@ -62,26 +56,31 @@ def write(
     Raises:
         StorageError: the disk is full.
     """
-    files: dict[str, list[Source]] = defaultdict(list)
-    for source in track(sources(scans), "finding the files of accepted series"):
-        if source.sop_uid in accepted.get(source.series_uid, ()):
-            files[source.series_uid].append(source)
-    jobs = sorted(
-        (Job(names.series(uid), tuple(found), folder, names, options) for uid, found in files.items()),
-        key=lambda job: job.series,
-    )
-    processes = min(workers or os.cpu_count() or 1, len(jobs) // SERIES_PER_WORKER) or 1
+    jobs = _jobs(folder, scans, names, options)
+    first = list(islice(jobs, SERIES_PER_WORKER))
+    processes = (workers or os.cpu_count() or 1) if len(first) == SERIES_PER_WORKER else 1
+    places: set[str] = set()
+    files = removed = done = 0
     with ordered_map(processes) as run:
-        written = list(track(run(write_series, jobs), "writing de-identified DICOM", len(jobs)))
-    removed = remove_others(folder, (path for series in written for path in series.paths))
-    _say(written, removed)
-
-
-def _say(written: list[Written], removed: int) -> None:
-    done = [series for series in written if series.reason is None]
-    say(f"ingest: {sum(len(series.paths) for series in done)} de-identified files of {len(done)} series written")
+        for series in run(write_series, chain(first, jobs)):
+            places.add(series.place)
+            files, removed, done = files + series.files, removed + series.removed, done + bool(series.files)
+            if series.reason or not series.files:
+                say(f"ingest: {Path(series.place).name} is not among the de-identified: {_why(series)}")
+    removed += remove_others(folder, places)
+    say(f"ingest: {files} de-identified files of {done} series written")
     if removed:
-        say(f"ingest: {removed} de-identified files of earlier runs removed: their series are no longer accepted")
-    for series in written:
-        if series.reason:
-            say(f"ingest: {series.series} is not among them, {series.reason}: {REASONS[series.reason]}")
+        say(f"ingest: {removed} de-identified files of earlier runs removed: they are no longer accepted")
+
+
+def _jobs(folder: Path, scans: Iterable[Scan], names: Pseudonyms, options: Options) -> Iterator[Job]:
+    """One job a series, with the files of all its volumes."""
+    ours = ((place(scan, names), scan.files) for scan in scans)
+    for series, volumes in groupby(ours, key=itemgetter(0)):
+        files = dict.fromkeys(path for _, paths in volumes for path in paths)
+        yield Job(series, tuple(files), folder, names, options)
+
+
+def _why(series: Written) -> str:
+    reason = series.reason or "burned_in"
+    return f"{reason}, {REASONS[reason]}"

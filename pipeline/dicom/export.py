@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom import burned_in, pixels
+from pipeline.dicom import pixels, source
 from pipeline.dicom.deidentify import Options, deidentify
 from pipeline.dicom.pseudonym import Pseudonyms
-from pipeline.dicom.sources import Source
+from pipeline.dicom.scan import Scan
 from pipeline.dicom.values import DAMAGED
 from pipeline.files import write_atomic
 
@@ -27,7 +27,8 @@ IMPLEMENTATION_UID = "2.25.205519934555576938993828797017807311240"
 IMPLEMENTATION_NAME = "MRI-TRANSFER"
 
 _DATATYPES = {8: "u1", 16: "<u2", 32: "<u4"}
-_NAME = re.compile(r"P-[0-9a-f]{12}/E-[0-9a-f]{12}/S-[0-9a-f]{12}/I-[0-9a-f]{12}\.dcm")
+_PLACE = re.compile(r"P-[0-9a-f]{12}/E-[0-9a-f]{12}/S-[0-9a-f]{12}")
+_NAME = re.compile(r"I-[0-9a-f]{12}\.dcm")
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Job:
     """One series to be written.
 
     Attributes:
-        series: its pseudonym.
-        files: where they lie and what they are called.
-        folder: below which the files go.
+        place: its folder below `folder`: pseudonyms of patient, study and series.
+        files: its files, each once; those in archives, too.
+        folder: below which all series go.
         names: the key.
         options: what may stay.
     """
 
-    series: str
-    files: tuple[Source, ...] = field(repr=False)
+    place: str
+    files: tuple[Path, ...] = field(repr=False)
     folder: Path
     names: Pseudonyms = field(repr=False)
     options: Options
@@ -54,81 +55,77 @@ class Written:
     """A series that was written, or why it was not.
 
     Attributes:
-        series: its pseudonym.
-        paths: the files, below the folder of the job.
+        place: that of the job.
+        files: how many were written.
+        removed: how many of earlier runs were removed.
         reason: a key of `reasons.REASONS` when nothing was written, else None.
     """
 
-    series: str
-    paths: tuple[str, ...]
+    place: str
+    files: int
+    removed: int
     reason: str | None = None
 
 
+def place(scan: Scan, names: Pseudonyms) -> str:
+    """The folder of a series: pseudonyms of patient, study and series."""
+    return f"{names.patient(scan.patient_id)}/{names.study(scan.study_uid)}/{names.series(scan.series_uid)}"
+
+
 def write_series(job: Job) -> Written:
-    """Write the files of a series, each atomically, all of them or none.
+    """Write the files of a series, each atomically, all of them or none; others of it from earlier runs go.
 
     Raises:
         StorageError: the disk is full.
     """
-    paths = {f"{_place(job, source)}.dcm": source for source in job.files}
-    for source in job.files:
-        reason = _refusal(source.path)
-        if reason:
-            return _withdraw(job, paths, reason)
-    for path, source in paths.items():
+    written: set[str] = set()
+    reason = None
+    for path in job.files:
         try:
-            made = _deidentified(source, job)
+            made, name = _deidentified(path, job)
         except (*DAMAGED, OSError):
-            return _withdraw(job, paths, "unreadable_pixels")
-        write_atomic(job.folder / path, partial(_save, made))
-    return Written(job.series, tuple(paths))
+            reason = "unreadable_pixels"
+            written.clear()
+            break
+        write_atomic(job.folder / job.place / name, partial(_save, made))
+        written.add(name)
+    removed = _remove(job.folder / job.place, written)
+    return Written(job.place, len(written), 0 if reason else removed, reason)
 
 
 def _save(made: Dataset, handle: BinaryIO) -> None:
     made.save_as(handle, enforce_file_format=True)
 
 
-def remove_others(folder: Path, written: Iterable[str]) -> int:
-    """Remove files of earlier runs that are not among `written`, and folders left empty; say how many files."""
-    current, removed = set(written), 0
-    for path in sorted(folder.glob("P-*/E-*/S-*/I-*.dcm")):
-        name = path.relative_to(folder).as_posix()
-        if _NAME.fullmatch(name) and name not in current:
-            path.unlink()
-            removed += 1
-            for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
-                if not any(parent.iterdir()):
-                    parent.rmdir()
+def remove_others(folder: Path, places: Set[str]) -> int:
+    """Remove the files of series of earlier runs that are not among `places`; say how many files."""
+    removed = 0
+    for series in folder.glob("P-*/E-*/S-*"):
+        place = series.relative_to(folder).as_posix()
+        if _PLACE.fullmatch(place) and place not in places:
+            removed += _remove(series, set())
     return removed
 
 
-def _place(job: Job, source: Source) -> str:
-    names = job.names
-    patient, study = names.patient(source.patient_id), names.study(source.study_uid)
-    return f"{patient}/{study}/{job.series}/{names.instance(source.sop_uid)}"
+def _remove(series: Path, but: Set[str]) -> int:
+    """Remove our files of a series but some, and folders left empty; say how many files."""
+    removed = 0
+    for path in series.glob("I-*.dcm"):
+        if _NAME.fullmatch(path.name) and path.name not in but:
+            path.unlink()
+            removed += 1
+    for empty in (series, *series.parents[:2]) if removed else ():
+        if not any(empty.iterdir()):
+            empty.rmdir()
+    return removed
 
 
-def _withdraw(job: Job, paths: Iterable[str], reason: str) -> Written:
-    for path in paths:
-        (job.folder / path).unlink(missing_ok=True)
-    return Written(job.series, (), reason)
-
-
-def _refusal(path: Path) -> str | None:
-    try:
-        header = dcmread(
-            path, stop_before_pixels=True, force=True, specific_tags=["Modality", "ImageType", "BurnedInAnnotation"]
-        )
-        return burned_in.refusal(header)
-    except (*DAMAGED, OSError):
-        return "unreadable_pixels"
-
-
-def _deidentified(source: Source, job: Job) -> Dataset:
-    """One file, with new file meta information and an empty preamble."""
+def _deidentified(path: Path, job: Job) -> tuple[Dataset, str]:
+    """One file, with new file meta information and an empty preamble, and its name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the parser's warnings quote values
-        dataset = dcmread(source.path, force=True)
+        with source.opened(path) as handle:
+            dataset = dcmread(handle, force=True)
         made = deidentify(dataset, job.names, job.options)
         _native_pixels(made, dataset)
     made.file_meta = FileMetaDataset()
@@ -138,7 +135,7 @@ def _deidentified(source: Source, job: Job) -> Dataset:
     made.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
     made.file_meta.ImplementationVersionName = IMPLEMENTATION_NAME
     made.preamble = bytes(128)
-    return made
+    return made, f"{job.names.instance(str(dataset.SOPInstanceUID))}.dcm"
 
 
 def _native_pixels(made: Dataset, dataset: Any) -> None:

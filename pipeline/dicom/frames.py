@@ -104,6 +104,11 @@ def is_magnitude(types: tuple[str, ...], component: str) -> bool:
     return not _NOT_MAGNITUDE.intersection(types[2:]) and component in {_MAGNITUDE, "MIXED"}
 
 
+def is_original(types: tuple[str, ...]) -> bool:
+    """Whether the words say that the image is as acquired; a scanner writes no text into the pixels of one."""
+    return types[:1] == ("ORIGINAL",)
+
+
 def is_derived(types: tuple[str, ...]) -> bool:
     """Whether the words say that the image was computed from others."""
     return types[:1] == ("DERIVED",) or bool(_COMPUTED.intersection(types[2:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,22 @@ from pipeline.dicom import frames, functional_groups, mosaic, source
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.values import DAMAGED, number
+from pipeline.dicom.values import DAMAGED, number, words
 
 ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
 
 #: Without the `DICM` mark, a data set begins with group 0008 or the file meta group 0002 (little endian, PS3.5 7.1).
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
+
+#: Vendors by what their Manufacturer holds, in capitals with blanks around words.
+_VENDORS = {
+    "GE": (" GE ", " GEMS ", " GENERAL ELECTRIC "),
+    **{
+        name: (name.upper(),) for name in ("Siemens", "Philips", "Hitachi", "Fujifilm", "Bruker", "Esaote", "Hyperfine")
+    },
+    "Canon": (" CANON ", "TOSHIBA"),
+    "UIH": (" UIH ", "UNITED IMAGING"),
+}
 
 #: What a zip is refused by, where its files cannot be read instead.
 _ZIP = "unreadable_archive"
@@ -37,6 +48,7 @@ _TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"),
     *("Modality", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
     *("Manufacturer", "MagneticFieldStrength", "PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
+    "BurnedInAnnotation",
     *frames.TAGS,
     *functional_groups.TAGS,
     *mosaic.TAGS,
@@ -52,6 +64,7 @@ class Instance:
     Attributes:
         path: where it lies; identifying, as are the four UIDs and `patient_id`.
         refusal: a key of `reasons.REASONS` when it is no MR image, else None.
+        annotated: BurnedInAnnotation says anything but NO.
         inverted: the least value is white (MONOCHROME1).
         shape: rows, columns; of a tile where the picture is a mosaic.
         frames: its image planes; one for a classic file that is no mosaic.
@@ -66,6 +79,7 @@ class Instance:
     study_uid: str = field(repr=False)
     patient_id: str = field(repr=False)
     frame_of_reference_uid: str = field(repr=False)
+    annotated: bool = False
     grey: bool = False
     inverted: bool = False
     shape: tuple[int, int] = (0, 0)
@@ -167,6 +181,7 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
         planes, shape = laid
     return replace(
         instance,
+        annotated=words(dataset.get("BurnedInAnnotation"))[:1] not in ((), ("NO",)),
         grey=dataset.get("SamplesPerPixel") == 1 and photometric in {"MONOCHROME1", "MONOCHROME2"},
         inverted=photometric == "MONOCHROME1",
         shape=shape,
@@ -197,8 +212,7 @@ def _frames(sop_class: str, dataset: Any) -> Iterator[Frame]:
 
 
 def vendor(manufacturer: str) -> str:
-    """GE, Siemens or Philips for any spelling of theirs, else the name as it stands."""
-    words = manufacturer.upper().replace("_", " ").split()
-    if "GE" in words or "GEMS" in words or manufacturer.upper().startswith("GENERAL ELECTRIC"):
-        return "GE"
-    return next((name for name in ("Siemens", "Philips") if name.upper() in manufacturer.upper()), manufacturer.strip())
+    """The known vendor of a Manufacturer in any spelling, `other`, or nothing: the text itself could say a name."""
+    spelled = f" {' '.join(re.split(r'[^A-Z]+', manufacturer.upper()))} "
+    known = (name for name, marks in _VENDORS.items() if any(mark in spelled for mark in marks))
+    return next(known, "other" if manufacturer.strip() else "")

@@ -13,6 +13,7 @@ from pipeline.dicom.admission import Plan, admit, group
 from pipeline.dicom.header import find_files, read_headers
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
+from pipeline.dicom.sources import relative
 from pipeline.errors import DicomError
 from pipeline.parallel import OrderedMap, ordered_map
 from pipeline.progress import track
@@ -64,7 +65,7 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
     headers = (header for chunk in run(read_headers, chunks) for header in chunk)
     series, refused = group(track(headers, "reading headers", len(paths)))
     for rejection in sorted(refused, key=lambda rejection: rejection.source):
-        yield replace(rejection, source=_name(Path(rejection.source).relative_to(folder)))
+        yield replace(rejection, source=relative(Path(rejection.source), folder))
     plans: list[Plan] = []
     for instances in series:
         for found in admit(instances, selection):
@@ -73,11 +74,6 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
             else:
                 yield found
     yield from track(run(read_scan, plans), "reading series", len(plans))
-
-
-def _name(path: Path) -> str:
-    """A path as text that can be written, whatever bytes the file system holds."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:

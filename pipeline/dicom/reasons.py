@@ -19,7 +19,7 @@ REASONS = MappingProxyType(
         "duplicate_instance": "the same SOPInstanceUID stands in several files",
         "localizer": "a localizer: ImageType says so, or its planes stand on each other at right angles",
         "derived": "ImageType says DERIVED: reformatted, projected or computed, not as acquired",
-        "burned_in": "text may be burned into the pixels: not an ORIGINAL MR image, or BurnedInAnnotation says so",
+        "burned_in": "text may be burned into the pixels: not an ORIGINAL image, or BurnedInAnnotation says so",
         "mosaic": "slices tiled into one picture (a mosaic), and the header does not tell where each stands",
         "unsupported_photometric": "the pixels are not grey values of one sample (MONOCHROME1 or MONOCHROME2)",
         "no_geometry": "position, orientation or pixel spacing of a slice is missing or impossible",

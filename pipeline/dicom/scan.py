@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pydicom import dcmread
 
 from pipeline.dicom import geometry, mosaic, pixels, source
 from pipeline.dicom.admission import Plan
-from pipeline.dicom.frames import Frame
+from pipeline.dicom.frames import Frame, is_original
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.values import DAMAGED
@@ -35,11 +36,13 @@ class Scan:
         volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
         patient_id, study_uid, series_uid: as in the files; for memory only, and not in the `repr`.
         slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files; of a mosaic the tile) of each slice.
-        manufacturer: GE, Siemens, Philips, or the name as it stands; empty where unknown.
+        manufacturer: a name of `header.vendor`.
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
         volume_number: its place among the volumes of the series, from 1; None where the series holds one.
+        files: of which it was made, each once; without those that hold other frames than ORIGINAL ones, which may show
+            text, and a file is passed on whole or not at all.
         source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
     """
 
@@ -54,6 +57,7 @@ class Scan:
     sex: str = field(repr=False)
     age_years: int | None = field(repr=False)
     source_sha256: str
+    files: tuple[Path, ...] = field(repr=False)
     volume_number: int | None = None
 
 
@@ -80,8 +84,14 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         sex=first.sex,
         age_years=first.age_years,
         source_sha256=image_sha256(volume),
+        files=_files(plan),
         volume_number=plan.volume_number,
     )
+
+
+def _files(plan: Plan) -> tuple[Path, ...]:
+    used = (plan.instances[file] for file in dict.fromkeys(file for file, _ in plan.slices))
+    return tuple(instance.path for instance in used if all(is_original(frame.types) for frame in instance.frames))
 
 
 def image_sha256(volume: Volume) -> str:

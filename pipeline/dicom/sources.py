@@ -1,64 +1,41 @@
-"""Which file is whose: the identifiers of every file of a folder, and the way back from a pseudonym."""
+"""The way back: from a pseudonym or a token to what it stands for."""
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom import dcmread
-
-from pipeline.dicom.header import find_files
+from pipeline.dicom.header import Instance, find_files, read_headers
 from pipeline.dicom.pseudonym import Pseudonyms
-from pipeline.dicom.values import DAMAGED
-
-_TAGS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file and what its header calls it; empty where it says nothing. All of it identifies."""
-
-    path: Path = field(repr=False)
-    patient_id: str = field(default="", repr=False)
-    study_uid: str = field(default="", repr=False)
-    series_uid: str = field(default="", repr=False)
-    sop_uid: str = field(default="", repr=False)
-
-
-def sources(folder: Path) -> Iterator[Source]:
-    """Every file below `folder`, in the order of the paths."""
-    for path in find_files(folder):
-        yield _source(path)
+def relative(path: Path, folder: Path) -> str:
+    """A path below `folder` as text that can be written, whatever bytes the file system holds."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def resolve(token: str, folder: Path, names: Pseudonyms) -> str | None:
     """What a pseudonym (`P-`, `E-`, `S-`, `I-`) or a token of rejected.csv (`R-`) stands for, None if for nothing here.
 
-    The answer identifies a patient: it is for the eyes of whoever holds the key, not for a file.
+    Files are found and read as ingest does it, those in archives among them. The answer identifies a patient: it is for
+    the eyes of whoever holds the key, not for a file.
     """
-    for source in sources(folder):
-        relative = source.path.relative_to(folder).as_posix()
-        candidates = (
-            (names.token(relative), f"file {relative}"),
-            (names.token(source.series_uid), f"SeriesInstanceUID {source.series_uid}"),
-            (names.patient(source.patient_id), f"PatientID {source.patient_id}"),
-            (names.study(source.study_uid), f"StudyInstanceUID {source.study_uid}"),
-            (names.series(source.series_uid), f"SeriesInstanceUID {source.series_uid}"),
-            (names.instance(source.sop_uid), f"SOPInstanceUID {source.sop_uid}"),
-        )
-        for name, meaning in candidates:
+    for path in find_files(folder):
+        for name, meaning in _meanings(path, folder, names):
             if name == token:
                 return meaning
     return None
 
 
-def _source(path: Path) -> Source:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote values
-            header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-            return Source(path, *(str(header.get(keyword) or "").strip() for keyword in _TAGS))
-    except (*DAMAGED, OSError):
-        return Source(path)
+def _meanings(path: Path, folder: Path, names: Pseudonyms) -> Iterator[tuple[str, str]]:
+    """Each name that ingest can give to something in a file, with what it means."""
+    for header in read_headers([path]):
+        file = relative(header.path if isinstance(header, Instance) else Path(header.source), folder)
+        yield names.token(file), f"file {file}"
+        if isinstance(header, Instance):
+            yield names.token(header.series_uid), f"SeriesInstanceUID {header.series_uid}"
+            yield names.patient(header.patient_id), f"PatientID {header.patient_id}"
+            yield names.study(header.study_uid), f"StudyInstanceUID {header.study_uid}"
+            yield names.series(header.series_uid), f"SeriesInstanceUID {header.series_uid}"
+            yield names.instance(header.sop_uid), f"SOPInstanceUID {header.sop_uid}"

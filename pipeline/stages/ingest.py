@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,32 +66,46 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
         ConfigError: the key for pseudonyms cannot be used.
         StorageError: the disk is full.
     """
-    data = params.data
+    data, settings = params.data, params.ingest
     if deidentify_to:
         deidentified.check_folder(deidentify_to, data.dicom_dir, Path("data"))
-    labels = _read_labels(data)
-    names = _pseudonyms(data.dicom_dir)
-    index: list[Row] = []
-    labelled: list[Row] = []
-    rejected: list[Row] = []
-    accepted: dict[str, set[str]] = defaultdict(set)
-    for item in load(data.dicom_dir, _selection(params.ingest), params.ingest.workers):
-        if isinstance(item, Scan):
-            row = _index_row(item, names, params.ingest.keep_sex_age)
-            nifti.save(item.volume, Path(row["path"]))
-            index.append(row)
-            labelled.extend(_label_rows(item, labels, row, params.ingest.keep_site))
-            if deidentify_to:
-                accepted[item.series_uid].update(uid for uid, _ in item.slice_keys)
-        else:
-            rejected.append({"source": names.token(item.source), "reason": item.reason, "message": item.message})
-    _check_labels(params, labels, labelled)
-    _write(index, labelled, rejected, _shared(labelled, labels.columns))
-    _say_counts(index, labelled, rejected)
+    tables = _Tables(_read_labels(data), _pseudonyms(data.dicom_dir))
+    scans = _accepted(params, tables)
     if deidentify_to:
-        options = Options(keep_sex_age=params.ingest.keep_sex_age)
-        deidentified.write(deidentify_to, accepted, data.dicom_dir, names, options, params.ingest.workers)
+        options = Options(keep_sex_age=settings.keep_sex_age)
+        deidentified.write(deidentify_to, scans, tables.names, options, settings.workers)
+    else:
+        deque(scans, maxlen=0)  # to their end, for the tables alone
+    _check_labels(params, tables)
+    _write(tables, _shared(tables.labelled, tables.labels.columns))
+    _say_counts(tables)
     say(f"ingest: {deidentified.FACE_WARNING}")
+
+
+@dataclass
+class _Tables:
+    """What the stage writes down of each volume and refusal, and what it needs for it."""
+
+    labels: Labels
+    names: Pseudonyms
+    index: list[Row] = field(default_factory=list)
+    labelled: list[Row] = field(default_factory=list)
+    rejected: list[Row] = field(default_factory=list)
+
+
+def _accepted(params: Params, tables: _Tables) -> Iterator[Scan]:
+    """Every volume that is taken, once it is saved and stands in the tables."""
+    settings, names = params.ingest, tables.names
+    for item in load(params.data.dicom_dir, _selection(settings), settings.workers):
+        if isinstance(item, Scan):
+            row = _index_row(item, names, settings.keep_sex_age)
+            nifti.save(item.volume, Path(row["path"]))
+            tables.index.append(row)
+            tables.labelled.extend(_label_rows(item, tables.labels, row, settings.keep_site))
+            yield item
+        else:
+            refusal = {"source": names.token(item.source), "reason": item.reason, "message": item.message}
+            tables.rejected.append(refusal)
 
 
 def _selection(settings: Ingest) -> Selection:
@@ -162,8 +177,9 @@ def _shared(labelled: list[Row], columns: list[str]) -> list[str]:
     return kept
 
 
-def _check_labels(params: Params, labels: Labels, labelled: list[Row]) -> None:
+def _check_labels(params: Params, tables: _Tables) -> None:
     """That the labels reach the accepted series, in both classes."""
+    labels, labelled = tables.labels, tables.labelled
     key = labels_file.KEY_COLUMNS[params.data.label_level]
     if not labelled:
         frame = f"; multi-frame files need a {labels_file.FRAME_COLUMN} beside it" if key == "SOPInstanceUID" else ""
@@ -181,18 +197,19 @@ def _check_labels(params: Params, labels: Labels, labelled: list[Row]) -> None:
         )
 
 
-def _write(index: list[Row], labelled: list[Row], rejected: list[Row], more: list[str]) -> None:
+def _write(tables: _Tables, more: list[str]) -> None:
     """The tables, sorted by pseudonym; volumes of an earlier run that are no longer in the index go."""
-    write_csv(OUT / "index.csv", INDEX_COLUMNS, sorted(index, key=lambda row: row["series"]))
-    write_csv(OUT / "labels.csv", [*LABEL_COLUMNS, *more], sorted(labelled, key=lambda row: row["series"]))
-    write_csv(OUT / "rejected.csv", REJECTED_COLUMNS, sorted(rejected, key=lambda row: row["source"]))
-    current = {Path(row["path"]) for row in index}
+    write_csv(OUT / "index.csv", INDEX_COLUMNS, sorted(tables.index, key=lambda row: row["series"]))
+    write_csv(OUT / "labels.csv", [*LABEL_COLUMNS, *more], sorted(tables.labelled, key=lambda row: row["series"]))
+    write_csv(OUT / "rejected.csv", REJECTED_COLUMNS, sorted(tables.rejected, key=lambda row: row["source"]))
+    current = {Path(row["path"]) for row in tables.index}
     for path in (OUT / "volumes").iterdir():
         if path not in current:
             path.unlink()
 
 
-def _say_counts(index: list[Row], labelled: list[Row], rejected: list[Row]) -> None:
+def _say_counts(tables: _Tables) -> None:
+    index, labelled, rejected = tables.index, tables.labelled, tables.rejected
     patients = len({row["patient"] for row in index})
     unlabelled = len(index) - len({row["series"] for row in labelled})
     say(f"ingest: {len(index)} volumes of {patients} patients accepted, {unlabelled} of them without a label")

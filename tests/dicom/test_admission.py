@@ -113,6 +113,10 @@ FAULTS = {
     "derived": (each(ImageType=["DERIVED", "PRIMARY", "MPR"]), "derived"),
     "diffusion map that is called original": (each(ImageType=["ORIGINAL", "PRIMARY", "ADC", "ND"]), "derived"),
     "projection": (each(ImageType=["ORIGINAL", "PRIMARY", "PROJECTION IMAGE", "M"]), "derived"),
+    "text in one slice": (at(9, BurnedInAnnotation="YES"), "burned_in"),
+    "text by half": (each(BurnedInAnnotation="MAYBE"), "burned_in"),
+    "neither original nor derived": (each(ImageType=["MIXED", "PRIMARY", "OTHER"]), "burned_in"),
+    "no type": (without("ImageType"), "burned_in"),
     "screenshot": (each(SOPClassUID=SecondaryCaptureImageStorage), "not_mr"),
     "report": (as_report, "not_an_image"),
     "mosaic without its header": (each(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic"),
@@ -224,6 +228,6 @@ def test_an_unknown_reason_cannot_be_given():
 def test_every_reason_has_a_message_and_a_test():
     tested = {reason for _, reason in FAULTS.values()}
     elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected", "repeated_volume", "unreadable_archive"}
-    elsewhere |= {"media_directory", "burned_in"}
+    elsewhere |= {"media_directory"}
     assert tested | elsewhere == set(REASONS)
     assert all(len(message) > 15 for message in REASONS.values())

@@ -19,9 +19,15 @@ def test_ge_by_any_spelling(name):
 
 def test_other_vendors():
     assert vendor("Philips Medical Systems") == "Philips"
-    assert vendor(" TOSHIBA_MEC ") == "TOSHIBA_MEC"
-    assert vendor("Gerhard Scanners") == "Gerhard Scanners"
-    assert vendor("") == ""
+    assert vendor(" TOSHIBA_MEC ") == vendor("Canon Medical Systems") == "Canon"
+    assert vendor("UIH") == vendor("United Imaging Healthcare") == "UIH"
+    assert vendor("Bruker BioSpin MRI GmbH") == "Bruker"
+    assert vendor("") == vendor(" ") == ""
+
+
+def test_a_manufacturer_that_nobody_knows_is_not_repeated():
+    """Whoever typed a name there finds it nowhere else."""
+    assert vendor("Gerhard Scanners") == vendor("Zebrafinch^Jane 19470309") == "other"
 
 
 @pytest.mark.parametrize(

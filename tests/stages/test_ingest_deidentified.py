@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -110,12 +110,10 @@ def test_a_series_that_is_no_longer_accepted_goes_from_the_folder(project, build
 
 
 def test_several_processes_write_the_same_bytes(project, builder, tmp_path, monkeypatch):
-    names = Pseudonyms(b"k" * 32)
-    accepted = {builder.uid("one", "series"): {builder.uid("one", "instance", k) for k in range(9)}}
-    accepted[builder.uid("two", "series")] = {builder.uid("two", "instance", 0)}
+    scans = [item for item in load(tmp_path / "scans", workers=1) if isinstance(item, Scan)]
     monkeypatch.setattr(deidentified, "SERIES_PER_WORKER", 1)
     for workers in (1, 2):
-        deidentified.write(tmp_path / str(workers), accepted, tmp_path / "scans", names, Options(), workers)
+        deidentified.write(tmp_path / str(workers), scans, Pseudonyms(b"k" * 32), Options(), workers)
     one, two = (
         {path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in (tmp_path / name).rglob("*.dcm")}
         for name in "12"
@@ -124,11 +122,16 @@ def test_several_processes_write_the_same_bytes(project, builder, tmp_path, monk
     assert len(one) == 10
 
 
-def test_a_burned_in_series_is_named_with_its_code(project, builder, tmp_path):
+def test_a_burned_in_series_is_refused_everywhere(project, builder, tmp_path):
+    project("--deidentify-to", "shared")
     builder.save(builder.classic("one", 9, patient="MRN-1", BurnedInAnnotation="YES"), tmp_path / "scans/one")
+    builder.save([builder.enhanced("three", 12, patient="MRN-3")], tmp_path / "scans/three")
+    labels = [{"SeriesInstanceUID": builder.uid(name, "series"), "label": k} for k, name in enumerate(("three", "two"))]
+    write_csv(Path("labels.csv"), labels[0], labels)
     done = project("--deidentify-to", "shared")
-    assert re.search(r"S-[0-9a-f]{12} is not among them, burned_in: text may be burned into the pixels", done.stderr)
-    assert "1 de-identified files of 1 series written" in done.stderr
+    assert "1 rejected, burned_in: text may be burned into the pixels" in done.stderr
+    assert "2 de-identified files of 2 series written" in done.stderr
+    assert len(list(Path("shared").rglob("*.dcm"))) == 2
 
 
 @pytest.mark.parametrize("place", ["scans", "scans/below", ".", "data/ingested/dicom"])
@@ -139,12 +142,21 @@ def test_files_do_not_go_among_the_scans_or_the_artefacts(project, place):
     assert not Path("data/ingested").exists()
 
 
-def test_a_token_leads_back_on_the_machine_that_holds_the_key(project, builder):
+def test_a_token_leads_back_on_the_machine_that_holds_the_key(project, builder, tmp_path):
     project()
     rejected = {row["reason"]: row["source"] for row in read_csv(Path("data/ingested/rejected.csv"))}
     assert project("--resolve", rejected["not_dicom"]).stdout == "file note of Jane Doe.txt\n"
     gap = project("--resolve", rejected["missing_slice"])
     assert gap.stdout == f"SeriesInstanceUID {builder.uid('gap', 'series')}\n"
+    with zipfile.ZipFile(tmp_path / "scans/disc of Jane.zip", "w") as packed:
+        packed.writestr("Jane/notes.txt", "no DICOM")
+        packed.write(next((tmp_path / "scans/two").iterdir()), "Jane/1")
+    next((tmp_path / "scans/two").iterdir()).unlink()
+    project()
+    packed_token = (
+        {row["source"] for row in read_csv(Path("data/ingested/rejected.csv"))} - {*rejected.values()}
+    ).pop()
+    assert project("--resolve", packed_token).stdout == "file disc of Jane.zip/Jane/notes.txt\n"
     patients = {project("--resolve", row["patient"]).stdout for row in read_csv(Path("data/ingested/index.csv"))}
     assert patients == {"PatientID MRN-1\n", "PatientID MRN-2\n"}
 
