@@ -13,6 +13,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, cast
 
+from pipeline.dicom.private import Private
+
 Action = Literal["X", "Z", "D", "U"]
 Option = Literal["", "dates", "sex_age"]
 
@@ -35,16 +37,6 @@ class Rule:
     standard: str
     action: Action
     option: Option
-
-
-@dataclass(frozen=True)
-class SafePrivate:
-    """A private element that stays: a number, or a code in capitals."""
-
-    group: int
-    element: int
-    creator: str
-    vr: str
 
 
 #: What is no attribute of the table but identifies as well, or means nothing without what goes: lengths of groups,
@@ -90,13 +82,12 @@ def kept_text() -> frozenset[str]:
 
 
 @cache
-def safe_private() -> Mapping[tuple[int, str, int], SafePrivate]:
-    """The private elements that stay, by group, creator and the last byte of the element."""
-    found = (
-        SafePrivate(int(row["group"], 16), int(row["element"], 16), row["creator"], row["vr"])
+def safe_private() -> Mapping[Private, str]:
+    """The private elements that stay, each with its VR: numbers, or codes in capitals."""
+    return {
+        Private(row["creator"], int(row["group"], 16), int(row["element"], 16)): row["vr"]
         for row in _read("safe_private.csv")
-    )
-    return {(safe.group, safe.creator, safe.element): safe for safe in found}
+    }
 
 
 @cache

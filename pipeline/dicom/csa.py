@@ -13,10 +13,12 @@ from collections.abc import Iterator
 MAX_ELEMENTS = 1000
 MAX_VALUES = 10_000
 
-_NEW = b"SV10"
-_ELEMENT = struct.Struct("<64s i 4s i i i")
-_VALUE = struct.Struct("<4i")
-_COUNT = struct.Struct("<2I")
+#: How the newer layout begins. Then, in both: the number of elements and a check; of each element name, VM, VR, type,
+#: number of values and a check; of each value four lengths.
+NEW = b"SV10"
+ELEMENT = struct.Struct("<64s i 4s i i i")
+VALUE = struct.Struct("<4i")
+COUNT = struct.Struct("<2I")
 
 
 def values(content: object, wanted: frozenset[str]) -> dict[str, tuple[str, ...]]:
@@ -35,22 +37,22 @@ def values(content: object, wanted: frozenset[str]) -> dict[str, tuple[str, ...]
 
 def _elements(content: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """Name and values of each element, until the header ends or makes no sense."""
-    new = content.startswith(_NEW)
+    new = content.startswith(NEW)
     place = 8 if new else 0
-    count, _ = _COUNT.unpack_from(content, place)
-    place += _COUNT.size
+    count, _ = COUNT.unpack_from(content, place)
+    place += COUNT.size
     first: int | None = None
     for _ in range(min(count, MAX_ELEMENTS)):
-        name, _vm, _vr, _syngo, n_values, _check = _ELEMENT.unpack_from(content, place)
-        place += _ELEMENT.size
+        name, _vm, _vr, _syngo, n_values, _check = ELEMENT.unpack_from(content, place)
+        place += ELEMENT.size
         if not 0 <= n_values <= MAX_VALUES:
             return
         # The old layout adds the first element's number of values to each length.
         first = n_values if first is None else first
         texts = []
         for _ in range(n_values):
-            lengths = _VALUE.unpack_from(content, place)
-            place += _VALUE.size
+            lengths = VALUE.unpack_from(content, place)
+            place += VALUE.size
             length = lengths[1] if new else lengths[0] - first
             if not 0 <= length <= len(content) - place:
                 return

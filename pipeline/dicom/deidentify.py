@@ -24,7 +24,7 @@ from pipeline.dicom.dummies import DATES, REMOVED, TEXT, as_list, dummy, empty, 
 from pipeline.dicom.patient import capped_age
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.safe_private import NUMERIC, safe_elements
-from pipeline.dicom.values import DAMAGED
+from pipeline.dicom.values import UNREADABLE
 
 #: Items deeper than this are dropped; MR of every vendor stays below 8.
 MOST_DEPTH = 24
@@ -166,7 +166,7 @@ def _element(source: Any, tag: Any) -> Any:
     """The element, or None if its value cannot be read."""
     try:
         return source[tag]
-    except (*DAMAGED, OSError):
+    except UNREADABLE:
         return None
 
 
@@ -179,7 +179,7 @@ def _persons(dataset: Any) -> list[str]:
 def _value(source: Any, keyword: str) -> Any:
     try:
         return source.get(keyword)
-    except (*DAMAGED, OSError):
+    except UNREADABLE:
         return None
 
 
@@ -187,7 +187,7 @@ def _checked(tag: Any, vr: str, value: Any) -> DataElement | None:
     """An element outside the table that holds numbers or codes; bulk and unknown VRs go."""
     try:
         return number_or_code(tag, vr, value)
-    except (*DAMAGED, OSError):
+    except UNREADABLE:
         return None
 
 

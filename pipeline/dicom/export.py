@@ -19,7 +19,7 @@ from pipeline.dicom import pixels, source
 from pipeline.dicom.deidentify import Options, deidentify
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.scan import Scan
-from pipeline.dicom.values import DAMAGED
+from pipeline.dicom.values import UNREADABLE
 from pipeline.files import write_atomic
 
 #: Of this program, as PS3.7 D.3.3.2 wants it: says which program wrote a file, and nothing of who ran it.
@@ -83,7 +83,7 @@ def write_series(job: Job) -> Written:
     for path in job.files:
         try:
             made, name = _deidentified(path, job)
-        except (*DAMAGED, OSError):
+        except UNREADABLE:
             reason = "unreadable_pixels"
             written.clear()
             break

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pipeline.dicom.values import DAMAGED
+from pipeline.dicom.values import DAMAGED, UNREADABLE
 
-#: Blocks a creator is looked for in; writers reserve the lowest that is free.
+#: Blocks that reading looks for a creator in; writers reserve the lowest that is free.
 BLOCKS = range(0x10, 0x18)
 
 #: A value of VR UN holds the number as text or as little-endian float64, float32 or integers of these sizes.
@@ -55,16 +55,20 @@ TAGS = sorted(
 )
 
 
+def creators(dataset: Any) -> list[tuple[int, str]]:
+    """The elements of a data set that reserve a block (PS3.5 7.8.1), each with the creator it names, in their order."""
+    tags = sorted(int(tag) for tag in dataset.keys() if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF)  # noqa: SIM118
+    return [(tag, _creator(dataset, tag)) for tag in tags]
+
+
 class Elements:
     """The private elements of a data set, by the blocks that its creators reserved."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self._blocks: dict[tuple[str, int], int] = {}
-        tags = list(dataset.keys())  # a data set itself gives elements
-        for tag in sorted(tag for tag in tags if tag >> 16 & 1 and tag & 0xFFFF in BLOCKS):
-            creator = _creator(dataset, tag)
-            self._blocks.setdefault((creator, tag >> 16), int(tag) & 0xFFFF)
+        for tag, creator in creators(dataset):
+            self._blocks.setdefault((creator, tag >> 16), tag & 0xFFFF)
 
     def value(self, place: Private) -> Any:
         """The value of an element; None where it is missing or damaged."""
@@ -89,10 +93,10 @@ class Elements:
         return next(iter(self.numbers(place)), None)
 
 
-def _creator(dataset: Any, tag: Any) -> str:
+def _creator(dataset: Any, tag: int) -> str:
     try:
         return str(dataset[tag].value).strip()
-    except DAMAGED:
+    except UNREADABLE:
         return ""
 
 

@@ -18,7 +18,7 @@ from pipeline.dicom.admission import Plan
 from pipeline.dicom.frames import Frame, is_original
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.values import DAMAGED
+from pipeline.dicom.values import UNREADABLE
 from pipeline.imaging.volume import Volume
 
 #: Differences of the affine below this, in mm, are rounding of another export, and no other scan.
@@ -57,8 +57,8 @@ class Scan:
     sex: str = field(repr=False)
     age_years: int | None = field(repr=False)
     source_sha256: str
-    files: tuple[Path, ...] = field(repr=False)
     volume_number: int | None = None
+    files: tuple[Path, ...] = field(default=(), repr=False)
 
 
 def read_scan(plan: Plan) -> Scan | Rejection:
@@ -68,7 +68,7 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
         try:
             voxels = _read_voxels(plan)
-        except (*DAMAGED, OSError):
+        except UNREADABLE:
             return Rejection(first.series_uid, "unreadable_pixels")
     frames = [frame for _, frame in plan.slices]
     volume = Volume(voxels, geometry.affine_lps(frames))

@@ -15,6 +15,8 @@ DAMAGED = (
     InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
     NotImplementedError, OverflowError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
+#: The same, and what pydicom and the system raise on a file that ends or fails.
+UNREADABLE = (*DAMAGED, OSError)
 
 
 def words(values: Any) -> tuple[str, ...]:

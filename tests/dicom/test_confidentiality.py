@@ -83,8 +83,8 @@ def test_kept_texts_are_texts_outside_the_table():
 
 def test_safe_private_elements_are_numbers_and_codes_of_odd_groups():
     assert len(safe_private()) > 20
-    for (group, creator, element), safe in safe_private().items():
+    for (creator, group, element), vr in safe_private().items():
         assert group % 2 == 1
         assert 0 <= element <= 0xFF
-        assert safe.vr in NUMERIC | {"CS"} or (group, creator, element) == (0x29, "SIEMENS CSA HEADER", 0x10)
+        assert vr in NUMERIC | {"CS"} or (group, creator, element) == (0x29, "SIEMENS CSA HEADER", 0x10)
         assert re.fullmatch(r"[A-Za-z0-9_ ]+", creator)

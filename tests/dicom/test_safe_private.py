@@ -11,6 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
+from pipeline.dicom import private
+from pipeline.dicom.confidentiality import safe_private
 from pipeline.dicom.deidentify import Options, deidentify
 from pipeline.dicom.pseudonym import Pseudonyms
 
@@ -71,3 +73,11 @@ def test_a_safe_private_element_of_unknown_vr_is_read_as_listed(builder):
     ds.add(DataElement(Tag(0x0019, 0x100C), "UN", b"1000"))
     made = deidentify(reread(ds), NAMES, Options())
     assert (made[0x0019, 0x100C].VR, made[0x0019, 0x100C].value) == ("IS", 1000)
+
+
+def test_what_reading_needs_stays_but_for_what_is_no_number():
+    """Volumes are parted alike before and after; Siemens's count is kept, and its CSA header made anew."""
+    read = {place for place in vars(private).values() if isinstance(place, private.Private)}
+    read |= {*private.GE_DIRECTION, *private.PHILIPS_DIRECTION}
+    lost = {private.SIEMENS_MOSAIC_TIMES, private.UIH_TILES, private.PHILIPS_FRAME}
+    assert read - set(safe_private()) == lost

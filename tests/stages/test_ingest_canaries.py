@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,7 @@ def plant(ds: Dataset, count: int) -> None:
         setattr(ds, keyword, value)
     characters, name = CHARACTER_SETS[count % len(CHARACTER_SETS)]
     ds.SpecificCharacterSet, ds.PatientName = characters, name
+    ds.Manufacturer = "Zebrafinch GmbH, Finkenweg 17"
     ds.PatientAddress, ds.PatientComments = "Finkenweg 17", "born 1947-03-09, 09.03.1947"
     ds.PatientSex, ds.PatientAge = "F", "074Y"
     ds.StudyDate, ds.StudyTime, ds.ContentDate = "20210617", "091843", "20210617"
@@ -172,6 +174,7 @@ def scans(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
         for patient in [next(p for p in group if p.classic), next(p for p in group if not p.classic)]:
             (folder / "clean").mkdir(exist_ok=True)
             rows += studies.write(patient, 5, folder / "clean")
+    _second_echo(folder / "clean", rows[0]["SeriesInstanceUID"])
     nasty, own = folder / "scans", set()
     for count, path in enumerate(sorted((folder / "clean").iterdir())):
         ds = dcmread(path)
@@ -179,12 +182,36 @@ def scans(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
         ds.PatientID = f"QX-4711-77-{ds.PatientID}"
         plant(ds, count)
         save(ds, nasty / f"Zebrafinch^Jane 19470309/{UIDS[0]}/QX-4711-77 ツバメ太郎 {count}.dcm", count)
-    some = next(nasty.rglob("*.dcm"))
+    some = min(nasty.rglob("*.dcm"))
     (nasty / "Zebrafinch 19470309 cut.dcm").write_bytes(some.read_bytes()[:3000])
     (nasty / "Zebrafinch.txt").write_text("Zebrafinch, born 19470309")
+    _pack(nasty)
     for count, row in enumerate(rows):
         row.update(PatientID="QX-4711-77", PatientName="Zebrafinch", note=f"Finkenweg 17, bed {count}", born=DATES[1])
     return nasty, rows, frozenset(own)
+
+
+def _second_echo(folder: Path, series: str) -> None:
+    """Makes a series one of two volumes."""
+    for path in sorted(folder.iterdir()):
+        ds = dcmread(path)
+        if ds.SeriesInstanceUID == series:
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.2"
+            ds.EchoTime = float(ds.EchoTime) + 50
+            ds.save_as(folder / f"{path.stem}.2.dcm", enforce_file_format=True)
+
+
+def _pack(folder: Path) -> None:
+    """Every fifth file gzipped, and every fifth into an archive with telling names, where some text lies, too."""
+    files = sorted(folder.rglob("QX*.dcm"))
+    with zipfile.ZipFile(folder / "Zebrafinch^Jane 19470309.zip", "w") as packed:
+        packed.writestr("Zebrafinch/QX-4711-77.txt", "Zebrafinch, born 19470309")
+        for path in files[::5]:
+            packed.write(path, f"ツバメ太郎/Zebrafinch^Jane {path.name}")
+            path.unlink()
+    for path in files[1::5]:
+        path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +270,9 @@ def told(run: Run) -> dict[str, list[str]]:
 def test_canaries_are_found_where_they_are(scans, tmp_path):
     """The search itself: it sees every canary in the scans."""
     nasty, _, own = scans
-    everything = b"".join(path.read_bytes() + str(path).encode() for path in nasty.rglob("*") if path.is_file())
+    files = [path for path in nasty.rglob("*") if path.is_file()]
+    everything = b"".join(path.read_bytes() + str(path).encode() for path in files)
+    assert {".dcm", ".gz", ".zip", ".txt"} <= {path.suffix for path in files}
     assert len(own) > 60
     for word in (*WORDS, *DATES, *UIDS):
         assert any(word.encode(encoding, errors="ignore") in everything for encoding in ENCODINGS), word
@@ -259,8 +288,12 @@ def test_nothing_that_ingest_writes_or_says_holds_a_canary(run, keep):
     index = read_csv(done.folder / "data/ingested/index.csv")
     files = list((done.folder / "shared").rglob("*.dcm"))
     assert len(files) > len(index) >= 4
-    assert {path.parent.name for path in files} == {row["series"] for row in index}
-    assert {row["reason"] for row in read_csv(done.folder / "data/ingested/rejected.csv")} >= {"not_dicom"}
+    assert {path.parent.name for path in files} == {row["series"].split("-v")[0] for row in index}
+    assert {row["vendor"] for row in index} == {"other"}
+    volumes = [row["series"] for row in index if "-v" in row["series"]]
+    assert len(volumes) == 2
+    rejected = [row["reason"] for row in read_csv(done.folder / "data/ingested/rejected.csv")]
+    assert rejected.count("not_dicom") == 2  # a text, and one in the archive
     for path in files:
         ds = dcmread(path)
         assert (ds.PatientIdentityRemoved, ds.PatientID) == ("YES", path.relative_to(done.folder / "shared").parts[0])
