@@ -83,8 +83,8 @@ def write_series(job: Job) -> Written:
     for path in job.files:
         try:
             made, name = _deidentified(path, job)
-        except UNREADABLE:
-            reason = "unreadable_pixels"
+        except (*UNREADABLE, MemoryError) as error:
+            reason = "too_large" if isinstance(error, MemoryError) else "unreadable_pixels"
             written.clear()
             break
         write_atomic(job.folder / job.place / name, partial(_save, made))

@@ -149,6 +149,8 @@ def _read_header(path: Path) -> Instance | Rejection:
         return Rejection(str(path), "unreadable_archive")
     except DAMAGED:
         return Rejection(str(path), "not_dicom")
+    except MemoryError:
+        return Rejection(str(path), "too_large")
     except OSError as error:
         # pydicom, too, raises OSError on damaged bytes, but without the system's number.
         return Rejection(str(path), "not_dicom" if error.errno is None else "unreadable_file")

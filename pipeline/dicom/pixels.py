@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 #: Most bits of a pixel (PS3.5 8.1.1 allows more only for what is no MR).
 MAX_BITS = 32
@@ -16,7 +16,8 @@ MAX_BITS = 32
 def decoded(dataset: Any) -> npt.NDArray[Any]:
     """Pixels (N, rows, columns) of all frames of a data set with one sample a pixel, in the type of BitsAllocated.
 
-    Compressed transfer syntaxes go through pydicom's decoders.
+    Compressed transfer syntaxes go through pydicom's decoders; RLE through its own, as the one in Rust ends the
+    process on damaged bytes.
 
     Raises:
         Any of `header.DAMAGED`: the pixels are truncated, or cannot be decoded.
@@ -25,7 +26,8 @@ def decoded(dataset: Any) -> npt.NDArray[Any]:
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     # pydicom's own correction of unused bits takes HighBit for BitsStored - 1; `stored_values` looks.
-    pixels = np.asarray(pixel_array(dataset, raw=True, correct_unused_bits=False))
+    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
+    pixels = np.asarray(pixel_array(dataset, raw=True, correct_unused_bits=False, decoding_plugin=plugin))
     return pixels.reshape(-1, *pixels.shape[-2:])
 
 

@@ -23,7 +23,7 @@ REASONS = MappingProxyType(
         "mosaic": "slices tiled into one picture (a mosaic), and the header does not tell where each stands",
         "unsupported_photometric": "the pixels are not grey values of one sample (MONOCHROME1 or MONOCHROME2)",
         "no_geometry": "position, orientation or pixel spacing of a slice is missing or impossible",
-        "too_large": "more pixels in a file, or voxels in a volume, than are read",
+        "too_large": "more pixels in a file, or voxels in a volume, than are read, or than there is memory for",
         "mixed_frame_of_reference": "the slices belong to several frames of reference",
         "mixed_size": "the slices differ in rows, columns or pixel spacing",
         "mixed_orientation": "the slices differ in orientation",

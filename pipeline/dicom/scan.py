@@ -70,6 +70,8 @@ def read_scan(plan: Plan) -> Scan | Rejection:
             voxels = _read_voxels(plan)
         except UNREADABLE:
             return Rejection(first.series_uid, "unreadable_pixels")
+        except MemoryError:
+            return Rejection(first.series_uid, "too_large")
     frames = [frame for _, frame in plan.slices]
     volume = Volume(voxels, geometry.affine_lps(frames))
     return Scan(
