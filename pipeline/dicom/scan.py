@@ -41,7 +41,7 @@ class Scan:
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
         volume_number: its place among the volumes of the series, from 1; None where the series holds one.
-        files: of which it was made, each once; without those that hold other frames than ORIGINAL ones, which may show
+        files: of which it was made, each once; none where one also holds frames that are not ORIGINAL: these may show
             text, and a file is passed on whole or not at all.
         source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
     """
@@ -92,8 +92,9 @@ def read_scan(plan: Plan) -> Scan | Rejection:
 
 
 def _files(plan: Plan) -> tuple[Path, ...]:
-    used = (plan.instances[file] for file in dict.fromkeys(file for file, _ in plan.slices))
-    return tuple(instance.path for instance in used if all(is_original(frame.types) for frame in instance.frames))
+    used = [plan.instances[file] for file in dict.fromkeys(file for file, _ in plan.slices)]
+    original = all(is_original(frame.types) for instance in used for frame in instance.frames)
+    return tuple(instance.path for instance in used) if original else ()
 
 
 def image_sha256(volume: Volume) -> str:

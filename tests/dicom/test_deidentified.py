@@ -87,7 +87,11 @@ def test_a_file_of_which_a_part_was_taken_goes_whole(builder, shared_as, tmp_pat
 
 @pytest.mark.parametrize("word", ["DERIVED", "MIXED"])
 def test_a_file_with_frames_that_may_show_text_does_not(builder, shared_as, tmp_path, capsys, word):
-    builder.save([halves(builder, FrameType=[word, "PRIMARY", "VOLUME", "NONE"])], tmp_path / "in")
+    """Nor does the rest of its volume."""
+    mixed = halves(builder, FrameType=[word, "PRIMARY", "VOLUME", "NONE"])
+    beside = builder.enhanced(order=[6, 7], slices=8)
+    beside.SOPInstanceUID = builder.uid("beside")
+    builder.save([mixed, beside], tmp_path / "in")
     builder.save(builder.classic(), tmp_path / "in")
     scans, passed, written = shared_as(tmp_path / "in")
     assert (len(scans), len(passed), len(written)) == (2, 1, 10)
