@@ -20,10 +20,22 @@ from pydicom.sequence import Sequence
 from pipeline.dicom import codes
 from pipeline.dicom.clock import Clock
 from pipeline.dicom.confidentiality import Rule, kept_text, rule
-from pipeline.dicom.dummies import DATES, REMOVED, TEXT, as_list, dummy, empty, mapped, number_or_code, telling, vr_of
+from pipeline.dicom.dummies import (
+    DATES,
+    NUMERIC,
+    REMOVED,
+    TEXT,
+    as_list,
+    dummy,
+    empty,
+    mapped,
+    number_or_code,
+    telling,
+    vr_of,
+)
 from pipeline.dicom.patient import capped_age
 from pipeline.dicom.pseudonym import Pseudonyms
-from pipeline.dicom.safe_private import NUMERIC, safe_elements
+from pipeline.dicom.safe_private import safe_elements
 from pipeline.dicom.values import UNREADABLE
 
 #: Items deeper than this are dropped; MR of every vendor stays below 8.

@@ -12,10 +12,14 @@ from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
-from pipeline.dicom.safe_private import CODE, NUMERIC
-
 #: What stands in a text that was there.
 REMOVED = "REMOVED"
+
+#: Numbers; whatever stands in them cannot be a text.
+NUMERIC = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
+
+#: CS (PS3.5 6.2).
+CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
 
 #: Any text may stand in these.
 TEXT = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
@@ -77,7 +81,7 @@ def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
     """
     values = [] if value is None or value == "" else as_list(value)
     most = dictionary_VM(tag).split("-")[-1]
-    if (most.isdigit() and len(values) > int(most)) or _spells(vr, values):
+    if (most.isdigit() and len(values) > int(most)) or spells(vr, values):
         return None
     if vr == "CS":
         return DataElement(tag, vr, mapped(value, lambda code: code if CODE.fullmatch(code) else REMOVED))
@@ -90,7 +94,7 @@ def number_or_code(tag: Any, vr: str, value: Any) -> DataElement | None:
     return None
 
 
-def _spells(vr: str, values: list[Any]) -> bool:
+def spells(vr: str, values: list[Any]) -> bool:
     """Whether binary numbers, read as bytes, hold a word."""
     form = _FORMS.get(vr)
     if form is None or len(values) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,14 +11,9 @@ from pydicom.tag import Tag
 
 from pipeline.dicom.confidentiality import safe_private
 from pipeline.dicom.csa_reduced import reduced
+from pipeline.dicom.dummies import CODE, spells
 from pipeline.dicom.private import creators
 from pipeline.dicom.values import UNREADABLE
-
-#: Numbers; whatever stands in them cannot be a text.
-NUMERIC = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
-
-#: CS (PS3.5 6.2).
-CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
 
 
 def safe_elements(dataset: Any) -> list[DataElement]:
@@ -54,7 +49,7 @@ def _kept(raw: Any, vr: str) -> DataElement | None:
         elif vr != raw.VR:
             return None
         values = list(raw.value) if raw.VM > 1 else [raw.value]
-        good = all(CODE.fullmatch(value) if vr == "CS" else float(value) is not None for value in values)
+        good = all(CODE.fullmatch(value) if vr == "CS" else math.isfinite(float(value)) for value in values)
     except UNREADABLE:
         return None
-    return DataElement(raw.tag, vr, raw.value) if good else None
+    return DataElement(raw.tag, vr, raw.value) if good and not spells(vr, values) else None

@@ -7,8 +7,7 @@ import pytest
 from pydicom.datadict import dictionary_keyword, dictionary_VR, keyword_dict
 
 from pipeline.dicom.confidentiality import kept_text, rule, rules, safe_private
-from pipeline.dicom.dummies import TEXT
-from pipeline.dicom.safe_private import NUMERIC
+from pipeline.dicom.dummies import NUMERIC, TEXT
 
 #: What a resolved action may be, by the action of the standard with its alternatives.
 ALTERNATIVES = {

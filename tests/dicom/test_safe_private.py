@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import pytest
 from pydicom import dcmread
@@ -57,6 +58,8 @@ def test_private_elements_go_but_those_on_the_list(builder):
         ("UN", 0x0C, CANARY.encode()),
         ("CS", 0x0D, "Zebra finch"),
         ("SQ", 0x0C, Sequence([])),
+        ("FD", 0x0E, list(struct.unpack("<3d", b"Zebrafinch Zebrafinch 77"))),
+        ("FD", 0x0E, [0.0, float("nan"), 1.0]),
     ],
 )
 def test_a_safe_private_element_that_holds_something_else_goes(builder, vr, element, value):
