@@ -59,6 +59,7 @@ class Ingest(Strict):
     contrasts: list[Literal["T1", "T2", "PD", "FLAIR"]] | None
     min_slices: Positive
     keep_sex_age: bool
+    keep_site: bool = False
     workers: Positive | None = None
 
 

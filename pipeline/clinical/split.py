@@ -120,7 +120,7 @@ def _check_sites(patients: Sequence[Patient], wanted: Sequence[str]) -> None:
     known = sorted({site for patient in patients for site in patient.sites})
     unknown = [site for site in wanted if site not in known]
     if unknown:
-        there = ", ".join(known) if known else "none (the labels have no `site` column)"
+        there = ", ".join(known) if known else "none (the labels have no `site` column, or ingest.keep_site is false)"
         raise SplitError(
             "split.hold_out_sites to name sites of the labels' `site` column",
             f"{', '.join(map(repr, unknown))}",

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
-from pipeline.dicom import contrast
+from pipeline.dicom import contrast, private, variants
 from pipeline.dicom.contrast import Timing
-from pipeline.dicom.frames import Frame, frame_types
+from pipeline.dicom.frames import Frame, frame_types, is_magnitude, precise_scale
 from pipeline.dicom.values import number, numbers
 
 TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
@@ -32,7 +33,7 @@ def frames(dataset: Any) -> Iterator[Frame]:
     for index, group in enumerate(groups):
         macro = _macros(shared, group)
         timing = common if _OF_TIMING.isdisjoint(group.keys()) else contrast.enhanced(dataset, macro)
-        yield _frame(dataset, macro, timing, index + 1)
+        yield _frame(dataset, group, macro, timing, index + 1)
 
 
 def _macros(shared: Any, group: Any) -> Callable[[str], Any]:
@@ -40,14 +41,12 @@ def _macros(shared: Any, group: Any) -> Callable[[str], Any]:
     return lambda keyword: _first(group.get(keyword) or shared.get(keyword))
 
 
-def _frame(dataset: Any, macro: Callable[[str], Any], timing: Timing, frame_number: int) -> Frame:
+def _frame(dataset: Any, group: Any, macro: Callable[[str], Any], timing: Timing, frame_number: int) -> Frame:
     kind = macro("MRImageFrameTypeSequence")
-    component = kind.get("ComplexImageComponent") or dataset.get("ComplexImageComponent")
-    types, magnitude = frame_types(kind.get("FrameType") or dataset.get("ImageType"), component)
+    said = kind.get("ComplexImageComponent") or dataset.get("ComplexImageComponent")
+    types, component = frame_types(kind.get("FrameType") or dataset.get("ImageType"), said)
     transformation = macro("PixelValueTransformationSequence")
     slope = number(transformation.get("RescaleSlope"))
-    content = macro("FrameContentSequence")
-    b_value = macro("MRDiffusionSequence").get("DiffusionBValue")
     return Frame(
         number=frame_number,
         position=numbers(macro("PlanePositionSequence").get("ImagePositionPatient"), 3),
@@ -55,11 +54,18 @@ def _frame(dataset: Any, macro: Callable[[str], Any], timing: Timing, frame_numb
         pixel_spacing=numbers(macro("PixelMeasuresSequence").get("PixelSpacing"), 2),
         slope=1.0 if slope is None else slope,
         intercept=number(transformation.get("RescaleIntercept")) or 0.0,
+        precise_scale=precise_scale(private.Elements(_classic_twin(group)), slope),
         types=types,
-        magnitude=magnitude,
-        variant=(*types, str(timing.echo_time_ms), str(content.get("TemporalPositionIndex")), str(b_value)),
+        magnitude=is_magnitude(types, component),
+        variant=variants.enhanced(dataset, macro, types, component, timing, frame_number),
         timing=timing,
     )
+
+
+def _classic_twin(group: Any) -> Any:
+    """What Philips writes beside the macros: the elements of the classic file, private ones among them."""
+    sequence = private.Elements(group).value(private.PHILIPS_FRAME)
+    return _first(sequence) if isinstance(sequence, Sequence) else _NOTHING
 
 
 def _first(sequence: Any) -> Any:

@@ -28,7 +28,17 @@ STACK_TOLERANCE_MM = 0.5
 #: Largest relative difference of pixel spacing within a series.
 PIXEL_SPACING_TOLERANCE = 1e-3
 
+#: A distance of at most this share of the median lets slices overlap that should not.
+OVERLAP = 1 / GAP
+
+#: Farthest that a plane can stand from the origin, and largest pixel, in mm: no scanner reaches beyond.
+FARTHEST_MM = 1e5
+LARGEST_PIXEL_MM = 1e3
+
 MIN_SLICES = 2
+#: Most pixels of a file, over all its frames, and most voxels of a volume: what these take in memory stays below 1 GiB.
+MAX_FILE_PIXELS = 1 << 28
+MAX_VOLUME_VOXELS = 1 << 27
 
 
 def incomplete(frames: Sequence[Frame]) -> bool:
@@ -40,8 +50,11 @@ def _impossible(frame: Frame) -> bool:
     if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
         return True
     row, column = np.reshape(frame.orientation, (2, 3))
-    departures = np.abs([row @ row - 1, column @ column - 1, row @ column])
-    return bool(departures.max() > COSINE_TOLERANCE or min(frame.pixel_spacing) <= 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        departures = np.abs([row @ row - 1, column @ column - 1, row @ column])
+    near = all(abs(place) <= FARTHEST_MM for place in frame.position)
+    sized = all(0 < length <= LARGEST_PIXEL_MM for length in frame.pixel_spacing)
+    return not (near and sized and departures.max() <= COSINE_TOLERANCE)
 
 
 def several_spacings(frames: Sequence[Frame]) -> bool:
@@ -73,18 +86,20 @@ def places(frames: Sequence[Frame]) -> Floats:
     return np.array([frame.position for frame in frames], float) @ normal_of(frames)
 
 
-def stack_refusal(frames: Sequence[Frame]) -> str | None:
-    """Why planes, in the order of their places, are no evenly spaced stack, or None.
+def aside(frames: Sequence[Frame]) -> Floats:
+    """Where each plane begins along the rows and along the columns, mm: (N, 2)."""
+    orientation = np.array([frame.orientation for frame in frames], float).mean(axis=0).reshape(2, 3)
+    return np.asarray(np.array([frame.position for frame in frames], float) @ orientation.T, float)
 
-    `multi_volume` when a position holds planes of several kinds, or every position holds equally many.
-    """
-    along = places(frames)
-    steps = np.diff(along)
-    if steps.min() < SAME_POSITION_MM:
-        return _repeated(frames, along)
+
+def stack_refusal(frames: Sequence[Frame]) -> str | None:
+    """Why planes, in the order of their places, no two at the same, are no evenly spaced stack, or None."""
+    steps = np.diff(places(frames))
     positions = np.array([frame.position for frame in frames], float)
     line = np.linspace(positions[0], positions[-1], len(positions))
     median = np.median(steps)
+    if steps.min() <= OVERLAP * median:
+        return "overlapping_slices"
     if steps.max() >= GAP * median:
         return "missing_slice"
     if np.ptp(steps) > SPACING_TOLERANCE * median:
@@ -94,15 +109,6 @@ def stack_refusal(frames: Sequence[Frame]) -> str | None:
     shear = np.linalg.norm(overall - (overall @ normal) * normal)
     shift = np.linalg.norm(positions - line - np.outer((positions - line) @ normal, normal), axis=1).max()
     return "not_stacked" if max(shear, shift) > STACK_TOLERANCE_MM else None
-
-
-def _repeated(frames: Sequence[Frame], along: Floats) -> str:
-    """Which fault planes at the same position are."""
-    starts = np.flatnonzero(np.r_[True, np.diff(along) >= SAME_POSITION_MM])
-    counts = np.diff(np.r_[starts, len(along)])
-    groups = [frames[start : start + count] for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
-    differ = any(len({frame.variant for frame in group}) > 1 for group in groups)
-    return "multi_volume" if differ or counts.min() > 1 else "duplicate_slice"
 
 
 def affine_lps(frames: Sequence[Frame]) -> Floats:

@@ -1,49 +1,60 @@
-"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no dates, no private elements."""
+"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no dates, no private text."""
 
 from __future__ import annotations
 
 import os
-import struct
+import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import Tag
 from pydicom.uid import (
     EnhancedMRColorImageStorage,
     EnhancedMRImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
+    MediaStorageDirectoryStorage,
     MRImageStorage,
 )
 
-from pipeline.dicom import frames, functional_groups
+from pipeline.dicom import frames, functional_groups, mosaic, source
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.values import number
-
-#: What pydicom raises on bytes that are not, or no longer, the DICOM they claim to be.
-DAMAGED = (
-    InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
-    NotImplementedError, OverflowError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
+from pipeline.dicom.values import DAMAGED, number, words
 
 ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
 
 #: Without the `DICM` mark, a data set begins with group 0008 or the file meta group 0002 (little endian, PS3.5 7.1).
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
 
+#: Vendors by what their Manufacturer holds, in capitals with blanks around words.
+_VENDORS = {
+    "GE": (" GE ", " GEMS ", " GENERAL ELECTRIC "),
+    **{
+        name: (name.upper(),) for name in ("Siemens", "Philips", "Hitachi", "Fujifilm", "Bruker", "Esaote", "Hyperfine")
+    },
+    "Canon": (" CANON ", "TOSHIBA"),
+    "UIH": (" UIH ", "UNITED IMAGING"),
+}
+
+#: What a zip is refused by, where its files cannot be read instead.
+_ZIP = "unreadable_archive"
+
 _TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"),
     *("Modality", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
     *("Manufacturer", "MagneticFieldStrength", "PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
+    "BurnedInAnnotation",
     *frames.TAGS,
     *functional_groups.TAGS,
+    *mosaic.TAGS,
 ]
+#: Made once: the parser would make them again for every file.
+_SPECIFIC_TAGS = [Tag(tag) for tag in _TAGS]
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,11 @@ class Instance:
     Attributes:
         path: where it lies; identifying, as are the four UIDs and `patient_id`.
         refusal: a key of `reasons.REASONS` when it is no MR image, else None.
-        shape: rows, columns.
-        frames: its image planes; one for a classic file.
+        annotated: BurnedInAnnotation says anything but NO.
+        inverted: the least value is white (MONOCHROME1).
+        shape: rows, columns; of a tile where the picture is a mosaic.
+        frames: its image planes; one for a classic file that is no mosaic.
+        tiled: whether the frames are tiles of one picture.
         age_years: years, capped; None where unknown.
     """
 
@@ -65,13 +79,16 @@ class Instance:
     study_uid: str = field(repr=False)
     patient_id: str = field(repr=False)
     frame_of_reference_uid: str = field(repr=False)
+    annotated: bool = False
     grey: bool = False
+    inverted: bool = False
     shape: tuple[int, int] = (0, 0)
     manufacturer: str = ""
     field_strength_t: float | None = None
     sex: str = ""
     age_years: int | None = None
     frames: tuple[Frame, ...] = ()
+    tiled: bool = False
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -95,28 +112,45 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def read_headers(paths: list[Path]) -> list[Instance | Rejection]:
-    """The header of each file, or why it is refused; `Rejection.source` is the path as given.
+    """The header of each file and of each in a zip, or why it is refused; `Rejection.source` is the path as given.
 
     Pixels are not read. Warnings of the parser are dropped: they quote values, which may identify the patient.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [_read_header(path) for path in paths]
+        return [header for path in paths for header in _headers_of(path)]
+
+
+def _headers_of(path: Path) -> list[Instance | Rejection]:
+    """The header of a file, or those of the files in a zip; an archive in an archive is refused."""
+    header = _read_header(path)
+    if isinstance(header, Instance) or header.reason != _ZIP or not path.is_file():
+        return [header]
+    try:
+        return [_read_header(member) for member in source.members(path)]
+    except (source.UnpackError, OSError):
+        return [header]
 
 
 def _read_header(path: Path) -> Instance | Rejection:
     try:
-        with open(path, "rb") as handle:
+        with source.opened(path) as handle:
             start = handle.read(132)
+            if source.is_zip(start):
+                return Rejection(str(path), _ZIP)
             if start[128:] != b"DICM" and not start.startswith(_FIRST_GROUPS):
                 return Rejection(str(path), "not_dicom")
             handle.seek(0)
-            dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_SPECIFIC_TAGS)
             if start[128:] != b"DICM" and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
                 return Rejection(str(path), "not_dicom")
             return _instance(path, dataset)
+    except source.UnpackError:
+        return Rejection(str(path), "unreadable_archive")
     except DAMAGED:
         return Rejection(str(path), "not_dicom")
+    except MemoryError:
+        return Rejection(str(path), "too_large")
     except OSError as error:
         # pydicom, too, raises OSError on damaged bytes, but without the system's number.
         return Rejection(str(path), "not_dicom" if error.errno is None else "unreadable_file")
@@ -138,20 +172,34 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
     )
     if instance.refusal:
         return instance
+    photometric = dataset.get("PhotometricInterpretation")
+    shape = (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
+    planes = tuple(_frames(sop_class, dataset))
+    tiled = len(planes) == 1 and mosaic.tiled(dataset, planes[0])
+    if tiled:
+        laid = None if sop_class in ENHANCED else mosaic.tiles(dataset, planes[0], shape)
+        if laid is None:
+            return replace(instance, refusal="mosaic")
+        planes, shape = laid
     return replace(
         instance,
-        grey=dataset.get("SamplesPerPixel") == 1 and dataset.get("PhotometricInterpretation") == "MONOCHROME2",
-        shape=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        annotated=words(dataset.get("BurnedInAnnotation"))[:1] not in ((), ("NO",)),
+        grey=dataset.get("SamplesPerPixel") == 1 and photometric in {"MONOCHROME1", "MONOCHROME2"},
+        inverted=photometric == "MONOCHROME1",
+        shape=shape,
         manufacturer=vendor(str(dataset.get("Manufacturer") or "")),
         field_strength_t=number(dataset.get("MagneticFieldStrength")),
         sex=str(dataset.get("PatientSex") or "").strip().upper()[:1],
         age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
-        frames=tuple(_frames(sop_class, dataset)),
+        frames=planes,
+        tiled=tiled,
     )
 
 
 def _refusal(sop_class: str, dataset: Any) -> str | None:
     """Why an object is not an MR image at all, or None."""
+    if sop_class == MediaStorageDirectoryStorage:
+        return "media_directory"
     modality = str(dataset.get("Modality") or "MR")
     if sop_class in ENHANCED or sop_class == MRImageStorage:
         return None if modality == "MR" else "not_mr"
@@ -166,8 +214,7 @@ def _frames(sop_class: str, dataset: Any) -> Iterator[Frame]:
 
 
 def vendor(manufacturer: str) -> str:
-    """GE, Siemens or Philips for any spelling of theirs, else the name as it stands."""
-    words = manufacturer.upper().replace("_", " ").split()
-    if "GE" in words or "GEMS" in words or manufacturer.upper().startswith("GENERAL ELECTRIC"):
-        return "GE"
-    return next((name for name in ("Siemens", "Philips") if name.upper() in manufacturer.upper()), manufacturer.strip())
+    """The known vendor of a Manufacturer in any spelling, `other`, or nothing: the text itself could say a name."""
+    spelled = f" {' '.join(re.split(r'[^A-Z]+', manufacturer.upper()))} "
+    known = (name for name, marks in _VENDORS.items() if any(mark in spelled for mark in marks))
+    return next(known, "other" if manufacturer.strip() else "")

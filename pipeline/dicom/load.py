@@ -13,6 +13,7 @@ from pipeline.dicom.admission import Plan, admit, group
 from pipeline.dicom.header import find_files, read_headers
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
+from pipeline.dicom.sources import relative
 from pipeline.errors import DicomError
 from pipeline.parallel import OrderedMap, ordered_map
 from pipeline.progress import track
@@ -24,7 +25,7 @@ FILES_PER_WORKER = 96
 
 
 def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
-    """Yield every series below `folder` as a `Scan`, or why it, or a file, is refused.
+    """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
     Headers come first, all of them; pixels are then read series by series, only of those that `selection` wants. The
     order depends on the contents alone, but for refused files, which come in the order of their paths.
@@ -64,14 +65,14 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
     headers = (header for chunk in run(read_headers, chunks) for header in chunk)
     series, refused = group(track(headers, "reading headers", len(paths)))
     for rejection in sorted(refused, key=lambda rejection: rejection.source):
-        yield replace(rejection, source=Path(rejection.source).relative_to(folder).as_posix())
+        yield replace(rejection, source=relative(Path(rejection.source), folder))
     plans: list[Plan] = []
     for instances in series:
-        plan = admit(instances, selection)
-        if isinstance(plan, Plan):
-            plans.append(plan)
-        else:
-            yield plan
+        for found in admit(instances, selection):
+            if isinstance(found, Plan):
+                plans.append(found)
+            else:
+                yield found
     yield from track(run(read_scan, plans), "reading series", len(plans))
 
 

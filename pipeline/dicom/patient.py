@@ -22,3 +22,12 @@ def age_years(age: str, birth_date: str, study_date: str) -> int | None:
         return None
     years = int(study_date[:4]) - int(birth_date[:4]) - (study_date[4:] < birth_date[4:])
     return min(years, AGE_CAP_YEARS) if years >= 0 else None
+
+
+def capped_age(age: str, birth_date: str, study_date: str) -> str:
+    """PatientAge (AS) to write: as it stands, or from the dates; at most 90 years; empty where unknown."""
+    years = age_years(age, birth_date, study_date)
+    if years is None:
+        return ""
+    stays = re.fullmatch(r"\d{3}[DWMY]", age.strip()) and years < AGE_CAP_YEARS
+    return age.strip() if stays else f"{years:03d}Y"

@@ -12,6 +12,9 @@ import re
 import secrets
 from pathlib import Path
 
+from pydicom.uid import UID_dictionary
+
+from pipeline.dicom.clock import MOST_DAYS, MOST_SECONDS, Clock
 from pipeline.errors import ConfigError
 from pipeline.progress import say
 
@@ -39,12 +42,31 @@ class Pseudonyms:
         """`S-` and 12 hex digits for a SeriesInstanceUID."""
         return f"S-{self._digest('SeriesInstanceUID', uid)}"
 
+    def instance(self, uid: str) -> str:
+        """`I-` and 12 hex digits for a SOPInstanceUID; unique within its series."""
+        return f"I-{self._digest('SOPInstanceUID', uid)}"
+
     def token(self, source: str) -> str:
         """`R-` and 12 hex digits for a refused file or series, `Rejection.source`."""
         return f"R-{self._digest('source', source)}"
 
+    def uid(self, uid: str) -> str:
+        """Another UID for a UID, `2.25.` and 128 bits (PS3.5 B.2); one that the standard defines stays as it is."""
+        if uid in UID_dictionary:
+            return uid
+        return f"2.25.{int.from_bytes(self._hmac('UID', uid)[:16], 'big')}"
+
+    def clock(self, patient_id: str) -> Clock:
+        """How far the dates and times of a patient are moved."""
+        digest = self._hmac("clock", patient_id)
+        days, seconds = (int.from_bytes(part, "big") for part in (digest[:8], digest[8:16]))
+        return Clock(1 + days % MOST_DAYS, 1 + seconds % MOST_SECONDS)
+
     def _digest(self, kind: str, value: str) -> str:
-        return hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256").hex()[:_HEX_DIGITS]
+        return self._hmac(kind, value).hex()[:_HEX_DIGITS]
+
+    def _hmac(self, kind: str, value: str) -> bytes:
+        return hmac.digest(self._key, f"{kind}\0{value}".encode("utf-8", "surrogateescape"), "sha256")
 
 
 def default_key_file() -> Path:
@@ -62,16 +84,23 @@ def load_key(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _existing_key(path)
+        return existing_key(path)
     with open(descriptor, "w", encoding="ascii") as handle:
         handle.write(secrets.token_hex(32) + "\n")
         handle.flush()
         os.fsync(handle.fileno())
     say(f"pseudonyms: a new secret key was made in {path}; keep it, it alone leads back to the patients")
-    return _existing_key(path)
+    return existing_key(path)
 
 
-def _existing_key(path: Path) -> bytes:
+def existing_key(path: Path) -> bytes:
+    """The secret key in a file that must be there: to go back to the patients, a new one is of no use.
+
+    Raises:
+        ConfigError: no such file, it holds no key, or others may read it.
+    """
+    if not path.is_file():
+        raise ConfigError(f"the key in {path}", "no such file", "Run this on the machine that holds the key.")
     if path.stat().st_mode & 0o077:
         raise ConfigError(f"a key that its owner alone may read in {path}", "one that others may", f"chmod 600 {path}")
     text = path.read_text(encoding="ascii", errors="replace").strip()

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 
-from pipeline.dicom import geometry, pixels
+from pipeline.dicom import geometry, mosaic, pixels, source
 from pipeline.dicom.admission import Plan
-from pipeline.dicom.header import DAMAGED, Instance
+from pipeline.dicom.frames import Frame, is_original
+from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.values import UNREADABLE
 from pipeline.imaging.volume import Volume
 
 #: Differences of the affine below this, in mm, are rounding of another export, and no other scan.
 AFFINE_STEP_MM = 1e-4
 
+#: Relative differences of Philips's scale below this are rounding.
+SCALE_TOLERANCE = 1e-4
+
 
 @dataclass(frozen=True)
 class Scan:
-    """One series as one volume, with what is known of it.
+    """One volume of a series, with what is known of it.
 
     Attributes:
         volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
         patient_id, study_uid, series_uid: as in the files; for memory only, and not in the `repr`.
-        slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files) of each slice.
-        manufacturer: GE, Siemens, Philips, or the name as it stands; empty where unknown.
+        slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files; of a mosaic the tile) of each slice.
+        manufacturer: a name of `header.vendor`.
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
+        volume_number: its place among the volumes of the series, from 1; None where the series holds one.
+        files: of which it was made, each once; none where one also holds frames that are not ORIGINAL: these may show
+            text, and a file is passed on whole or not at all.
         source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
     """
 
@@ -47,6 +57,8 @@ class Scan:
     sex: str = field(repr=False)
     age_years: int | None = field(repr=False)
     source_sha256: str
+    volume_number: int | None = None
+    files: tuple[Path, ...] = field(default=(), repr=False)
 
 
 def read_scan(plan: Plan) -> Scan | Rejection:
@@ -56,8 +68,10 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
         try:
             voxels = _read_voxels(plan)
-        except (*DAMAGED, OSError):
+        except UNREADABLE:
             return Rejection(first.series_uid, "unreadable_pixels")
+        except MemoryError:
+            return Rejection(first.series_uid, "too_large")
     frames = [frame for _, frame in plan.slices]
     volume = Volume(voxels, geometry.affine_lps(frames))
     return Scan(
@@ -72,7 +86,15 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         sex=first.sex,
         age_years=first.age_years,
         source_sha256=image_sha256(volume),
+        files=_files(plan),
+        volume_number=plan.volume_number,
     )
+
+
+def _files(plan: Plan) -> tuple[Path, ...]:
+    used = [plan.instances[file] for file in dict.fromkeys(file for file, _ in plan.slices)]
+    original = all(is_original(frame.types) for instance in used for frame in instance.frames)
+    return tuple(instance.path for instance in used) if original else ()
 
 
 def image_sha256(volume: Volume) -> str:
@@ -89,15 +111,37 @@ def image_sha256(volume: Volume) -> str:
 
 
 def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
-    """Voxels float32 (D, H, W); each file is read once."""
-    planes: dict[int, npt.NDArray[np.float32]] = {}
+    """Voxels float32 (D, H, W); each file is read once.
+
+    Raises:
+        ValueError: a value is beyond float32, or not what the header was planned with.
+    """
+    voxels = np.empty((len(plan.slices), *plan.instances[plan.slices[0][0]].shape), np.float32)
+    factors = _evening([frame for _, frame in plan.slices])
     for file in dict.fromkeys(file for file, _ in plan.slices):
-        dataset, decoded = _decode(plan.instances[file])
+        instance = plan.instances[file]
+        dataset, decoded = _decode(instance)
         for index, (owner, frame) in enumerate(plan.slices):
             if owner == file:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
-                planes[index] = pixels.rescaled(stored, frame.slope, frame.intercept)
-    return np.stack([planes[index] for index in range(len(planes))])
+                stored = pixels.inverted(stored, dataset) if instance.inverted else stored
+                voxels[index] = pixels.rescaled(stored, frame.slope * factors[index], frame.intercept * factors[index])
+    if not np.isfinite([voxels.min(), voxels.max()]).all():
+        raise ValueError("values beyond float32")
+    return voxels
+
+
+def _evening(frames: Sequence[Frame]) -> list[float]:
+    """Factors that make displayed values comparable between the slices of a volume; 1 where they are.
+
+    Values are those of the Modality LUT, as displayed. Philips can scale each slice by itself so that these leap from
+    slice to slice; then all are brought to the scale of the first by RescaleSlope × ScaleSlope.
+    """
+    scales = [frame.precise_scale for frame in frames]
+    known = [scale for scale in scales if scale is not None]
+    if len(known) < len(scales) or max(known) - min(known) <= SCALE_TOLERANCE * max(known):
+        return [1.0] * len(scales)
+    return [known[0] / scale for scale in known]
 
 
 def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
@@ -106,8 +150,11 @@ def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
     Raises:
         ValueError: it is another one now, or its planes do not have the size that its header said.
     """
-    dataset = dcmread(instance.path, force=True)
+    with source.opened(instance.path) as handle:
+        dataset = dcmread(handle, force=True)
     decoded = pixels.decoded(dataset)
+    if instance.tiled:
+        decoded = mosaic.untiled(decoded, len(instance.frames), instance.shape)
     if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
         raise ValueError("the file changed while the folder was read")
     return dataset, decoded

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from collections.abc import Iterable
 from typing import Any
+
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+#: What pydicom raises on bytes that are not, or no longer, the DICOM they claim to be.
+DAMAGED = (
+    InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
+    NotImplementedError, OverflowError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+#: The same, and what pydicom and the system raise on a file that ends or fails.
+UNREADABLE = (*DAMAGED, OSError)
 
 
 def words(values: Any) -> tuple[str, ...]:

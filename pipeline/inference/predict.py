@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contract import Calibration
+from pipeline.contract import Calibration, LabelLevel
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
@@ -21,7 +21,9 @@ from pipeline.inference.release import Release
 _UID = re.compile(r"[0-9.]{1,64}")
 
 #: Refusals of a file, not a series: their source is a path, which may look like a UID and may name a patient.
-_OF_FILES = {"unreadable_file", "not_dicom"}
+_OF_FILES = {"unreadable_file", "unreadable_archive", "not_dicom", "media_directory"}
+
+_Kept = list[tuple[Scan, npt.NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,19 @@ class Prediction:
 def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Prediction]:
     """Answer for each scan, in their order; what cannot be answered is said and does not stop the next.
 
-    Models of a study or patient answer at the end, over all slices of all their series that could be read.
+    Models of a study or patient answer at the end, over all slices of all their series that could be read; models of
+    a series over all its volumes that were taken, and are silent about the others.
     """
     level = release.manifest.task.label_level
-    kept: list[tuple[Scan, npt.NDArray[np.float32]]] = []
+    kept: _Kept = []
     for scan in scans:
         if isinstance(scan, Rejection):
-            yield _refused(scan)
+            if not scan.part:
+                yield _refused(scan)
             continue
+        if level == "series" and kept and kept[0][0].series_uid != scan.series_uid:
+            yield from _of_units(release, kept)
+            kept.clear()
         try:
             logits = release.backend.logits(prepare(scan.volume, release.manifest.transform))
         except PipelineError as error:
@@ -66,11 +73,11 @@ def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Pre
         if not np.isfinite(logits).all():
             message = "the network gave a value that is no number"
             yield Prediction(scan.study_uid, scan.series_uid, status="not_finite", message=message)
-        elif level in ("slice", "series"):
-            yield from _of_series(release, scan, logits)
+        elif level == "slice":
+            yield from _of_slices(release, scan, logits)
         else:
             kept.append((scan, logits))
-    yield from _of_studies(release, kept)
+    yield from _of_units(release, kept)
 
 
 def _refused(rejection: Rejection) -> Prediction:
@@ -80,29 +87,32 @@ def _refused(rejection: Rejection) -> Prediction:
     return Prediction(SeriesInstanceUID=series_uid, status=rejection.reason, message=rejection.message)
 
 
-def _of_series(release: Release, scan: Scan, logits: npt.NDArray[np.float32]) -> Iterator[Prediction]:
-    """One answer for the series, or one for each of its slices."""
-    calibration = release.manifest.calibration
-    if release.manifest.task.label_level == "series":
-        _, pooled = pool_mean(logits, [scan.series_uid] * len(logits))
-        yield _answered(Prediction(scan.study_uid, scan.series_uid), float(pooled[0]), calibration)
-        return
+def _of_slices(release: Release, scan: Scan, logits: npt.NDArray[np.float32]) -> Iterator[Prediction]:
+    """One answer for each slice."""
     for logit, (sop_uid, frame) in zip(logits, scan.slice_keys, strict=True):
         place = Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
-        yield _answered(place, float(logit), calibration)
+        yield _answered(place, float(logit), release.manifest.calibration)
 
 
-def _of_studies(release: Release, kept: list[tuple[Scan, npt.NDArray[np.float32]]]) -> Iterator[Prediction]:
-    """One answer for each study, pooled over the study or over its patient."""
+def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
+    """One answer for each series or study, pooled over it or over its patient."""
     if not kept:
         return
-    by_patient = release.manifest.task.label_level == "patient"
-    unit_of = {scan.study_uid: scan.patient_id if by_patient else scan.study_uid for scan, _ in kept}
-    units = [unit_of[scan.study_uid] for scan, logits in kept for _ in logits]
+    level = release.manifest.task.label_level
+    unit_of = {_place(scan, level): _unit(scan, level) for scan, _ in kept}
+    units = [_unit(scan, level) for scan, logits in kept for _ in logits]
     names, pooled = pool_mean(np.concatenate([logits for _, logits in kept]), units)
     answers = dict(zip(names, pooled, strict=True))
-    for study_uid, unit in unit_of.items():
-        yield _answered(Prediction(study_uid), float(answers[unit]), release.manifest.calibration)
+    for place, unit in unit_of.items():
+        yield _answered(place, float(answers[unit]), release.manifest.calibration)
+
+
+def _place(scan: Scan, level: LabelLevel) -> Prediction:
+    return Prediction(scan.study_uid, scan.series_uid if level == "series" else "")
+
+
+def _unit(scan: Scan, level: LabelLevel) -> str:
+    return {"series": scan.series_uid, "study": scan.study_uid}.get(level, scan.patient_id)
 
 
 def _answered(place: Prediction, logit: float, calibration: Calibration) -> Prediction:

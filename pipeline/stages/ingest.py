@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections import Counter
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Params
+from pipeline.config import Data, Ingest, Params
 from pipeline.contract import Selection
+from pipeline.dicom import deidentified
 from pipeline.dicom import labels as labels_file
+from pipeline.dicom.deidentify import Options
 from pipeline.dicom.labels import Labels
 from pipeline.dicom.load import load
-from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, load_key
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
 from pipeline.dicom.reasons import REASONS
 from pipeline.dicom.scan import Scan
-from pipeline.errors import LabelError
+from pipeline.dicom.sources import resolve
+from pipeline.errors import DataError, LabelError
 from pipeline.files import write_csv
 from pipeline.imaging import nifti
 from pipeline.progress import say
@@ -45,8 +53,12 @@ REJECTED_COLUMNS = ["source", "reason", "message"]
 Row = dict[str, Any]
 
 
-def ingest(params: Params) -> None:
+def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     """Read, check and de-identify every series; write volumes, index, labels and rejections.
+
+    Args:
+        params: sections data and ingest.
+        deidentify_to: where the DICOM files of the accepted series go, de-identified; None: nowhere.
 
     Raises:
         LabelError: the labels file cannot be used, or matches no accepted series, or those of one class only.
@@ -54,37 +66,69 @@ def ingest(params: Params) -> None:
         ConfigError: the key for pseudonyms cannot be used.
         StorageError: the disk is full.
     """
-    data = params.data
+    data, settings = params.data, params.ingest
+    if deidentify_to:
+        deidentified.check_folder(deidentify_to, data.dicom_dir, Path("data"))
+    tables = _Tables(_read_labels(data), _pseudonyms(data.dicom_dir))
+    scans = _accepted(params, tables)
+    if deidentify_to:
+        options = Options(keep_sex_age=settings.keep_sex_age)
+        deidentified.write(deidentify_to, scans, tables.names, options, settings.workers)
+    else:
+        deque(scans, maxlen=0)  # to their end, for the tables alone
+    _check_labels(params, tables)
+    _write(tables, _shared(tables.labelled, tables.labels.columns))
+    _say_counts(tables)
+    say(f"ingest: {deidentified.FACE_WARNING}")
+
+
+@dataclass
+class _Tables:
+    """What the stage writes down of each volume and refusal, and what it needs for it."""
+
+    labels: Labels
+    names: Pseudonyms
+    index: list[Row] = field(default_factory=list)
+    labelled: list[Row] = field(default_factory=list)
+    rejected: list[Row] = field(default_factory=list)
+
+
+def _accepted(params: Params, tables: _Tables) -> Iterator[Scan]:
+    """Every volume that is taken, once it is saved and stands in the tables."""
+    settings, names = params.ingest, tables.names
+    for item in load(params.data.dicom_dir, _selection(settings), settings.workers):
+        if isinstance(item, Scan):
+            row = _index_row(item, names, settings.keep_sex_age)
+            nifti.save(item.volume, Path(row["path"]))
+            tables.index.append(row)
+            tables.labelled.extend(_label_rows(item, tables.labels, row, settings.keep_site))
+            yield item
+        else:
+            refusal = {"source": names.token(item.source), "reason": item.reason, "message": item.message}
+            tables.rejected.append(refusal)
+
+
+def _selection(settings: Ingest) -> Selection:
+    contrasts = None if settings.contrasts is None else list[str](settings.contrasts)
+    return Selection(contrasts=contrasts, min_slices=settings.min_slices)
+
+
+def _read_labels(data: Data) -> Labels:
     labels = labels_file.read(data.labels, data.label_level, data.positive)
     for name in labels.dropped:
         say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
-    names = _pseudonyms(data.dicom_dir)
-    contrasts = None if params.ingest.contrasts is None else list[str](params.ingest.contrasts)
-    selection = Selection(contrasts=contrasts, min_slices=params.ingest.min_slices)
-    index: list[Row] = []
-    labelled: list[Row] = []
-    rejected: list[Row] = []
-    for item in load(data.dicom_dir, selection, params.ingest.workers):
-        if isinstance(item, Scan):
-            row = _index_row(item, names, params.ingest.keep_sex_age)
-            nifti.save(item.volume, Path(row["path"]))
-            index.append(row)
-            labelled.extend(_label_rows(item, labels, row))
-        else:
-            rejected.append({"source": names.token(item.source), "reason": item.reason, "message": item.message})
-    _check_labels(params, labels, labelled)
-    _write(index, labelled, rejected, _shared(labelled, labels.columns))
-    _say_counts(index, labelled, rejected)
+    return labels
 
 
-def _pseudonyms(dicom_dir: Path) -> Pseudonyms:
+def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pseudonyms:
     """The demo's patients under the public key, all others under the user's own."""
     demo = dicom_dir.resolve() == DEMO.resolve()
-    return Pseudonyms(PUBLIC_DEMO_KEY if demo else load_key(default_key_file()))
+    return Pseudonyms(PUBLIC_DEMO_KEY if demo else key(default_key_file()))
 
 
 def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
-    series = names.series(scan.series_uid)
+    volume = "" if scan.volume_number is None else f"-v{scan.volume_number}"
+    series = f"{names.series(scan.series_uid)}{volume}"
     return {
         "series": series,
         "patient": names.patient(scan.patient_id),
@@ -102,11 +146,17 @@ def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
     }
 
 
-def _label_rows(scan: Scan, labels: Labels, row: Row) -> list[Row]:
+def _label_rows(scan: Scan, labels: Labels, row: Row, keep_site: bool) -> list[Row]:
     """One row for the whole series, or for each labelled slice."""
     whose = {"series": row["series"], "patient": row["patient"]}
     return [
-        {**whose, "slice_index": "" if index is None else index, "label": unit.label, "site": unit.site, **unit.other}
+        {
+            **whose,
+            "slice_index": "" if index is None else index,
+            "label": unit.label,
+            "site": unit.site if keep_site else "",
+            **unit.other,
+        }
         for index, unit in labels.of(scan)
     ]
 
@@ -127,8 +177,9 @@ def _shared(labelled: list[Row], columns: list[str]) -> list[str]:
     return kept
 
 
-def _check_labels(params: Params, labels: Labels, labelled: list[Row]) -> None:
+def _check_labels(params: Params, tables: _Tables) -> None:
     """That the labels reach the accepted series, in both classes."""
+    labels, labelled = tables.labels, tables.labelled
     key = labels_file.KEY_COLUMNS[params.data.label_level]
     if not labelled:
         frame = f"; multi-frame files need a {labels_file.FRAME_COLUMN} beside it" if key == "SOPInstanceUID" else ""
@@ -146,25 +197,51 @@ def _check_labels(params: Params, labels: Labels, labelled: list[Row]) -> None:
         )
 
 
-def _write(index: list[Row], labelled: list[Row], rejected: list[Row], more: list[str]) -> None:
+def _write(tables: _Tables, more: list[str]) -> None:
     """The tables, sorted by pseudonym; volumes of an earlier run that are no longer in the index go."""
-    write_csv(OUT / "index.csv", INDEX_COLUMNS, sorted(index, key=lambda row: row["series"]))
-    write_csv(OUT / "labels.csv", [*LABEL_COLUMNS, *more], sorted(labelled, key=lambda row: row["series"]))
-    write_csv(OUT / "rejected.csv", REJECTED_COLUMNS, sorted(rejected, key=lambda row: row["source"]))
-    current = {Path(row["path"]) for row in index}
+    write_csv(OUT / "index.csv", INDEX_COLUMNS, sorted(tables.index, key=lambda row: row["series"]))
+    write_csv(OUT / "labels.csv", [*LABEL_COLUMNS, *more], sorted(tables.labelled, key=lambda row: row["series"]))
+    write_csv(OUT / "rejected.csv", REJECTED_COLUMNS, sorted(tables.rejected, key=lambda row: row["source"]))
+    current = {Path(row["path"]) for row in tables.index}
     for path in (OUT / "volumes").iterdir():
         if path not in current:
             path.unlink()
 
 
-def _say_counts(index: list[Row], labelled: list[Row], rejected: list[Row]) -> None:
+def _say_counts(tables: _Tables) -> None:
+    index, labelled, rejected = tables.index, tables.labelled, tables.rejected
     patients = len({row["patient"] for row in index})
     unlabelled = len(index) - len({row["series"] for row in labelled})
-    say(f"ingest: {len(index)} series of {patients} patients accepted, {unlabelled} of them without a label")
+    say(f"ingest: {len(index)} volumes of {patients} patients accepted, {unlabelled} of them without a label")
     reasons = Counter(row["reason"] for row in rejected)
     for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
         say(f"ingest: {count} rejected, {reason}: {REASONS[reason]}")
 
 
+def _resolve(params: Params, token: str) -> None:
+    """Print what a pseudonym stands for: to the one who asks, and to no file.
+
+    Raises:
+        ConfigError: this machine holds no key.
+        DataError: it stands for nothing in the folder of scans.
+    """
+    meaning = resolve(token, params.data.dicom_dir, _pseudonyms(params.data.dicom_dir, existing_key))
+    if meaning is None:
+        expected = "a pseudonym or token of something below data.dicom_dir"
+        raise DataError(expected, "one that nothing there has under this key", "Use the scans and key that made it.")
+    sys.stdout.write(f"{meaning}\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.ingest", description=__doc__)
+    parser.add_argument("--deidentify-to", type=Path, metavar="DIR", help="also write de-identified DICOM below DIR")
+    parser.add_argument("--resolve", metavar="TOKEN", help="say what a pseudonym stands for, and do nothing else")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    runner.run("ingest", ingest)
+    arguments = _arguments()
+    if arguments.resolve:
+        runner.run("resolve", partial(_resolve, token=arguments.resolve))
+    else:
+        runner.run("ingest", partial(ingest, deidentify_to=arguments.deidentify_to))

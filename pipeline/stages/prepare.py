@@ -27,6 +27,8 @@ INGESTED, SPLIT, PREPARED = Path("data/ingested"), Path("data/split.csv"), Path(
 COLUMNS = ("series", "patient", "slice_index", "unit", "label", "split")
 #: Fewer series than this are done before worker processes have started.
 WORKERS_PAY_FROM = 300
+#: Stands before the number of a volume in the name of one of several of a series: a label is the whole series'.
+VOLUME = "-v"
 
 Row = dict[str, Any]
 Slices = npt.NDArray[np.uint8]
@@ -78,7 +80,7 @@ def plan(level: LabelLevel) -> tuple[list[Job], list[Row]]:
         kept = _kept(labels[series], int(known["n_slices"]), level)
         jobs.append(Job(series, Path(known["path"]), int(known["n_slices"]), tuple(kept)))
         for slice_index, label in kept.items():
-            unit = f"{series}/{slice_index}" if level == "slice" else known[level]
+            unit = f"{series}/{slice_index}" if level == "slice" else known[level].partition(VOLUME)[0]
             place = {"series": series, "patient": known["patient"], "slice_index": slice_index}
             rows.append({**place, "unit": unit, "label": label, "split": sides[known["patient"]]})
     return jobs, rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,69 @@ def enhanced(
     ]
     ds.PixelData = values(name, slices)[order].tobytes()
     return ds
+
+
+def several(changes: list[dict[str, Any]], by_slice: bool = False, slices: int = 6) -> list[Dataset]:
+    """A classic series of one volume for each item of `changes`, with pixels of its own; InstanceNumber goes on."""
+    made = []
+    for number, change in enumerate(changes):
+        for index, ds in enumerate(classic(f"volume {number}", slices)):
+            for keyword, value in change.items():
+                setattr(ds, keyword, value)
+            ds.InstanceNumber = index * len(changes) + number if by_slice else number * slices + index
+            made.append(ds)
+    for ds in made:
+        ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.FrameOfReferenceUID = uid("series"), uid("study"), uid("frame")
+    return made
+
+
+def pixels(number: int, slices: int = 6) -> Any:
+    """What volume `number` of `several` holds."""
+    return values(f"volume {number}", slices)
+
+
+def mosaic(
+    name: str = "m",
+    slices: int = 7,
+    orientation: Iterable[float] = AXIAL,
+    sign: int = 1,
+    csa_header: bool | None = True,
+) -> Dataset:
+    """A Siemens mosaic whose tile k is slice k of `values(name, slices)`, along the normal times `sign`.
+
+    The CSA header is in the newer layout, in the older (False) or not there (None).
+    """
+    grid = int(np.ceil(np.sqrt(slices)))
+    [ds] = classic(name, 1, orientation=orientation)
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    ds.Rows, ds.Columns, ds.SpacingBetweenSlices = ROWS * grid, COLUMNS * grid, STEP_MM
+    picture = np.zeros((grid, ROWS, grid, COLUMNS), np.uint16)
+    for tile, plane in enumerate(values(name, slices)):
+        picture[tile // grid, :, tile % grid] = plane
+    ds.PixelData = picture.tobytes()
+    row, column = np.reshape(list(orientation), (2, 3))
+    corner = np.array(FIRST_MM) - row * SPACING_MM[1] * COLUMNS * (grid - 1) / 2
+    corner -= column * SPACING_MM[0] * ROWS * (grid - 1) / 2
+    ds.ImagePositionPatient = [round(float(x), 6) for x in corner]
+    if csa_header is not None:
+        normal = [f"{x:.8f}" for x in sign * np.cross(row, column)]
+        content = csa({"NumberOfImagesInMosaic": [str(slices)], "SliceNormalVector": normal}, csa_header)
+        ds.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", content)
+    return ds
+
+
+def csa(elements: dict[str, list[str]], new: bool) -> bytes:
+    """A CSA header of these elements, in the layout that begins with SV10 or in the one before."""
+    out = (b"SV10\4\3\2\1" if new else b"") + struct.pack("<2I", len(elements), 77)
+    first = len(next(iter(elements.values())))
+    for name, texts in elements.items():
+        out += struct.pack("<64s i 4s i i i", name.encode(), len(texts), b"DS", 6, len(texts), 77)
+        for text in texts:
+            content = text.encode() + b"\0"
+            length = len(content)
+            out += struct.pack("<4i", *((length, length, 77, length) if new else (length + first, 0, 0, 0)))
+            out += content.ljust((length + 3) // 4 * 4, b"\0")
+    return out
 
 
 def item(**elements: Any) -> Dataset:

@@ -140,6 +140,13 @@ def test_a_link_to_nothing_is_named_and_stops_nothing(builder, read, tmp_path):
     assert (rejection.source, rejection.reason) == ("lost", "unreadable_file")
 
 
+def test_a_name_of_no_alphabet_can_be_written(builder, read, tmp_path):
+    builder.save(builder.classic(), tmp_path)
+    (tmp_path / os.fsdecode(b"\xff\xfe J\xe4ne")).write_text("no DICOM")
+    [_], [rejection] = read(tmp_path)
+    assert rejection.source.encode() == rb"\xff\xfe J\xe4ne"
+
+
 def test_a_folder_that_may_not_be_listed_is_named(builder, read, tmp_path, monkeypatch):
     builder.save(builder.classic(), tmp_path / "open")
     (tmp_path / "shut").mkdir()

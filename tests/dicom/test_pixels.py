@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import subprocess
 from contextlib import nullcontext
 
 import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from pipeline.dicom import pixels
@@ -73,6 +75,92 @@ def test_truncated_compressed_pixels_are_refused(builder, read, tmp_path):
     path = sorted(tmp_path.iterdir())[0]
     path.write_bytes(path.read_bytes()[:-120])
     assert [rejection.reason for rejection in read(tmp_path)[1]] == ["unreadable_pixels"]
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_inverted_grey_is_turned(builder, read, tmp_path, signed):
+    """MONOCHROME1: the least value is white; after reading, the greatest is."""
+    expected = builder.values("a", 10).astype(int)
+    series = builder.classic(PhotometricInterpretation="MONOCHROME1", PixelRepresentation=signed)
+    for ds, plane in zip(series, expected, strict=True):
+        ds.RescaleSlope, ds.RescaleIntercept = 2, -7
+        ds.PixelData = plane.astype(np.uint16).tobytes()
+    [scan], rejected = read(builder.save(series, tmp_path))
+    stored = expected - 4096 * (expected >= 2048) if signed else expected
+    turned = -1 - stored if signed else 4095 - stored
+    assert rejected == []
+    np.testing.assert_array_equal(scan.volume.voxels, turned * 2 - 7)
+
+
+def philips(series, slopes, scales):
+    for ds, slope, scale in zip(series, slopes, scales, strict=True):
+        ds.RescaleSlope, ds.RescaleIntercept = slope, 0
+        ds.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", scale)
+    return series
+
+
+def test_displayed_values_are_taken_where_philips_gives_both(builder, read, tmp_path):
+    """RescaleSlope counts; one private ScaleSlope for all, or its inverse in each slice, changes nothing."""
+    slopes = 1 + 0.5 * np.arange(10)
+    for name, scales in {"one": [0.01] * 10, "inverse": 0.02 / slopes}.items():
+        used = [2.0] * 10 if name == "one" else slopes.tolist()
+        series = philips(builder.classic(), used, scales)
+        [scan], _ = read(builder.save(series, tmp_path / name))
+        expected = builder.values("a", 10) * np.array(used)[:, None, None]
+        np.testing.assert_allclose(scan.volume.voxels, expected, rtol=1e-6)
+
+
+def test_slices_that_philips_scaled_each_by_itself_are_evened(builder, read, tmp_path):
+    """The precise values, stored / ScaleSlope, on the display scale of the first slice."""
+    scales = 0.01 * (1 + np.arange(10))
+    series = philips(builder.classic(), [1.0] * 10, scales)
+    [scan], _ = read(builder.save(series, tmp_path))
+    expected = builder.values("a", 10) / scales[:, None, None] * scales[0]
+    np.testing.assert_allclose(scan.volume.voxels, expected, rtol=1e-6)
+
+
+def test_slices_that_an_enhanced_philips_file_scaled_each_by_itself_are_evened(builder, read, tmp_path):
+    ds = builder.enhanced(slices=6, order=range(6))
+    for index, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        group.PixelValueTransformationSequence[0].RescaleSlope = 2
+        group.PixelValueTransformationSequence[0].RescaleIntercept = 0
+        twin = builder.item(EchoTime=1)
+        twin.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.5 + index)
+        block = group.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", Sequence([twin]))
+    [scan], _ = read(builder.save([ds], tmp_path))
+    factors = 2 * 0.5 / (0.5 + np.arange(6))
+    np.testing.assert_allclose(scan.volume.voxels, builder.values("e", 6) * factors[:, None, None], rtol=1e-6)
+
+
+#: Options of dcmtk's compressors; all of them lose nothing.
+CODECS = {
+    "JPEG-Lossless": ("dcmcjpeg", "+e1"),
+    "JPEG-Lossless, another predictor": ("dcmcjpeg", "+el", "+sv", "6"),
+    "JPEG-LS": ("dcmcjpls", "+el"),
+    "RLE": ("dcmcrle",),
+    "deflated": ("dcmconv", "+td"),
+    "big endian": ("dcmconv", "+tb"),
+    "implicit": ("dcmconv", "+ti"),
+    "no meta group": ("dcmconv", "-F"),
+}
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize(("bits", "signed"), [(12, 0), (16, 0), (16, 1)])
+@pytest.mark.parametrize("codec", CODECS)
+def test_what_another_program_encodes_is_the_same(builder, read, program, tmp_path, codec, bits, signed):
+    command, *options = CODECS[codec]
+    expected = builder.values("a", 3).astype(int) * (1 if bits == 12 else 16) - (32760 if signed else 0)
+    series = builder.classic(slices=3, BitsStored=bits, HighBit=bits - 1, PixelRepresentation=signed)
+    (tmp_path / "out").mkdir()
+    for ds, plane in zip(series, expected, strict=True):
+        ds.PixelData = plane.astype(np.int16 if signed else np.uint16).tobytes()
+    for path in builder.save(series, tmp_path / "in").iterdir():
+        subprocess.run([program(command), *options, path, tmp_path / "out" / path.name], check=True)
+    [scan], rejected = read(tmp_path / "out")
+    assert rejected == []
+    np.testing.assert_array_equal(scan.volume.voxels, expected)
 
 
 def test_unknown_transfer_syntax_is_refused(builder, read, tmp_path):

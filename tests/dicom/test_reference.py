@@ -60,6 +60,20 @@ def test_volume_is_that_of_dcm2niix(shared, program, read, tmp_path, name):
     assert_same(scan, nib.load(reference), tmp_path)
 
 
+@pytest.mark.acceptance
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("plane", ["AXIAL", "CORONAL", "SAGITTAL", "OBLIQUE"])
+def test_mosaic_of_any_plane_is_that_of_dcm2niix(builder, program, read, tmp_path, plane, sign):
+    ds = builder.mosaic(orientation=getattr(builder, plane), sign=sign)
+    ds.SeriesNumber, ds.StudyTime, ds.SliceThickness, ds.SoftwareVersions = 3, "120000", 3, "syngo MR B17"
+    ds.AcquisitionMatrix = [builder.COLUMNS, 0, 0, builder.ROWS]
+    [scan], _ = read(builder.save([ds], tmp_path / "in"))
+    command = [program("dcm2niix"), "-z", "n", "-b", "n", "-f", "x", "-o", tmp_path, tmp_path / "in"]
+    subprocess.run(command, check=True, capture_output=True)
+    [reference] = tmp_path.glob("x*.nii")
+    assert_same(scan, nib.load(reference), tmp_path)
+
+
 def test_first_time_point_is_that_of_the_published_volume(shared, read, tmp_path):
     files = copy(shared / "data/dicom/dcm_qa_enh/In/Siemens/XA10", "6_1.dcm", tmp_path / "in")
     [scan], _ = read(files)
@@ -67,23 +81,29 @@ def test_first_time_point_is_that_of_the_published_volume(shared, read, tmp_path
     assert_same(scan, series.slicer[..., 0], tmp_path)
 
 
-#: Whole folders that hold no single magnitude volume: what is refused, and why.
-REFUSED = {
-    "dcm_qa/In": {"mosaic": 9, "not_dicom": 1},
-    "dcm_qa_12bit/In": {"duplicate_instance": 1},
-    "dcm_qa_enh/In": {"multi_volume": 2},
-    "dcm_qa_nih/In": {"multi_volume": 1, "mosaic": 1, "not_dicom": 2},
-    "pydicom-data/data_store": {"derived": 1, "no_identity": 1},
-    # One picture in seven encodings; a CT; a plan; a reformat; a file without its first bytes; an archive.
-    "pydicom/src": {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 2},
+#: Whole folders: shapes of the volumes that are taken; what else is there, and why it is refused.
+FOLDERS = {
+    "dcm_qa/In": ([(35, 64, 64)] * 3 + [(36, 64, 64)] * 4 + [(36, 86, 86)] * 2, {"repeated_volume": 9, "not_dicom": 1}),
+    "dcm_qa_12bit/In": ([], {"duplicate_instance": 1}),
+    "dcm_qa_enh/In": ([(6, 64, 64), (32, 64, 64)], {"repeated_volume": 1, "not_magnitude": 1}),
+    # The scan 2001 is there in classic and in enhanced files.
+    "dcm_qa_philips_enh/In": (
+        [(53, 80, 80), (53, 80, 80), (170, 256, 256)],
+        {"not_an_image": 1, "repeated_volume": 1, "not_magnitude": 1},
+    ),
+    "dcm_qa_nih/In": ([(5, 72, 72), (15, 64, 64)], {"repeated_volume": 2, "not_dicom": 2}),
+    "pydicom-data/data_store": ([], {"derived": 1, "no_identity": 1}),
+    # One picture in eight encodings; a CT; a plan; a reformat; a file without its first bytes.
+    "pydicom/src": ([], {"duplicate_instance": 1, "not_mr": 1, "not_an_image": 1, "derived": 1, "not_dicom": 1}),
 }
 
 
-@pytest.mark.parametrize("folder", REFUSED)
-def test_what_is_no_single_volume_is_refused_by_its_reason(shared, read, folder):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_a_folder_holds(shared, read, folder):
     scans, rejections = read(shared / "data/dicom" / folder)
-    assert scans == []
-    assert Counter(rejection.reason for rejection in rejections) == REFUSED[folder]
+    shapes, reasons = FOLDERS[folder]
+    assert sorted(scan.volume.voxels.shape for scan in scans) == shapes
+    assert Counter(rejection.reason for rejection in rejections) == reasons
 
 
 def test_truncated_file_of_a_scanner(shared, read, tmp_path):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.imaging.volume import Volume
 from pipeline.inference.predict import predict
@@ -37,6 +38,18 @@ def test_a_slice_of_an_enhanced_file_is_named_by_its_frame(make_release, scan: S
     assert [(row.SOPInstanceUID, row.FrameNumber) for row in found] == FRAMES
     assert [row.probability for row in found] == pytest.approx([1 / (1 + np.exp(-1)), 0.5, 1 / (1 + np.exp(1))])
     assert [row.decision for row in found] == [1, 1, 0], "positive at the threshold, which is 0.5, and above"
+
+
+def test_volumes_of_one_series_have_one_answer_and_the_refused_part_none(make_release, scan, tmp_path: Path) -> None:
+    release = answering(make_release(tmp_path / "release", "series"), [1.0, 2.0, 3.0])
+    other = replace(scan, series_uid="1.2.4")
+    part = Rejection("1.2.3", "not_magnitude", part=True)
+    found = list(predict(release, [part, scan, replace(scan, volume_number=2), other, Rejection("1.2.5", "derived")]))
+    assert [(row.SeriesInstanceUID, row.status) for row in found] == [
+        ("1.2.3", "ok"),
+        ("1.2.5", "derived"),
+        ("1.2.4", "ok"),
+    ]
 
 
 def test_extreme_logits_do_not_overflow(make_release, scan: Scan, tmp_path: Path) -> None:

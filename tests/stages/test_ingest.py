@@ -77,6 +77,25 @@ def by_series(builder):
     return "\n".join(["SeriesInstanceUID,label,site,PatientName,grade,mrn,born,note,ward", *rows])
 
 
+def test_two_echoes_of_a_series_are_two_volumes_under_its_label(project, builder, by_series, tmp_path):
+    series = builder.classic("one", 9, patient="MRN-1", EchoTime=100)
+    for index, ds in enumerate(builder.classic("one", 9, patient="MRN-1", EchoTime=140)):
+        ds.SOPInstanceUID, ds.PixelData = builder.uid("echo", index), bytes(len(ds.PixelData))
+        series.append(ds)
+    for path in (tmp_path / "scans of JANE DOE/DOE^JANE").iterdir():
+        path.unlink()
+    builder.save(series, tmp_path / "scans of JANE DOE/DOE^JANE")
+    project(by_series)
+    names = [row["series"] for row in read_csv(Path("data/ingested/index.csv"))]
+    double = [name for name in names if "-v" in name]
+    assert len(names) == 3
+    assert sorted(name[-3:] for name in double) == ["-v1", "-v2"]
+    assert len({name[:-3] for name in double}) == 1
+    labels = {row["series"]: row["label"] for row in read_csv(Path("data/ingested/labels.csv"))}
+    assert {labels[name] for name in double} == {"1"}
+    assert nifti.load(Path(f"data/ingested/volumes/{sorted(double)[1]}.nii.gz")).voxels.max() == 0
+
+
 def test_index_labels_volumes_and_rejections(project, builder, by_series):
     project(by_series)
     index = {row["field_strength_t"] + row["n_slices"]: row for row in read_csv(Path("data/ingested/index.csv"))}
@@ -118,7 +137,7 @@ def test_nothing_written_or_said_tells_who_it_is(project, builder, by_series, tm
 def test_counts_are_said(project, by_series, capfd):
     project(by_series)
     said = capfd.readouterr().err
-    assert "2 series of 2 patients accepted, 0 of them without a label" in said
+    assert "2 volumes of 2 patients accepted, 0 of them without a label" in said
     assert "1 rejected, missing_slice: a slice is missing" in said
     for name in ("PatientName", "mrn", "born", "note", "ward"):
         assert f"the column {name} of the labels is left out" in said

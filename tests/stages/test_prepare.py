@@ -154,3 +154,15 @@ def test_a_full_disk_is_a_storage_error(project, params, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match="room on the disk"):
         prepare(params)
     assert not any(Path("data/prepared").iterdir())
+
+
+def test_volumes_of_one_series_are_one_unit_at_its_level(project, params):
+    for table in ("index", "labels"):
+        path = Path(f"data/ingested/{table}.csv")
+        path.write_text(path.read_text().replace("s3", "s1-v2").replace("s1,", "s1-v1,"))
+    for path in (project / "data/ingested/volumes").iterdir():
+        path.rename(path.with_name({"s3.nii.gz": "s1-v2.nii.gz"}.get(path.name, path.name)))
+    prepare(params)
+    rows = read_csv(Path("data/prepared/slices.csv"))
+    assert {row["unit"] for row in rows if row["series"] in {"s1-v1", "s1-v2"}} == {"s1"}
+    assert len({(row["series"], row["slice_index"]) for row in rows}) == len(rows)

@@ -120,6 +120,10 @@ def limits(content: Content) -> list[str]:
         "The share of positives among the test units need not be that of a clinic, where predictive values differ."
     )
     said.append(
+        "Faces were not removed: from a head scan a face can be rendered. The volumes, and pictures made from them, "
+        "are personal data although no name stands in them."
+    )
+    said.append(
         "Saliency shows where the output reacts to the input. It is no evidence of cause, nor that the network sees "
         "what a reader sees."
     )

@@ -1,0 +1,17 @@
+"""The codes as they are documented."""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.dicom import geometry, source
+from pipeline.dicom.reasons import REASONS
+
+
+def test_every_code_is_documented_in_the_order_in_which_it_is_asked(root):
+    assert re.findall(r"^\| `(\w+)` \|", (root / "docs/ingest.md").read_text(), re.MULTILINE) == [*REASONS]
+
+
+def test_documented_constants_exist(root):
+    for name in re.findall(r"`(?:source\.)?([A-Z_]{5,})`", (root / "docs/ingest.md").read_text()):
+        assert hasattr(geometry, name) or hasattr(source, name), name
