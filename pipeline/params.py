@@ -59,7 +59,7 @@ def check(params: config.Params, project: Path = Path()) -> None:
         ConfigError: one of them is missing; the embedded demo makes its own.
     """
     for key, path in (("data.dicom_dir", params.data.dicom_dir), ("data.labels", params.data.labels)):
-        if "data/demo" not in str(path) and not (project / path).exists():
+        if not path.is_relative_to("data/demo") and not (project / path).exists():
             raise ConfigError(f"{key} in params.yaml to exist", f"no {path}", "Write the path from the root: /...")
 
 

@@ -6,8 +6,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from tests.dicom import series_builder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +30,12 @@ def shared() -> Path:
             pytest.fail(f"{folder} is missing, and in CI no test may skip for it")
         pytest.skip(f"{folder} is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def builder() -> ModuleType:
+    """The builder of hand-made series of DICOM."""
+    return series_builder
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.files import sha256_file, write_json
+from pipeline.transfer.pretrain_result import halved
 
 NAME, OPTIONS = "resnet18", {"channels": [8, 8, 16, 16]}
 CLASSES = 7
@@ -27,8 +28,7 @@ def make(project: Path, **changes: Any) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(3)
     network = timm.create_model(NAME, pretrained=False, num_classes=CLASSES, **OPTIONS)
-    halved = {key: value.half() if value.ndim > 1 else value for key, value in network.state_dict().items()}
-    save_file(halved, folder / "backbone.safetensors")
+    save_file(halved(network), folder / "backbone.safetensors")
     card = {
         "name": NAME,
         "options": OPTIONS,

@@ -79,3 +79,9 @@ def test_without_an_assignment_the_file_and_the_data_are_checked(
     params.update(file, [f"data.labels={tmp_path / 'labels.csv'}"])
     assert params.main([]) == 1
     assert "expected data.labels in params.yaml to exist; found no" in capsys.readouterr().err
+
+
+def test_only_the_demos_own_data_may_be_missing(file: Path) -> None:
+    params.update(file, ["data.dicom_dir=/nowhere/data/demo/dicom"])
+    with pytest.raises(ConfigError, match="no /nowhere/data/demo/dicom"):
+        params.check(config.load(file))

@@ -23,6 +23,14 @@ PUBLIC_DEMO_KEY = bytes.fromhex("6d72692d7472616e736665722064656d6f206b65792c206
 
 _HEX_DIGITS = 12
 
+#: Stands before the number of a volume; no digit of a pseudonym.
+_VOLUME = "-v"
+
+
+def series_of(name: str) -> str:
+    """The pseudonym of the series that a volume is of; another pseudonym as it is."""
+    return name.partition(_VOLUME)[0]
+
 
 class Pseudonyms:
     """Names for patients, studies, series and refused sources; those of one kind never meet those of another."""
@@ -41,6 +49,10 @@ class Pseudonyms:
     def series(self, uid: str) -> str:
         """`S-` and 12 hex digits for a SeriesInstanceUID."""
         return f"S-{self._digest('SeriesInstanceUID', uid)}"
+
+    def volume(self, uid: str, number: int | None) -> str:
+        """The name of one volume: that of its series, and its number where the series holds several."""
+        return self.series(uid) if number is None else f"{self.series(uid)}{_VOLUME}{number}"
 
     def instance(self, uid: str) -> str:
         """`I-` and 12 hex digits for a SOPInstanceUID; unique within its series."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.dicom.header import Instance, find_files, read_headers
-from pipeline.dicom.pseudonym import Pseudonyms
+from pipeline.dicom.pseudonym import Pseudonyms, series_of
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -18,12 +18,12 @@ def relative(path: Path, folder: Path) -> str:
 def resolve(token: str, folder: Path, names: Pseudonyms) -> str | None:
     """What a pseudonym (`P-`, `E-`, `S-`, `I-`) or a token of rejected.csv (`R-`) stands for, None if for nothing here.
 
-    Files are found and read as ingest does it, those in archives among them. The answer identifies a patient: it is for
-    the eyes of whoever holds the key, not for a file.
+    The name of a volume stands for its series. Files are found and read as ingest does it, those in archives among
+    them. The answer identifies a patient: it is for the eyes of whoever holds the key, not for a file.
     """
     for path in find_files(folder):
         for name, meaning in _meanings(path, folder, names):
-            if name == token:
+            if name == series_of(token):
                 return meaning
     return None
 

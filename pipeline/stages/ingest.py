@@ -127,8 +127,7 @@ def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pse
 
 
 def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
-    volume = "" if scan.volume_number is None else f"-v{scan.volume_number}"
-    series = f"{names.series(scan.series_uid)}{volume}"
+    series = names.volume(scan.series_uid, scan.volume_number)
     return {
         "series": series,
         "patient": names.patient(scan.patient_id),

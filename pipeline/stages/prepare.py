@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pipeline.config import Params
 from pipeline.contract import LabelLevel, Transform
+from pipeline.dicom.pseudonym import series_of
 from pipeline.errors import DataError, LabelError, SplitError
 from pipeline.files import read_csv, write_atomic, write_csv
 from pipeline.imaging import nifti
@@ -27,8 +28,6 @@ INGESTED, SPLIT, PREPARED = Path("data/ingested"), Path("data/split.csv"), Path(
 COLUMNS = ("series", "patient", "slice_index", "unit", "label", "split")
 #: Fewer series than this are done before worker processes have started.
 WORKERS_PAY_FROM = 300
-#: Stands before the number of a volume in the name of one of several of a series: a label is the whole series'.
-VOLUME = "-v"
 
 Row = dict[str, Any]
 Slices = npt.NDArray[np.uint8]
@@ -80,7 +79,7 @@ def plan(level: LabelLevel) -> tuple[list[Job], list[Row]]:
         kept = _kept(labels[series], int(known["n_slices"]), level)
         jobs.append(Job(series, Path(known["path"]), int(known["n_slices"]), tuple(kept)))
         for slice_index, label in kept.items():
-            unit = f"{series}/{slice_index}" if level == "slice" else known[level].partition(VOLUME)[0]
+            unit = f"{series}/{slice_index}" if level == "slice" else series_of(known[level])
             place = {"series": series, "patient": known["patient"], "slice_index": slice_index}
             rows.append({**place, "unit": unit, "label": label, "split": sides[known["patient"]]})
     return jobs, rows

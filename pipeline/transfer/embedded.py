@@ -11,7 +11,7 @@ from pipeline.config import Backbone, Fraction, Positive
 from pipeline.errors import ConfigError, WeightsError
 
 EMBEDDED = Path("models/embedded")
-FILE = "backbone.safetensors"
+FILE, CARD = "backbone.safetensors", "card.json"
 
 _RESTORE = f"Restore both files as this version has them: git checkout -- {EMBEDDED}"
 
@@ -23,7 +23,7 @@ class Card(BaseModel):
         data: what readers are told the network was trained on.
         resolution: pixels of a side in training.
         top1: share of `top1_images` validation images whose class it names.
-        teachers: networks whose answers it learnt.
+        teachers: networks whose features it learnt.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -53,7 +53,7 @@ def card() -> Card:
     Raises:
         WeightsError: it is not there, or not such a card.
     """
-    path = EMBEDDED / "card.json"
+    path = EMBEDDED / CARD
     if not path.is_file():
         raise WeightsError(f"the embedded backbone's card at {path}", "no such file", _RESTORE)
     try:

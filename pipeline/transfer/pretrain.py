@@ -66,7 +66,7 @@ class Pretraining:
     Args:
         recipe: what to train and how.
         train: the images.
-        taught: float16 (N, F) features of the teachers.
+        taught: float16 (V, N, F), features of the teachers for each view.
         checkpoint: where the state is kept.
     """
 
@@ -74,7 +74,7 @@ class Pretraining:
         self.recipe, self.train, self.taught, self.checkpoint = recipe, train, taught, checkpoint
         self.device = device()
         torch.manual_seed(recipe.seed)
-        student = Student(recipe, len(train.classes), taught.shape[1])
+        student = Student(recipe, len(train.classes), taught.shape[2])
         self.student = student.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Warm-up: without it, a short training's average would still hold much of the random start.
         self.ema = ModelEmaV3(self.student, decay=recipe.train.ema_decay, use_warmup=True)
@@ -83,7 +83,7 @@ class Pretraining:
         groups = param_groups_weight_decay(self.student, recipe.train.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.train.learning_rate)
         self.steps_an_epoch = len(train.labels) // recipe.train.batch
-        sample = torch.from_numpy(taught[:: max(1, len(taught) // _SAMPLE)].astype(np.float32))
+        sample = torch.from_numpy(taught[0, :: max(1, taught.shape[1] // _SAMPLE)].astype(np.float32))
         self.centre, self.spread = sample.mean(0).to(self.device), sample.std(0).clamp(min=1e-3).to(self.device)
         self.epoch = -1
         self.step, self.seconds = 0, 0.0
@@ -119,10 +119,10 @@ class Pretraining:
         rows = self._rows(epoch, (self.step - 1) % self.steps_an_epoch)
         pixels, boxes = torch.from_numpy(self.train.pixels[rows]), torch.from_numpy(self.boxes[rows])
         batch = views.crop(pixels.to(self.device), boxes.to(self.device), settings.size)
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        batch = views.normalise(views.recolour(batch, generator), self.mean, self.std)
+        draw = np.random.default_rng([self.recipe.seed, epoch, self.step])
+        batch = views.normalise(views.recolour(batch, draw), self.mean, self.std)
         labels = torch.from_numpy(self.train.labels[rows]).to(self.device)
-        taught = torch.from_numpy(self.taught[rows]).to(self.device).float()
+        taught = torch.from_numpy(self.taught[epoch % len(self.taught), rows]).to(self.device).float()
         with torch.autocast(self.device.type, torch.bfloat16):
             scores, distilled = self.student.train()(batch)
         loss = self._loss(scores.float(), distilled.float(), labels, taught)
@@ -151,7 +151,7 @@ class Pretraining:
         if self.epoch != epoch:
             draw = np.random.default_rng([self.recipe.seed, epoch])
             self.epoch, self.order = epoch, draw.permutation(len(self.train.labels))
-            self.boxes = views.boxes(len(self.order), draw)
+            self.boxes = views.boxes(len(self.order), epoch % len(self.taught))
         size = self.recipe.train.batch
         return np.sort(self.order[step * size : (step + 1) * size])
 

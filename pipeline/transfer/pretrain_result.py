@@ -15,12 +15,11 @@ from pipeline.errors import WeightsError
 from pipeline.files import sha256_file, write_atomic, write_json
 from pipeline.progress import say
 from pipeline.transfer import backbone, views
-from pipeline.transfer.embedded import FILE
+from pipeline.transfer.embedded import CARD, FILE
 from pipeline.transfer.images import Images
 from pipeline.transfer.predict import device
 from pipeline.transfer.recipe import Recipe
 
-CARD = "card.json"
 _BATCH = 256
 
 
@@ -37,9 +36,9 @@ def write(out: Path, network: nn.Module, recipe: Recipe, validation: Images, tra
         train_images: how many it saw.
         seconds: of training.
     """
-    halved = _halved(network)
-    network.load_state_dict(halved)
-    write_atomic(out / FILE, lambda handle: handle.write(save(halved)))
+    state = halved(network)
+    network.load_state_dict(state)
+    write_atomic(out / FILE, lambda handle: handle.write(save(state)))
     stated = backbone.source(recipe.network.name, network)
     top1 = accuracy(network, validation, recipe.train.size, stated.mean, stated.std)
     say(f"train: top-1 {top1:.4f} on {len(validation.labels)} validation images")
@@ -80,7 +79,7 @@ def require_size(network: nn.Module, recipe: Recipe) -> None:
     Raises:
         WeightsError: it would.
     """
-    megabytes = sum(value.nbytes for value in _halved(network).values()) / 1e6
+    megabytes = sum(value.nbytes for value in halved(network).values()) / 1e6
     if megabytes > recipe.max_megabytes:
         raise WeightsError(
             f"at most {recipe.max_megabytes:g} MB of weights",
@@ -89,7 +88,7 @@ def require_size(network: nn.Module, recipe: Recipe) -> None:
         )
 
 
-def _halved(network: nn.Module) -> dict[str, torch.Tensor]:
+def halved(network: nn.Module) -> dict[str, torch.Tensor]:
     """Matrices and kernels in half precision; the few vectors, among them small variances, as they are."""
     state = network.state_dict()
     return {key: (value.half() if value.ndim > 1 else value).contiguous() for key, value in state.items()}

@@ -1,4 +1,4 @@
-"""Views of photographs for pre-training: whole for teachers and tests, cropped and recoloured for the student."""
+"""Views of photographs for pre-training: crops for teachers and student, colours for the student, whole for tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-#: Share of the image's area that a crop keeps, and the range of its width to height (Szegedy et al., 2015).
-AREA = (0.25, 1.0)
+#: Share of the image's area that a crop keeps, and the range of its width to height (Szegedy et al., 2015). The small
+#: ones teach what things look like from near: on a 64-pixel photograph they are smaller than in an MRI slice.
+AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
 
 #: Largest relative change of brightness, contrast and saturation.
@@ -22,12 +23,13 @@ GREY = 0.3
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def boxes(count: int, draw: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A random crop for each of `count` images: float32 (count, 5).
+def boxes(count: int, view: int) -> npt.NDArray[np.float32]:
+    """A random crop for each of `count` images: float32 (count, 5), always the same ones in a view of this number.
 
     A row is centre x, centre y, half width, half height, in the image's coordinates from -1 to 1, and -1 for mirrored
     or 1.
     """
+    draw = np.random.default_rng(view)
     area, aspect = draw.uniform(*AREA, count), np.exp(draw.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), count))
     half = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1.0)
     centre = draw.uniform(-1, 1, (count, 2)) * (1 - half)
@@ -52,12 +54,12 @@ def whole(pixels: torch.Tensor, size: int) -> torch.Tensor:
     return crop(pixels, everything.expand(len(pixels), 5), size)
 
 
-def recolour(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def recolour(batch: torch.Tensor, draw: np.random.Generator) -> torch.Tensor:
     """Brightness, contrast and saturation of (B, 3, H, W) in 0..1, each image its own; some become grey."""
     count = len(batch)
-    factors = 1 + JITTER * (2 * torch.rand(3, count, generator=generator) - 1)
-    factors[2, torch.rand(count, generator=generator) < GREY] = 0
-    brightness, contrast, saturation = factors.to(batch.device).view(3, count, 1, 1, 1).unbind(0)
+    factors = draw.uniform(1 - JITTER, 1 + JITTER, (3, count))
+    factors[2, draw.random(count) < GREY] = 0
+    brightness, contrast, saturation = torch.from_numpy(factors).to(batch).view(3, count, 1, 1, 1).unbind(0)
     luma = (batch * batch.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     saturated = luma + saturation * (batch - luma)
     mean = luma.mean((2, 3), keepdim=True)

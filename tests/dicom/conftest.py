@@ -1,12 +1,10 @@
-"""The builder of hand-made series, and reading a folder in one step."""
+"""Reading a folder in one step."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -17,16 +15,6 @@ from pipeline.dicom.scan import Scan
 from pipeline.errors import DicomError
 
 Read = Callable[..., tuple[list[Scan], list[Rejection]]]
-
-
-@pytest.fixture(scope="session")
-def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("series_builder", Path(__file__).with_name("series_builder.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
 from pydicom.datadict import DicomDictionary, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -19,20 +16,10 @@ from pipeline.dicom.confidentiality import kept_text
 from pipeline.dicom.deidentify import MOST_DEPTH, Options, deidentify
 from pipeline.dicom.dummies import TEXT
 from pipeline.dicom.pseudonym import Pseudonyms
+from tests.dicom.rewriting import reread, written
 
 NAMES = Pseudonyms(b"k" * 32)
 CANARY = "Zebrafinch"
-
-
-def written(dataset: Dataset) -> bytes:
-    target = io.BytesIO()
-    dataset.save_as(target, implicit_vr=False, little_endian=True)
-    return target.getvalue()
-
-
-def reread(dataset: Dataset) -> Dataset:
-    """As it stands in a file."""
-    return dcmread(io.BytesIO(written(dataset)), force=True)
 
 
 CANARY_UID = "1.2.826.0.1.19470309.4711"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from pipeline.dicom.clock import MOST_DAYS, MOST_SECONDS
-from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key, series_of
 from pipeline.errors import ConfigError
 
 
@@ -23,6 +23,12 @@ def test_names_are_stable_and_of_their_form():
     )
     for name, letter in kinds:
         assert re.fullmatch(f"{letter}-[0-9a-f]{{12}}", name)
+
+
+def test_volumes_are_named_after_their_series():
+    names = Pseudonyms(PUBLIC_DEMO_KEY)
+    assert names.volume("1.2", None) == series_of(names.volume("1.2", 12)) == names.series("1.2")
+    assert names.volume("1.2", 12) == f"{names.series('1.2')}-v12"
 
 
 def test_names_depend_on_the_key_the_kind_and_the_value():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
 import pytest
-from pydicom import dcmread
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
@@ -16,20 +13,10 @@ from pipeline.dicom import private
 from pipeline.dicom.confidentiality import safe_private
 from pipeline.dicom.deidentify import Options, deidentify
 from pipeline.dicom.pseudonym import Pseudonyms
+from tests.dicom.rewriting import reread
 
 NAMES = Pseudonyms(b"k" * 32)
 CANARY = "Zebrafinch"
-
-
-def written(dataset: Dataset) -> bytes:
-    target = io.BytesIO()
-    dataset.save_as(target, implicit_vr=False, little_endian=True)
-    return target.getvalue()
-
-
-def reread(dataset: Dataset) -> Dataset:
-    """As it stands in a file."""
-    return dcmread(io.BytesIO(written(dataset)), force=True)
 
 
 def test_private_elements_go_but_those_on_the_list(builder):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,16 +22,6 @@ from pipeline.files import read_csv
 from pipeline.imaging import nifti
 from pipeline.stages.ingest import INDEX_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, ingest
 from pipeline.stages.split import split
-
-
-@pytest.fixture(scope="module")
-def builder(root) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("series_builder", root / "tests/dicom/series_builder.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -26,16 +25,6 @@ from pipeline.stages.ingest import ingest
 from pipeline.stages.split import split
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def builder(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("series_builder", root / "tests/dicom/series_builder.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -159,6 +148,8 @@ def test_a_token_leads_back_on_the_machine_that_holds_the_key(project, builder, 
     assert project("--resolve", packed_token).stdout == "file disc of Jane.zip/Jane/notes.txt\n"
     patients = {project("--resolve", row["patient"]).stdout for row in read_csv(Path("data/ingested/index.csv"))}
     assert patients == {"PatientID MRN-1\n", "PatientID MRN-2\n"}
+    series = read_csv(Path("data/ingested/index.csv"))[0]["series"]
+    assert project("--resolve", f"{series}-v2").stdout == project("--resolve", series).stdout != ""
 
 
 def test_a_token_leads_nowhere_elsewhere(project, monkeypatch, tmp_path):

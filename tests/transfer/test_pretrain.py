@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from pipeline.errors import TrainingError
 from pipeline.transfer import backbone, images, pretrain, pretrain_result, views
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.recipe import Recipe
+from tests.stopping import Stop, StopsAfter
 
 NAME = "test_resnet"
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
     recipe["images"] |= {"train": "train", "val": "val", "size": 32}
     recipe["network"] = {"name": NAME, "options": {}}
     recipe["teachers"] = [{"name": NAME, "weights": "file", "file": "teacher.pth", "size": 32}]
-    recipe["distil"] |= {"weight": 1.0}
+    recipe["distil"] |= {"views": 2, "weight": 1.0}
     recipe["train"] |= {"size": 32, "epochs": 6, "batch": 16, "ema_decay": 0.8}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(recipe))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -82,16 +82,18 @@ def test_three_steps_end_in_a_backbone_and_a_card_that_is_true_of_it(taught: Pat
     assert not list((taught / "cache").rglob("checkpoint.pt"))  # it is over
 
 
-def test_what_is_taught_are_the_teachers_features_of_the_images(taught: Path) -> None:
+def test_what_is_taught_are_the_teachers_features_of_every_view(taught: Path) -> None:
     found = np.load("taught.npy")
     teacher = typed_yaml.read(Path("params.yaml"), Recipe).teachers[0]
     network, _, source = backbone.load(teacher)
-    with torch.no_grad():
-        pixels = torch.from_numpy(np.array(images.load(Path("decoded/train")).pixels))
-        batch = views.normalise(views.whole(pixels, teacher.size), source.mean, source.std)
-        expected = backbone.trunk(network)(batch).numpy()
-    assert (found.shape, found.dtype) == (expected.shape, np.float16)
-    np.testing.assert_allclose(found, expected, atol=0.05 * expected.std())  # the teacher ran in bf16
+    trunk = backbone.trunk(network)
+    pixels = torch.from_numpy(np.array(images.load(Path("decoded/train")).pixels))
+    for number in range(2):
+        crops = views.crop(pixels, torch.from_numpy(views.boxes(len(pixels), number)), teacher.size)
+        with torch.no_grad():
+            expected = trunk(views.normalise(crops, source.mean, source.std)).numpy()
+        assert (found[number].shape, found.dtype) == (expected.shape, np.float16)
+        np.testing.assert_allclose(found[number], expected, atol=0.05 * expected.std())  # the teacher ran in bf16
 
 
 @pytest.mark.parametrize("saves", [2, 6])
@@ -100,20 +102,8 @@ def test_a_training_that_stopped_at_any_step_ends_as_if_it_had_not(taught: Path,
     change(taught, "train", epochs=2, checkpoint_s=1e-9)
     whole = job(Checkpoint(taught / "whole", NAME, [], {})).run().state_dict()
 
-    class Stop(Exception):
-        pass
-
-    class Killed(Checkpoint):
-        left = saves
-
-        def save(self, state: dict[str, Any]) -> None:
-            super().save(state)
-            self.left -= 1
-            if self.left == 0:
-                raise Stop
-
     with pytest.raises(Stop):
-        job(Killed(taught / "cut", NAME, [], {})).run()
+        job(StopsAfter(saves, taught / "cut", NAME, [], {})).run()
     resumed = job(Checkpoint(taught / "cut", NAME, [], {})).run().state_dict()
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import from_backbone, load, save_model
 from pipeline.transfer.predict import run
 from pipeline.transfer.train import Material, Training
+from tests.stopping import Stop, StopsAfter
 
 PHASES = [
     Phase(name="head", trunk=0.0, epochs=3, learning_rate=1e-2),
@@ -108,20 +108,8 @@ def test_a_training_that_stopped_anywhere_ends_as_if_it_had_not(
     """Stopped within a phase, at its end and at the start of the next."""
     whole = training(tmp_path / "whole", backbone_folder).run(material)
 
-    class Stop(Exception):
-        pass
-
-    class Killed(Checkpoint):
-        left = saves
-
-        def save(self, state: dict[str, Any]) -> None:
-            super().save(state)
-            self.left -= 1
-            if self.left == 0:
-                raise Stop
-
     job = training(tmp_path / "cut", backbone_folder)
-    job.checkpoint = Killed(tmp_path / "cut", "t", [], {"phases": 3})
+    job.checkpoint = StopsAfter(saves, tmp_path / "cut", "t", [], {"phases": 3})
     with pytest.raises(Stop):
         job.run(material)
     resumed = training(tmp_path / "cut", backbone_folder).run(material)
