@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline import typed_yaml
-from pipeline.contract import LabelLevel, Strict, Transform
+from pipeline.contract import LabelLevel, Selection, SelectionRules, Strict, Transform
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -32,10 +32,10 @@ InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
 
 
 class Data(Strict):
-    """Where the scans and labels are, and by what right they are used."""
+    """Where the scans and labels are, and by what right they are used; without labels there is ingest alone."""
 
     dicom_dir: InputPath
-    labels: InputPath
+    labels: InputPath | None
     label_level: LabelLevel
     positive: str | None = None
     source: str
@@ -53,14 +53,17 @@ class Demo(Strict):
     lesion_contrast: tuple[Fraction, Fraction]
 
 
-class Ingest(Strict):
+class Ingest(SelectionRules):
     """Which series are taken and what of the patient is kept."""
 
-    contrasts: list[Literal["T1", "T2", "PD", "FLAIR"]] | None
-    min_slices: Positive
     keep_sex_age: bool
     keep_site: bool = False
     workers: Positive | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """The rules, as a release carries them."""
+        return Selection.model_validate(self.model_dump(include=set(SelectionRules.model_fields)))
 
 
 class Split(Strict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +14,13 @@ from pipeline.files import write_json
 SCHEMA_VERSION: Literal[1] = 1
 
 LabelLevel = Literal["patient", "study", "series", "slice"]
+Contrast = Literal["T1", "T2", "PD", "FLAIR"]
+Plane = Literal["axial", "coronal", "sagittal", "oblique"]
+AcquisitionType = Literal["2D", "3D"]
+Merit = Literal["most_slices", "thinnest", "latest"]
+Item = TypeVar("Item")
+#: Those of several that are taken: nothing would be by an empty list, and None stands for all.
+Choice = Annotated[list[Item], Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -37,12 +44,39 @@ class Transform(Strict):
         return self
 
 
-class Selection(Strict):
+class SelectionRules(Strict):
+    """Which volumes are taken; `pipeline.dicom` carries it out.
+
+    Attributes:
+        contrasts, planes, acquisition_types: None: any, and those that the header does not tell.
+        min_slices: of a volume.
+        best_of_study: what makes one volume better than another of its study and contrast, the weightiest first; the
+            best alone is taken. None: all are.
+    """
+
+    contrasts: Choice[Contrast] | None
+    planes: Choice[Plane] | None = None
+    acquisition_types: Choice[AcquisitionType] | None = None
+    min_slices: Annotated[int, Field(gt=0)]
+    best_of_study: Choice[Merit] | None = None
+
+
+class Selection(SelectionRules):
     """Which series the model was made for; others get a reason, not a number."""
 
     modality: Literal["MR"] = "MR"
-    contrasts: list[str] | None
-    min_slices: int
+
+    @property
+    def rules(self) -> list[str]:
+        """Each rule in words."""
+        said = [
+            "contrast " + " or ".join(self.contrasts) if self.contrasts else "any contrast",
+            "plane " + " or ".join(self.planes) if self.planes else "",
+            " or ".join(self.acquisition_types or []),
+            f"at least {self.min_slices} slices",
+            f"of each contrast in a study the best ({', '.join(self.best_of_study)})" if self.best_of_study else "",
+        ]
+        return [rule for rule in said if rule]
 
 
 class Graph(Strict):

@@ -56,8 +56,11 @@ def check(params: config.Params, project: Path = Path()) -> None:
         project: the folder that relative paths start from.
 
     Raises:
-        ConfigError: one of them is missing; the embedded demo makes its own.
+        ConfigError: one of them is missing, the embedded demo makes its own; or there are no labels.
     """
+    if params.data.labels is None:
+        remedy = "Set it to a CSV file; without labels, run `python -m pipeline.stages.ingest` alone."
+        raise ConfigError("data.labels in params.yaml, which `dvc repro` needs", "null", remedy)
     for key, path in (("data.dicom_dir", params.data.dicom_dir), ("data.labels", params.data.labels)):
         if not path.is_relative_to("data/demo") and not (project / path).exists():
             raise ConfigError(f"{key} in params.yaml to exist", f"no {path}", "Write the path from the root: /...")

@@ -1,21 +1,27 @@
-"""Which volumes of a series are taken: the checks in the order of `reasons.REASONS`, on headers alone."""
+"""Which volumes are taken: the checks in the order of `reasons.REASONS`, on headers alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from pipeline.contract import Selection
+from pipeline.contract import Merit, Selection
 from pipeline.dicom import geometry
-from pipeline.dicom.contrast import UNKNOWN, infer
+from pipeline.dicom import selection as rules
+from pipeline.dicom.contrast import UNKNOWN
 from pipeline.dicom.frames import Frame, is_derived, is_original
 from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import REASONS, Rejection
+from pipeline.dicom.traits import Traits, traits
 from pipeline.dicom.volumes import split
 
 #: A file, by its place among those of the series, and one of its planes.
 Plane = tuple[int, Frame]
+
+#: PatientID, StudyInstanceUID and contrast.
+Unit = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,25 @@ class Plan:
         return self.slices[0][1].variant.form
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of one volume, or of planes of a series that make none.
+
+    Attributes:
+        first: a file of the series.
+        traits: what its headers tell; None where the series holds no planes.
+        plan: how it is read, where it is taken.
+        reason: a key of `reasons.REASONS` where it is not.
+        volume_number: as in `Plan`.
+    """
+
+    first: Instance = field(repr=False)
+    traits: Traits | None
+    plan: Plan | None = None
+    reason: str | None = None
+    volume_number: int | None = None
+
+
 def group(headers: Iterable[Instance | Rejection]) -> tuple[list[list[Instance]], list[Rejection]]:
     """Instances by series, and what belongs to none; both in an order that file names do not change."""
     series: dict[tuple[str, str], list[Instance]] = {}
@@ -56,65 +81,103 @@ def group(headers: Iterable[Instance | Rejection]) -> tuple[list[list[Instance]]
     return [series[key] for key in sorted(series)], refused
 
 
-def admit(instances: Sequence[Instance], selection: Selection | None) -> list[Plan | Rejection]:
-    """The plans for the volumes of one series, and why the rest of it is refused, once for each reason.
+def judge(instances: Sequence[Instance], selection: Selection | None) -> list[Verdict]:
+    """What becomes of each volume of one series, and of the rest of it.
 
     Of the volumes that repeat one contrast (time points, directions of diffusion) the first that is in order is taken;
     of a series that was exported in classic and in enhanced files, those of one kind.
+    """
+    planes = [(place, frame) for place, instance in enumerate(instances) for frame in instance.frames]
+    if refusal := _identity_refusal(instances):
+        return [_left(instances, planes, refusal)]
+    annotated = any(instance.annotated for instance in instances)
+    kinds: dict[str | None, list[Plane]] = {}
+    for place, frame in planes:
+        kinds.setdefault(_kind_refusal(instances[place], frame, annotated), []).append((place, frame))
+    pictures = kinds.pop(None, [])
+    left = [_left(instances, others, kind) for kind, others in kinds.items() if kind]
+    return [*(_volumes(instances, pictures, selection) if pictures else []), *left]
+
+
+def admit(verdicts: Sequence[Verdict]) -> list[Plan | Rejection]:
+    """The plans for the volumes of one series that are taken, and why the rest is refused, once for each reason.
+
     A series of which nothing is taken has the one reason that is asked first.
     """
-    refusal = _identity_refusal(instances)
-    if refusal:
-        return [Rejection(instances[0].series_uid, refusal)]
-    refused: set[str] = set()
-    planes: list[Plane] = []
-    annotated = any(instance.annotated for instance in instances)
-    for place, instance in enumerate(instances):
-        for frame in instance.frames:
-            if kind := _kind_refusal(instance, frame, annotated):
-                refused.add(kind)
-            else:
-                planes.append((place, frame))
-    plans = _plans(instances, planes, selection, refused) if planes else []
-    reasons = sorted(refused, key=[*REASONS].index)
+    plans = [verdict.plan for verdict in verdicts if verdict.plan]
+    refused = {verdict.reason for verdict in verdicts if verdict.reason}
+    reasons = [reason for reason in REASONS if reason in refused]
+    series = verdicts[0].first.series_uid
     if not plans:
-        return [Rejection(instances[0].series_uid, reasons[0])]
-    return [*plans, *(Rejection(instances[0].series_uid, reason, part=True) for reason in reasons)]
+        return [Rejection(series, reasons[0])]
+    return [*plans, *(Rejection(series, reason, part=True) for reason in reasons)]
 
 
-def _plans(
-    instances: Sequence[Instance], planes: Sequence[Plane], selection: Selection | None, refused: set[str]
-) -> list[Plan]:
-    """The volumes that are taken of these planes; reasons why others are not go into `refused`."""
+def best_of_study(series: Sequence[Sequence[Verdict]], merits: Sequence[Merit]) -> list[list[Verdict]]:
+    """The same verdicts by series, but of each contrast in a study only the best volume is still taken.
+
+    It is chosen by headers alone. Where all merits are equal, the last by SeriesInstanceUID wins, and of its volumes
+    the first: neither depends on the key of the pseudonyms, nor on the order of the files.
+    """
+    best: dict[Unit, Verdict] = {}
+    for verdict in (verdict for verdicts in series for verdict in verdicts):
+        if verdict.plan:
+            unit = unit_of(verdict)
+            best[unit] = max(best.get(unit, verdict), verdict, key=partial(_rank, merits=merits))
+    return [
+        [
+            replace(verdict, plan=None, reason="not_best_of_study")
+            if verdict.plan and verdict is not best[unit_of(verdict)]
+            else verdict
+            for verdict in verdicts
+        ]
+        for verdicts in series
+    ]
+
+
+def unit_of(verdict: Verdict) -> Unit:
+    """Patient, study and contrast of a volume; identifying."""
+    contrast = verdict.traits.inference.contrast if verdict.traits else UNKNOWN
+    return verdict.first.patient_id, verdict.first.study_uid, contrast
+
+
+def _rank(verdict: Verdict, merits: Sequence[Merit]) -> tuple[object, ...]:
+    assert verdict.traits is not None
+    worth = rules.worth(verdict.traits, merits)
+    return worth, verdict.first.series_uid, -(verdict.volume_number or 0)
+
+
+def _left(instances: Sequence[Instance], planes: Sequence[Plane], reason: str) -> Verdict:
+    """The verdict on planes of which nothing is taken."""
+    known = traits(instances[0], [frame for _, frame in planes]) if planes else None
+    return Verdict(instances[0], known, reason=reason)
+
+
+def _volumes(instances: Sequence[Instance], planes: Sequence[Plane], selection: Selection | None) -> list[Verdict]:
+    """The verdicts on the volumes of these planes; one verdict where they do not make volumes."""
     frames = [frame for _, frame in planes]
     if refusal := _plane_refusal([instances[place] for place, _ in planes], frames):
-        refused.add(refusal)
-        return []
+        return [_left(instances, planes, refusal)]
     volumes = split(frames)
-    plans: list[Plan] = []
+    verdicts: list[Verdict] = []
     taken: set[object] = set()
+    forms: set[str] = set()
     for volume in volumes:
         own = [frames[index] for index in volume.planes]
-        contrast = contrast_of(own)
-        variant = own[0].variant
+        known, variant = traits(instances[0], own), own[0].variant
         shown = variant.contrast, volume.beside
-        again = shown in taken or any(plan.form != variant.form for plan in plans)
-        reason = volume.fault or _stack_refusal(own, contrast, selection) or ("repeated_volume" if again else None)
+        again = shown in taken or bool(forms - {variant.form})
+        reason = volume.fault or _stack_refusal(own, known, selection) or ("repeated_volume" if again else None)
         if math.prod(instances[planes[volume.planes[0]][0]].shape) * len(own) > geometry.MAX_VOLUME_VOXELS:
             reason = "too_large"
-        if reason:
-            refused.add(reason)
-            continue
-        taken.add(shown)
         number = volume.number if len(volumes) > 1 else None
-        plans.append(Plan(tuple(instances), tuple(planes[index] for index in volume.planes), contrast, number))
-    return plans
-
-
-def contrast_of(frames: Sequence[Frame]) -> str:
-    """The contrast that all planes of a volume have, or `?`."""
-    contrasts = {infer(frame.timing) for frame in frames}
-    return contrasts.pop() if len(contrasts) == 1 else UNKNOWN
+        slices = tuple(planes[index] for index in volume.planes)
+        plan = None if reason else Plan(tuple(instances), slices, known.inference.contrast, number)
+        if plan:
+            taken.add(shown)
+            forms.add(plan.form)
+        verdicts.append(Verdict(instances[0], known, plan, reason, number))
+    return verdicts
 
 
 def _identity_refusal(instances: Sequence[Instance]) -> str | None:
@@ -152,7 +215,7 @@ def _plane_refusal(instances: Sequence[Instance], frames: Sequence[Frame]) -> st
     return None
 
 
-def _stack_refusal(frames: Sequence[Frame], contrast: str, selection: Selection | None) -> str | None:
+def _stack_refusal(frames: Sequence[Frame], known: Traits, selection: Selection | None) -> str | None:
     least = max(geometry.MIN_SLICES, selection.min_slices if selection else 0)
     if len(frames) < geometry.MIN_SLICES:
         return "too_few_slices"
@@ -162,6 +225,4 @@ def _stack_refusal(frames: Sequence[Frame], contrast: str, selection: Selection 
         return "too_few_slices"
     if not all(frame.magnitude for frame in frames):
         return "not_magnitude"
-    if selection and selection.contrasts is not None and contrast not in selection.contrasts:
-        return "contrast_not_selected"
-    return None
+    return rules.refusal(known, selection) if selection else None

@@ -1,4 +1,4 @@
-"""T1, T2, PD or FLAIR: from the timing of the sequence; its description only breaks ties.
+"""T1, T2, PD or FLAIR: from the timing of the sequence; ImageType and the description only break ties.
 
 The bounds are those of textbook brain protocols at 1.5 T and 3 T (Bernstein, King, Zhou: Handbook of MRI Pulse
 Sequences, 2004, chapters 14 and 17); a sequence outside them is `?`.
@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
+from pipeline.contract import AcquisitionType, Contrast
 from pipeline.dicom.values import positive, words
 
-CONTRASTS = ("T1", "T2", "PD", "FLAIR")
+CONTRASTS = get_args(Contrast)
 UNKNOWN = "?"
 
 #: Fluid is nulled by inversion times of FLAIR; shorter ones null fat (STIR) or make T1 (T1-FLAIR, MPRAGE).
@@ -30,7 +31,7 @@ BRAIN_T1_MS = 1000.0
 TAGS = [
     *("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "AngioFlag"),
     *("AcquisitionContrast", "SeriesDescription", "ProtocolName", "EchoPulseSequence", "EchoPlanarPulseSequence"),
-    *("TimeOfFlightContrast", "SteadyStatePulseSequence"),
+    *("TimeOfFlightContrast", "SteadyStatePulseSequence", "MRAcquisitionType", "ImageType"),
 ]
 
 #: What a conversion from classic files could not place (PS3.3 C.7.6.16.2.25.1 and .2) may hold the classic timing.
@@ -43,6 +44,16 @@ MACROS = [
 #: AcquisitionContrast (PS3.3 C.8.13.3.3.1) to ours; further terms are none of the four.
 _ACQUISITION = {"T1": "T1", "T2": "T2", "PROTON_DENSITY": "PD", "FLUID_ATTENUATED": "FLAIR"}
 _SILENT = {"", "UNKNOWN", "MIXED"}
+#: Words of ImageType or FrameType that say the same, or that it is none of the four (PS3.3 C.8.13.1.1.1).
+_FLAVOURS = {
+    *_ACQUISITION,
+    *("DIFFUSION", "ELASTOGRAPHY", "FLOW_ENCODED", "FMRI", "PERFUSION", "STIR", "T2_STAR", "TAGGING", "TEMPERATURE"),
+    *("TOF", "VELOCITY", "ASL"),
+}
+#: Words of Philips's ImageType for the sequence, for where ScanningSequence says RM (research mode) or nothing.
+_SEQUENCES = {word: {"SE"} for word in ("SE", "M_SE")} | {word: {"GR"} for word in ("FFE", "M_FFE")}
+_SEQUENCES |= {word: {"SE", "IR"} for word in ("IR", "M_IR")}
+_KNOWN_SEQUENCES = {"SE", "GR", "IR", "EP"}
 _WORDS = {
     "FLAIR": r"flair|dark.?fluid",
     "T1": r"t1|mprage|mp.?rage|spgr|bravo|tfl\b",
@@ -60,8 +71,10 @@ class Timing:
         repetition_time_ms, echo_time_ms, inversion_time_ms, flip_angle_deg: None where missing.
         prepared: magnetisation is prepared by an inversion, whatever the time given.
         acquisition: AcquisitionContrast.
+        flavour: what ImageType says of the same; empty where it says nothing.
         hint: contrasts that the description names; the text itself is not kept.
         special: diffusion, angiography or the like.
+        acquisition_type: 2D or 3D; empty where the header does not say.
     """
 
     sequence: frozenset[str]
@@ -71,13 +84,35 @@ class Timing:
     flip_angle_deg: float | None
     prepared: bool
     acquisition: str
+    flavour: str
     hint: frozenset[str]
     special: bool
+    acquisition_type: str
+
+
+class Inference(NamedTuple):
+    """A contrast, and what it was inferred from.
+
+    Attributes:
+        contrast: one of `CONTRASTS`, or `UNKNOWN`.
+        likely: the contrasts that the timing allows.
+        by: `timing`, or what broke the tie that it left: `AcquisitionContrast`, `ImageType`, `description`. Of an
+            unknown one: `special` where the header says that it is none of the four, `timing` where that allows none,
+            `tie` where nothing broke it, `planes` where planes of one volume differ.
+    """
+
+    contrast: str
+    likely: frozenset[str]
+    by: str
 
 
 def classic(dataset: Any, hint_from: Any = None) -> Timing:
     """Timing of a classic MR header; the description is taken from `hint_from` where that is another data set."""
+    described = dataset if hint_from is None else hint_from
+    types = words(described.get("ImageType"))
     sequence = set(words(dataset.get("ScanningSequence")))
+    if not sequence & _KNOWN_SEQUENCES:
+        sequence = sequence.union(*(_SEQUENCES.get(word, set()) for word in types[2:]))
     variant = set(words(dataset.get("SequenceVariant")))
     if "SS" in variant and "GR" in sequence and not {"SP", "MP"} & variant:
         sequence |= {"SS"}
@@ -89,8 +124,10 @@ def classic(dataset: Any, hint_from: Any = None) -> Timing:
         flip_angle_deg=positive(dataset.get("FlipAngle")),
         prepared="IR" in sequence or "MP" in variant,
         acquisition=str(dataset.get("AcquisitionContrast") or ""),
-        hint=_hint(dataset if hint_from is None else hint_from),
+        flavour=_flavour(types),
+        hint=_hint(described),
         special=dataset.get("AngioFlag") == "Y",
+        acquisition_type=_acquisition_type(dataset) or _acquisition_type(described),
     )
 
 
@@ -100,7 +137,7 @@ def enhanced(dataset: Any, macro: Callable[[str], Any]) -> Timing:
         if macro(converted).get("RepetitionTime") is not None:
             return classic(macro(converted), dataset)
     timing, modifier = macro("MRTimingAndRelatedParametersSequence"), macro("MRModifierSequence")
-    acquisition = macro("MRImageFrameTypeSequence").get("AcquisitionContrast")
+    kind = macro("MRImageFrameTypeSequence")
     inversions = modifier.get("InversionTimes")
     if isinstance(inversions, Iterable):
         inversions = next(iter(inversions), None)
@@ -115,25 +152,35 @@ def enhanced(dataset: Any, macro: Callable[[str], Any]) -> Timing:
         inversion_time_ms=positive(inversions),
         flip_angle_deg=positive(timing.get("FlipAngle")),
         prepared=modifier.get("InversionRecovery") == "YES",
-        acquisition=str(acquisition or dataset.get("AcquisitionContrast") or ""),
+        acquisition=str(kind.get("AcquisitionContrast") or dataset.get("AcquisitionContrast") or ""),
+        flavour=_flavour(words(kind.get("FrameType") or dataset.get("ImageType"))),
         hint=_hint(dataset),
         special=str(dataset.get("TimeOfFlightContrast")) == "YES",
+        acquisition_type=_acquisition_type(dataset),
     )
 
 
-def infer(timing: Timing) -> str:
-    """One of `CONTRASTS`, or `UNKNOWN`.
+def infer(timing: Timing) -> Inference:
+    """One of `CONTRASTS`, or `UNKNOWN`, and why.
 
-    Where the timing leaves several, AcquisitionContrast decides, then the description, if it names exactly one of them.
+    Where the timing leaves several, AcquisitionContrast decides, then ImageType, then the description, if it names
+    exactly one of them.
     """
-    acquisition = _ACQUISITION.get(timing.acquisition, timing.acquisition)
-    if timing.special or not {acquisition} & {*CONTRASTS, *_SILENT}:
-        return UNKNOWN
-    likely = candidates(timing)
-    for hint in (frozenset({acquisition}), timing.hint):
-        if len(likely) > 1 and likely & hint:
-            likely = likely & hint
-    return next(iter(likely)) if len(likely) == 1 else UNKNOWN
+    acquisition, flavour = (_ACQUISITION.get(term, term) for term in (timing.acquisition, timing.flavour))
+    if timing.special or not {acquisition, flavour} <= {*CONTRASTS, *_SILENT}:
+        return Inference(UNKNOWN, frozenset(), "special")
+    likely = left = candidates(timing)
+    by = "timing"
+    for source, named in (
+        ("AcquisitionContrast", {acquisition}),
+        ("ImageType", {flavour}),
+        ("description", timing.hint),
+    ):
+        if len(left) > 1 and left & named:
+            left, by = left & named, source
+    if len(left) == 1:
+        return Inference(next(iter(left)), likely, by)
+    return Inference(UNKNOWN, likely, "tie" if left else "timing")
 
 
 def candidates(timing: Timing) -> frozenset[str]:
@@ -177,6 +224,15 @@ def _gradient_echo(timing: Timing, tr: float, te: float) -> frozenset[str]:
         return frozenset({"T1", "PD"})
     ernst_angle_deg = math.degrees(math.acos(math.exp(-tr / BRAIN_T1_MS)))
     return frozenset({"T1"} if flip > ernst_angle_deg else {"T1", "PD"})
+
+
+def _flavour(types: tuple[str, ...]) -> str:
+    return next((word for word in types[2:] if word in _FLAVOURS), "")
+
+
+def _acquisition_type(dataset: Any) -> str:
+    said = str(dataset.get("MRAcquisitionType") or "")
+    return said if said in get_args(AcquisitionType) else ""
 
 
 def _hint(dataset: Any) -> frozenset[str]:

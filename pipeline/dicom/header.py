@@ -1,4 +1,4 @@
-"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no dates, no private text."""
+"""Headers of DICOM files, and what of them the pipeline keeps in memory: no names, no private text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"),
     *("Modality", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
     *("Manufacturer", "MagneticFieldStrength", "PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
-    "BurnedInAnnotation",
+    *("BurnedInAnnotation", "SeriesDate", "SeriesTime", "SeriesNumber"),
     *frames.TAGS,
     *functional_groups.TAGS,
     *mosaic.TAGS,
@@ -62,7 +62,7 @@ class Instance:
     """One DICOM file, without its pixels.
 
     Attributes:
-        path: where it lies; identifying, as are the four UIDs and `patient_id`.
+        path: where it lies; identifying, as are the four UIDs, `patient_id` and `series_start`.
         refusal: a key of `reasons.REASONS` when it is no MR image, else None.
         annotated: BurnedInAnnotation says anything but NO.
         inverted: the least value is white (MONOCHROME1).
@@ -70,6 +70,8 @@ class Instance:
         frames: its image planes; one for a classic file that is no mosaic.
         tiled: whether the frames are tiles of one picture.
         age_years: years, capped; None where unknown.
+        series_start: SeriesDate and SeriesTime, which sort as text; empty where unknown.
+        series_number: SeriesNumber; -1 where missing.
     """
 
     path: Path = field(repr=False)
@@ -89,6 +91,8 @@ class Instance:
     age_years: int | None = None
     frames: tuple[Frame, ...] = ()
     tiled: bool = False
+    series_start: str = field(default="", repr=False)
+    series_number: float = -1.0
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -193,7 +197,18 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
         age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
         frames=planes,
         tiled=tiled,
+        series_start="".join(re.sub(r"[^\d.]", "", str(dataset.get(k) or "")) for k in ("SeriesDate", "SeriesTime")),
+        series_number=_series_number(dataset),
     )
+
+
+def _series_number(dataset: Any) -> float:
+    """A number that only orders series must not refuse a file."""
+    try:
+        found = number(dataset.get("SeriesNumber"))
+    except DAMAGED:
+        found = None
+    return -1.0 if found is None else found
 
 
 def _refusal(sop_class: str, dataset: Any) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.contract import Selection
-from pipeline.dicom.admission import Plan, admit, group
+from pipeline.dicom.admission import Plan, Verdict, admit, best_of_study, group, judge
 from pipeline.dicom.header import find_files, read_headers
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
@@ -33,23 +34,16 @@ def load(folder: Path, selection: Selection | None = None, workers: int | None =
 
     Args:
         folder: read recursively; links are followed, names and endings do not matter.
-        selection: contrasts and least slices; None: every contrast, two slices.
+        selection: the rules; None: every volume of at least two slices.
         workers: processes; None: one per core.
 
     Raises:
         DicomError: no such folder, or no MR series in it that can be used.
     """
-    if not folder.is_dir():
-        raise DicomError(
-            f"a folder of DICOM at {folder}",
-            "no such folder",
-            "Check the path (data.dicom_dir in params.yaml, or the argument).",
-        )
-    paths = find_files(folder)
-    processes = min(workers or os.cpu_count() or 1, len(paths) // FILES_PER_WORKER) or 1
+    paths = _files(folder)
     seen: Counter[str] = Counter()
     accepted = 0
-    with ordered_map(processes) as run:
+    with _processes(workers, paths) as run:
         for item in _read(run, folder, paths, selection):
             if isinstance(item, Scan):
                 accepted += 1
@@ -60,15 +54,53 @@ def load(folder: Path, selection: Selection | None = None, workers: int | None =
         raise _nothing(folder, len(paths), seen)
 
 
-def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None) -> Iterator[Scan | Rejection]:
+def survey(
+    folder: Path, selection: Selection | None = None, workers: int | None = None
+) -> tuple[list[list[Verdict]], list[Rejection]]:
+    """What `load` will do with each series, by headers alone, and the files that belong to none.
+
+    Raises:
+        DicomError: no such folder.
+    """
+    paths = _files(folder)
+    with _processes(workers, paths) as run:
+        return _judged(run, folder, paths, selection)
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DicomError(
+            f"a folder of DICOM at {folder}",
+            "no such folder",
+            "Check the path (data.dicom_dir in params.yaml, or the argument).",
+        )
+    return find_files(folder)
+
+
+def _processes(workers: int | None, paths: list[Path]) -> AbstractContextManager[OrderedMap]:
+    return ordered_map(min(workers or os.cpu_count() or 1, len(paths) // FILES_PER_WORKER) or 1)
+
+
+def _judged(
+    run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None
+) -> tuple[list[list[Verdict]], list[Rejection]]:
+    """Verdicts by series, in the order of their UIDs, and refused files in the order of their paths."""
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     headers = (header for chunk in run(read_headers, chunks) for header in chunk)
     series, refused = group(track(headers, "reading headers", len(paths)))
-    for rejection in sorted(refused, key=lambda rejection: rejection.source):
-        yield replace(rejection, source=relative(Path(rejection.source), folder))
+    verdicts = [judge(instances, selection) for instances in series]
+    if selection and selection.best_of_study:
+        verdicts = best_of_study(verdicts, selection.best_of_study)
+    files = sorted(refused, key=lambda rejection: rejection.source)
+    return verdicts, [replace(file, source=relative(Path(file.source), folder)) for file in files]
+
+
+def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None) -> Iterator[Scan | Rejection]:
+    series, refused = _judged(run, folder, paths, selection)
+    yield from refused
     plans: list[Plan] = []
-    for instances in series:
-        for found in admit(instances, selection):
+    for verdicts in series:
+        for found in admit(verdicts):
             if isinstance(found, Plan):
                 plans.append(found)
             else:

@@ -37,6 +37,9 @@ REASONS = MappingProxyType(
         "not_magnitude": "phase, real, imaginary or field-map values, not magnitude",
         "repeated_volume": "a further time point, direction or average: the first of the series' volumes was taken",
         "contrast_not_selected": "another contrast than asked for, or one that its timing does not tell",
+        "plane_not_selected": "another plane (axial, coronal, sagittal, oblique) than asked for",
+        "acquisition_type_not_selected": "2D or 3D, whichever was not asked for, or the header does not say which",
+        "not_best_of_study": "a better volume of the same contrast was taken of the study",
         "unreadable_pixels": "the pixels are truncated or cannot be decoded",
     }
 )

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Pretrained, Selection, Task
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Pretrained, Task
 from pipeline.engine import export, model_card
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic, write_text
@@ -132,7 +132,6 @@ def _require_one_model(evidence: Evidence, graph: Path, engines: Path) -> None:
 def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None) -> Manifest:
     data, parity = params.data, evidence.parity
     positive = data.positive
-    contrasts = None if params.ingest.contrasts is None else [str(name) for name in params.ingest.contrasts]
     return Manifest(
         name=params.release.name,
         version=params.release.version,
@@ -142,7 +141,7 @@ def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None)
             label_level=data.label_level,
             classes=["0", "1"] if positive is None else [f"not {positive}", positive],
         ),
-        selection=Selection(contrasts=contrasts, min_slices=params.ingest.min_slices),
+        selection=params.ingest.selection,
         transform=params.prepare,
         graph=Graph(
             file=GRAPH,

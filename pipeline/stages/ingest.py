@@ -1,28 +1,36 @@
-"""Stage `ingest`: a folder of DICOM and a labels file -> data/ingested, without identifiers."""
+"""Stage `ingest`: a folder of DICOM and, if there is one, a labels file -> data/ingested, without identifiers."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import secrets
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from pipeline.config import Data, Ingest, Params
-from pipeline.contract import Selection
-from pipeline.dicom import deidentified
+from pipeline.config import Data, Params
+from pipeline.dicom import deidentified, explain
 from pipeline.dicom import labels as labels_file
 from pipeline.dicom.deidentify import Options
 from pipeline.dicom.labels import Labels
-from pipeline.dicom.load import load
+from pipeline.dicom.load import load, survey
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
 from pipeline.dicom.reasons import REASONS
 from pipeline.dicom.scan import Scan
 from pipeline.dicom.sources import resolve
+from pipeline.dicom.tables import (
+    INDEX_COLUMNS,
+    LABEL_COLUMNS,
+    REJECTED_COLUMNS,
+    Row,
+    index_row,
+    label_rows,
+    rejected_row,
+    shared,
+)
 from pipeline.errors import DataError, LabelError
 from pipeline.files import write_csv
 from pipeline.imaging import nifti
@@ -31,26 +39,6 @@ from pipeline.stages import runner
 
 OUT = Path("data/ingested")
 DEMO = Path("data/demo/dicom")
-
-INDEX_COLUMNS = [
-    *(
-        "series",
-        "patient",
-        "study",
-        "path",
-        "n_slices",
-        "shape",
-        "spacing_mm",
-        "vendor",
-        "field_strength_t",
-        "contrast",
-    ),
-    *("sex", "age_years", "source_sha256"),
-]
-LABEL_COLUMNS = ["series", "patient", "slice_index", "label", "site"]
-REJECTED_COLUMNS = ["source", "reason", "message"]
-
-Row = dict[str, Any]
 
 
 def ingest(params: Params, deidentify_to: Path | None = None) -> None:
@@ -76,8 +64,9 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
         deidentified.write(deidentify_to, scans, tables.names, options, settings.workers)
     else:
         deque(scans, maxlen=0)  # to their end, for the tables alone
-    _check_labels(params, tables)
-    _write(tables, _shared(tables.labelled, tables.labels.columns))
+    if params.data.labels:
+        _check_labels(params, tables)
+    _write(tables, shared(tables.labelled, tables.labels.columns))
     _say_counts(tables)
     say(f"ingest: {deidentified.FACE_WARNING}")
 
@@ -96,24 +85,20 @@ class _Tables:
 def _accepted(params: Params, tables: _Tables) -> Iterator[Scan]:
     """Every volume that is taken, once it is saved and stands in the tables."""
     settings, names = params.ingest, tables.names
-    for item in load(params.data.dicom_dir, _selection(settings), settings.workers):
+    for item in load(params.data.dicom_dir, settings.selection, settings.workers):
         if isinstance(item, Scan):
-            row = _index_row(item, names, settings.keep_sex_age)
+            row = index_row(item, names, OUT / "volumes", settings.keep_sex_age)
             nifti.save(item.volume, Path(row["path"]))
             tables.index.append(row)
-            tables.labelled.extend(_label_rows(item, tables.labels, row, settings.keep_site))
+            tables.labelled.extend(label_rows(item, tables.labels, row, settings.keep_site))
             yield item
         else:
-            refusal = {"source": names.token(item.source), "reason": item.reason, "message": item.message}
-            tables.rejected.append(refusal)
-
-
-def _selection(settings: Ingest) -> Selection:
-    contrasts = None if settings.contrasts is None else list[str](settings.contrasts)
-    return Selection(contrasts=contrasts, min_slices=settings.min_slices)
+            tables.rejected.append(rejected_row(item, names))
 
 
 def _read_labels(data: Data) -> Labels:
+    if data.labels is None:
+        return Labels(data.label_level, {}, [], [])
     labels = labels_file.read(data.labels, data.label_level, data.positive)
     for name in labels.dropped:
         say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
@@ -124,56 +109,6 @@ def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pse
     """The demo's patients under the public key, all others under the user's own."""
     demo = dicom_dir.resolve() == DEMO.resolve()
     return Pseudonyms(PUBLIC_DEMO_KEY if demo else key(default_key_file()))
-
-
-def _index_row(scan: Scan, names: Pseudonyms, keep_sex_age: bool) -> Row:
-    series = names.volume(scan.series_uid, scan.volume_number)
-    return {
-        "series": series,
-        "patient": names.patient(scan.patient_id),
-        "study": names.study(scan.study_uid),
-        "path": (OUT / "volumes" / f"{series}.nii.gz").as_posix(),
-        "n_slices": scan.volume.voxels.shape[0],
-        "shape": json.dumps(scan.volume.voxels.shape),
-        "spacing_mm": json.dumps([round(length, 6) for length in scan.volume.spacing_mm]),
-        "vendor": scan.manufacturer,
-        "field_strength_t": "" if scan.field_strength_t is None else scan.field_strength_t,
-        "contrast": scan.contrast,
-        "sex": scan.sex if keep_sex_age else "",
-        "age_years": scan.age_years if keep_sex_age and scan.age_years is not None else "",
-        "source_sha256": scan.source_sha256,
-    }
-
-
-def _label_rows(scan: Scan, labels: Labels, row: Row, keep_site: bool) -> list[Row]:
-    """One row for the whole series, or for each labelled slice."""
-    whose = {"series": row["series"], "patient": row["patient"]}
-    return [
-        {
-            **whose,
-            "slice_index": "" if index is None else index,
-            "label": unit.label,
-            "site": unit.site if keep_site else "",
-            **unit.other,
-        }
-        for index, unit in labels.of(scan)
-    ]
-
-
-def _shared(labelled: list[Row], columns: list[str]) -> list[str]:
-    """The columns whose every value belongs to at least two patients; the others could name one, and go."""
-    kept = []
-    for name in columns:
-        patients: dict[str, set[str]] = {}
-        for row in labelled:
-            patients.setdefault(row[name], set()).add(row["patient"])
-        if min(len(found) for found in patients.values()) > 1:
-            kept.append(name)
-            continue
-        say(f"ingest: the column {name} of the labels is left out: some of its values belong to one patient")
-        for row in labelled:
-            del row[name]
-    return kept
 
 
 def _check_labels(params: Params, tables: _Tables) -> None:
@@ -212,9 +147,32 @@ def _say_counts(tables: _Tables) -> None:
     patients = len({row["patient"] for row in index})
     unlabelled = len(index) - len({row["series"] for row in labelled})
     say(f"ingest: {len(index)} volumes of {patients} patients accepted, {unlabelled} of them without a label")
+    if not labelled:
+        say("ingest: data.labels is null, so labels.csv is empty: the stages after this one need labels")
     reasons = Counter(row["reason"] for row in rejected)
     for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
         say(f"ingest: {count} rejected, {reason}: {REASONS[reason]}")
+
+
+def _explain(params: Params) -> None:
+    """Print why each series is taken or left, and write nothing: not even a key where there is none yet.
+
+    Raises:
+        DicomError: no such folder.
+        ConfigError: the key for pseudonyms cannot be used.
+    """
+    data, selection = params.data, params.ingest.selection
+    names = _pseudonyms(data.dicom_dir, _key_or_passing)
+    for line in explain.lines(*survey(data.dicom_dir, selection, params.ingest.workers), names, selection):
+        sys.stdout.write(f"{line}\n")
+
+
+def _key_or_passing(path: Path) -> bytes:
+    """The user's key, or one for this once."""
+    if path.is_file():
+        return existing_key(path)
+    say("ingest: no key yet, so the pseudonyms below are of this output alone; ingest makes the key")
+    return secrets.token_bytes(32)
 
 
 def _resolve(params: Params, token: str) -> None:
@@ -233,14 +191,18 @@ def _resolve(params: Params, token: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.ingest", description=__doc__)
-    parser.add_argument("--deidentify-to", type=Path, metavar="DIR", help="also write de-identified DICOM below DIR")
-    parser.add_argument("--resolve", metavar="TOKEN", help="say what a pseudonym stands for, and do nothing else")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--deidentify-to", type=Path, metavar="DIR", help="also write de-identified DICOM below DIR")
+    one.add_argument("--explain", action="store_true", help="say why each series is taken or left, and write nothing")
+    one.add_argument("--resolve", metavar="TOKEN", help="say what a pseudonym stands for, and do nothing else")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     arguments = _arguments()
-    if arguments.resolve:
-        runner.run("resolve", partial(_resolve, token=arguments.resolve))
+    if arguments.explain:
+        runner.answer("explain", _explain)
+    elif arguments.resolve:
+        runner.answer("resolve", partial(_resolve, token=arguments.resolve))
     else:
         runner.run("ingest", partial(ingest, deidentify_to=arguments.deidentify_to))

@@ -70,7 +70,7 @@ def plan(level: LabelLevel) -> tuple[list[Job], list[Row]]:
     for row in read_csv(INGESTED / "labels.csv"):
         labels[row["series"]].append(row)
     if not labels:
-        raise LabelError("a labelled series", f"none in {INGESTED}/labels.csv", "Check data.labels and its key column.")
+        raise LabelError("a labelled series", f"none in {INGESTED}/labels.csv", "Set data.labels and run ingest.")
     jobs, rows = [], []
     for series in sorted(labels):
         known = index[series]

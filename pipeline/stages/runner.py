@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import time
@@ -40,6 +41,19 @@ def run(name: str, stage: Callable[[config.Params], None]) -> None:
     seconds = round(time.monotonic() - begin, 2)
     write_json(Path("reports/times") / f"{name}.json", {"seconds": seconds})
     say(f"{name}: done in {seconds:.1f} s")
+
+
+def answer(name: str, question: Callable[[config.Params], None]) -> None:
+    """Run what only prints: exit 0, or 1 with the error on stderr. It leaves no file, and may be cut off (`| head`)."""
+    try:
+        question(config.load())
+        sys.stdout.flush()
+    except PipelineError as error:
+        say(f"{name}: {type(error).__name__}: {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        # What is left to be written must not fail when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(name: str, error: PipelineError) -> None:

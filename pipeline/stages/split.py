@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.clinical import split as sides
 from pipeline.config import Params
+from pipeline.errors import LabelError
 from pipeline.files import read_csv, write_csv
 from pipeline.progress import say
 from pipeline.stages import runner
@@ -18,10 +19,15 @@ def split(params: Params) -> None:
     """Divide the labelled patients and write their sides, in the order of their hashes.
 
     Raises:
+        LabelError: nothing is labelled, as where data.labels is null.
         SplitError: an unknown site, or too few patients of a class on a side.
         LeakageError: the same scan under two patients.
     """
-    patients = sides.labelled_patients(read_csv(INGESTED / "index.csv"), read_csv(INGESTED / "labels.csv"))
+    labels = read_csv(INGESTED / "labels.csv")
+    if not labels:
+        remedy = "Set data.labels in params.yaml to a CSV file of labels, and run ingest again."
+        raise LabelError(f"a labelled series in {INGESTED}/labels.csv", "none", remedy)
+    patients = sides.labelled_patients(read_csv(INGESTED / "index.csv"), labels)
     side = sides.divide(patients, params.split, params.seed)
     rows = [
         {"patient": p.patient, "split": side[p.patient], "site": p.site, "label": int(p.positive)} for p in patients

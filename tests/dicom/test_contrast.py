@@ -4,7 +4,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pipeline.dicom import contrast
-from pipeline.dicom.contrast import infer
+
+
+def infer(timing):
+    return contrast.infer(timing).contrast
 
 
 def classic(sequence, tr, te, ti=None, flip=None, **more):

@@ -57,9 +57,10 @@ def render(content: Content) -> str:
 def _purpose(content: Content) -> str:
     """What the model is for, in one sentence."""
     params = content.params
-    contrasts = " or ".join(params.ingest.contrasts or []) or "any contrast"
+    chosen = [" or ".join(values or []) for values in (params.ingest.planes, params.ingest.acquisition_types)]
+    kind = " ".join([*filter(None, chosen), " or ".join(params.ingest.contrasts or []) or "any contrast"])
     finding = f"carrying the label “{params.data.positive}”" if params.data.positive else "being positive (label 1)"
-    return f"The model gives every {params.data.label_level} of MRI ({contrasts}) a probability of {finding}."
+    return f"The model gives every {params.data.label_level} of MRI ({kind}) a probability of {finding}."
 
 
 def _tiles(content: Content) -> list[dict[str, Any]]:
