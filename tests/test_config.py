@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipeline import config
+from pipeline.contract import Selection
 from pipeline.errors import ConfigError
 
 
@@ -30,11 +31,21 @@ def test_shipped_file_is_valid(root: Path) -> None:
     assert loaded.validate_.confidence == 0.95
 
 
+def test_rules_of_ingest_are_those_of_a_release(raw: dict[str, Any], tmp_path: Path) -> None:
+    del raw["ingest"]["planes"], raw["ingest"]["acquisition_types"], raw["ingest"]["best_of_study"]
+    shipped = _load(raw, tmp_path).ingest.selection
+    assert shipped == Selection(contrasts=["FLAIR"], min_slices=8)
+    raw["ingest"].update(planes=["axial"], acquisition_types=["3D"], best_of_study=["latest"])
+    rules = {"planes": ["axial"], "acquisition_types": ["3D"], "best_of_study": ["latest"]}
+    assert _load(raw, tmp_path).ingest.selection == shipped.model_copy(update=rules)
+
+
 @pytest.mark.parametrize(
     ("place", "wrong", "right"),
     [
         ([], "bakcbone", "backbone"),
         (["backbone"], "fil", "file"),
+        (["ingest"], "plane", "planes"),
         (["finetune"], "pacience", "patience"),
         (["finetune", "phases", 0], "learningrate", "learning_rate"),
         (["calibrate", "threshold"], "targets", "target"),
@@ -74,6 +85,27 @@ def test_missing_key_is_named(raw: dict[str, Any], tmp_path: Path) -> None:
         ("data", "dicom_dir", "../scans", "data.dicom_dir.*: a path outside the project must be absolute"),
         ("data", "labels", "../labels.csv", "data.labels.*: a path outside the project must be absolute"),
         ("data", "label_level", "image", "a usable value for data.label_level .*found 'image'"),
+        (
+            "ingest",
+            "planes",
+            ["transverse"],
+            "ingest.planes.0 .*found 'transverse': Input should be 'axial', 'coronal'",
+        ),
+        ("ingest", "planes", [], r"ingest.planes .*found \[\]: List should have at least 1 item"),
+        ("ingest", "contrasts", [], r"ingest.contrasts .*found \[\]: List should have at least 1 item"),
+        (
+            "ingest",
+            "acquisition_types",
+            ["4D"],
+            "ingest.acquisition_types.0 .*found '4D': Input should be '2D' or '3D'",
+        ),
+        ("ingest", "best_of_study", True, "ingest.best_of_study .*found True: Input should be a valid list"),
+        (
+            "ingest",
+            "best_of_study",
+            ["best"],
+            "ingest.best_of_study.0 .*should be 'most_slices', 'thinnest' or 'latest'",
+        ),
         ("backbone", "file", "../net.safetensors", "backbone.file.*: a path outside the project must be absolute"),
         ("split", "test", 0.4, r"split: train \+ val \+ test must be 1, not 1.1"),
         ("calibrate", "threshold", {"rule": "sensitivity"}, "rule `sensitivity` needs a target"),

@@ -38,6 +38,33 @@ def test_manifest_comes_back_as_it_was(manifest: contract.Manifest, tmp_path: Pa
     assert contract.load(tmp_path) == manifest
 
 
+def test_manifest_from_before_there_were_further_rules_is_read(manifest: contract.Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path / "manifest.json")
+    raw = json.loads((tmp_path / "manifest.json").read_text())
+    for rule in ("planes", "acquisition_types", "best_of_study"):
+        del raw["selection"][rule]
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    assert contract.load(tmp_path) == manifest
+
+
+def test_rules_are_said_in_words() -> None:
+    assert contract.Selection(contrasts=None, min_slices=8).rules == ["any contrast", "at least 8 slices"]
+    every = contract.Selection(
+        contrasts=["T1", "T2"],
+        planes=["axial", "oblique"],
+        acquisition_types=["3D"],
+        min_slices=4,
+        best_of_study=["thinnest", "latest"],
+    )
+    assert every.rules == [
+        "contrast T1 or T2",
+        "plane axial or oblique",
+        "3D",
+        "at least 4 slices",
+        "of each contrast in a study the best (thinnest, latest)",
+    ]
+
+
 def test_equal_manifests_give_equal_bytes(manifest: contract.Manifest, tmp_path: Path) -> None:
     manifest.save(tmp_path / "one.json")
     contract.Manifest.model_validate(manifest.model_dump()).save(tmp_path / "two.json")

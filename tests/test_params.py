@@ -81,6 +81,17 @@ def test_without_an_assignment_the_file_and_the_data_are_checked(
     assert "expected data.labels in params.yaml to exist; found no" in capsys.readouterr().err
 
 
+def test_no_labels_are_a_choice_but_not_for_dvc(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(file.parent)
+    assert params.main(["data.labels=null"]) == 0
+    assert config.load(file).data.labels is None
+    assert params.main([]) == 1
+    said = capsys.readouterr().err
+    assert "expected data.labels in params.yaml, which `dvc repro` needs; found null. Set it to a CSV file" in said
+
+
 def test_only_the_demos_own_data_may_be_missing(file: Path) -> None:
     params.update(file, ["data.dicom_dir=/nowhere/data/demo/dicom"])
     with pytest.raises(ConfigError, match="no /nowhere/data/demo/dicom"):

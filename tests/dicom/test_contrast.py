@@ -71,6 +71,52 @@ def test_acquisition_contrast_stands_between_timing_and_description():
     assert infer(classic("SE", 500, 14, AcquisitionContrast="UNKNOWN")) == "T1"
 
 
+def typed(*words):
+    return ["ORIGINAL", "PRIMARY", *words]
+
+
+def test_image_type_stands_between_acquisition_contrast_and_description():
+    both = {"ImageType": typed("PROTON_DENSITY", "NONE"), "SeriesDescription": "T2"}
+    assert infer(classic("SE", 3000, 55, **both)) == "PD"
+    assert infer(classic("SE", 3000, 55, AcquisitionContrast="T2", **both)) == "T2"
+    assert infer(classic("SE", 500, 14, ImageType=typed("T2", "NONE"))) == "T1"
+    assert infer(classic("SE", 4500, 100, ImageType=typed("DIFFUSION", "NONE"))) == "?"
+    assert infer(classic("SE", 4500, 100, ImageType=typed("M", "ND", "NORM"))) == "T2"
+
+
+def test_image_type_of_philips_tells_the_sequence_where_the_header_says_research_mode():
+    assert infer(classic("RM", 250, 2.5, flip=70, ImageType=typed("M_FFE", "M", "FFE"))) == "T1"
+    assert infer(classic("RM", 700, 25, flip=20, ImageType=typed("M_FFE", "M", "FFE"))) == "?"
+    assert infer(classic("RM", 9000, 120, 2400, ImageType=typed("M_IR", "M", "IR"))) == "FLAIR"
+    assert infer(classic("SE", 4500, 100, ImageType=typed("M_FFE", "M", "FFE"))) == "T2"
+
+
+@pytest.mark.parametrize(
+    ("timing", "by", "likely"),
+    [
+        (classic("SE", 500, 14), "timing", {"T1"}),
+        (classic("SE", 3000, 55, SeriesDescription="T2"), "description", {"PD", "T2"}),
+        (classic("SE", 3000, 55, AcquisitionContrast="T2"), "AcquisitionContrast", {"PD", "T2"}),
+        (classic("SE", 3000, 55, ImageType=typed("T2")), "ImageType", {"PD", "T2"}),
+        (classic("SE", 3000, 55, SeriesDescription="PD T2"), "tie", {"PD", "T2"}),
+        (classic("GR", 700, 25), "timing", set()),
+        (classic("GR", 22, 5, AngioFlag="Y"), "special", set()),
+    ],
+)
+def test_an_inference_says_what_it_rests_on(timing, by, likely):
+    inference = contrast.infer(timing)
+    assert (inference.by, inference.likely) == (by, likely)
+
+
+@pytest.mark.parametrize(("words", "expected"), [(("T2", "NONE"), "T2"), (("DIFFUSION", "NONE"), "?")])
+def test_frame_type_counts_as_image_type_does(builder, read, tmp_path, words, expected):
+    ds = builder.enhanced(contrast="T2")
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    shared.MREchoSequence[0].EffectiveEchoTime = 55
+    shared.MRImageFrameTypeSequence[0].FrameType = typed(*words)
+    assert read(builder.save([ds], tmp_path))[0][0].contrast == expected
+
+
 @pytest.mark.parametrize("name", ["FLAIR", "T1", "T2"])
 def test_enhanced_functional_groups_tell_the_same(builder, read, tmp_path, name):
     [scan], _ = read(builder.save([builder.enhanced(contrast=name)], tmp_path))

@@ -6,6 +6,7 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,27 @@ def test_a_bad_series_has_its_reason_and_the_next_its_answer(make_release, write
     assert all(row["message"] for row in found if row["status"] != "ok")
     assert "Doe" not in out.read_text()
     assert [path.name for path in out.parent.iterdir()] == ["out.csv"]
+
+
+def test_a_release_takes_the_series_that_ingest_would(make_release, write_series, tmp_path) -> None:
+    rules = {"planes": ["axial"], "acquisition_types": ["3D"], "best_of_study": ["most_slices"]}
+    ingest = make_release.params.ingest.model_copy(update=rules)
+    maker = replace(make_release, params=make_release.params.model_copy(update={"ingest": ingest}))
+    release, scans = maker(tmp_path / "release"), tmp_path / "scans"
+    changed = {"study": "1.2.1", "MRAcquisitionType": "3D"}
+    wanted = {
+        write_series(scans, 1, slices=10, **changed): "ok",
+        write_series(scans, 2, slices=9, **changed): "not_best_of_study",
+        write_series(scans, 3, slices=12, **{**changed, "MRAcquisitionType": "2D"}): "acquisition_type_not_selected",
+        write_series(scans, 4, ImageOrientationPatient=[1, 0, 0, 0, 0.6, 0.8], **changed): "not_stacked",
+    }
+    assert main([str(release), str(scans), "--out", str(tmp_path / "out.csv")]) == 0
+    found = rows((tmp_path / "out.csv").read_text())
+    assert {row["SeriesInstanceUID"]: row["status"] for row in found} == wanted
+    card = (release / "model_card.md").read_text()
+    assert (
+        "any contrast, plane axial, 3D, at least 4 slices, of each contrast in a study the best (most_slices)" in card
+    )
 
 
 def test_where_nothing_can_be_answered_the_reasons_are_still_written(

@@ -17,10 +17,11 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from pipeline import config
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
+from pipeline.dicom.tables import INDEX_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS
 from pipeline.errors import DicomError, LabelError, LeakageError
 from pipeline.files import read_csv
 from pipeline.imaging import nifti
-from pipeline.stages.ingest import INDEX_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, ingest
+from pipeline.stages.ingest import ingest
 from pipeline.stages.split import split
 
 

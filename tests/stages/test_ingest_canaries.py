@@ -146,6 +146,14 @@ def test_nothing_that_ingest_writes_or_says_holds_a_canary(run, keep):
         assert (ds.PatientIdentityRemoved, ds.PatientID) == ("YES", path.relative_to(done.folder / "shared").parts[0])
 
 
+def test_explain_says_no_canary_and_writes_nothing(run):
+    done = run("--explain", planes=["coronal"], best_of_study=["latest"])
+    assert done.code == 0, done.said
+    assert done.said.count("plane_not_selected: axial is not in ingest.planes: [coronal]") >= 4
+    assert told(done) == {}
+    assert list(done.folder.iterdir()) == []
+
+
 def test_an_error_holds_no_canary(run):
     done = run(labels=[{"SeriesInstanceUID": UIDS[0], "PatientName": "Zebrafinch", "label": str(k)} for k in (0, 1)])
     assert done.code == 1

@@ -63,6 +63,19 @@ def test_error_goes_to_stderr_and_to_its_file_without_a_traceback(project: Path)
     assert not (project / "reports").exists()
 
 
+def test_an_answer_leaves_no_file_and_an_error_no_traceback(project: Path) -> None:
+    ask = STAGE.replace('runner.run("ingest", work)', 'runner.answer("ask", work)')
+    before = sorted(project.iterdir())
+    for body, code, said in (
+        ("print(params.seed)", 0, ""),
+        ('raise LabelError("a", "b", "C.")', 1, "ask: LabelError: expected a; found b. C.\n"),
+    ):
+        text = ask.format(body=body).replace('Path("ran").write_text(str(params.seed))', "")
+        done = subprocess.run([sys.executable, "-c", text], cwd=project, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (code, said)
+    assert sorted(project.iterdir()) == before
+
+
 def test_disk_that_fills_up_is_a_retryable_error(project: Path) -> None:
     done = _stage(
         project, 'resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512)); Path("big").write_bytes(bytes(9999))'

@@ -57,8 +57,9 @@ def render(content: Content) -> str:
 def _purpose(content: Content) -> str:
     """What the model is for, in one sentence."""
     params = content.params
-    chosen = [" or ".join(values or []) for values in (params.ingest.planes, params.ingest.acquisition_types)]
-    kind = " ".join([*filter(None, chosen), " or ".join(params.ingest.contrasts or []) or "any contrast"])
+    rules = (params.ingest.planes, params.ingest.acquisition_types)
+    contrasts = " or ".join(params.ingest.contrasts or []) or "any contrast"
+    kind = ", ".join([contrasts, *(" or ".join(rule) for rule in rules if rule)])
     finding = f"carrying the label “{params.data.positive}”" if params.data.positive else "being positive (label 1)"
     return f"The model gives every {params.data.label_level} of MRI ({kind}) a probability of {finding}."
 

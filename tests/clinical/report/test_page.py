@@ -87,6 +87,14 @@ def test_the_first_lines_say_what_a_reader_needs(page):
         assert words in start
 
 
+def test_the_first_sentence_names_the_planes_that_the_model_is_for(content):
+    rules = {"planes": ["axial", "oblique"], "acquisition_types": ["3D"], "contrasts": None}
+    ingest = content.params.ingest.model_copy(update=rules)
+    params = content.params.model_copy(update={"ingest": ingest})
+    html = render(replace(content, params=params))
+    assert "every series of MRI (any contrast, axial or oblique, 3D) a probability" in html
+
+
 def test_the_headline_figures_are_those_of_the_metrics(page, content):
     words = " ".join(page.words.split())
     for figure in (
