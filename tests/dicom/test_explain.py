@@ -64,7 +64,7 @@ def test_taken_and_left_with_what_was_inferred_and_the_rule(builder, explained):
         name(builder, "scout"): "left FLAIR axial ?D 1 slice | SE IR, TR 9000 ms, TE 120 ms, TI 2400 ms: FLAIR"
         " | localizer: a localizer: ImageType says so, or its planes stand on each other at right angles",
     }
-    assert "4 series: 1 taken, in 1 volumes; 3 left." in lines
+    assert "4 series: 1 taken, in 1 volume; 3 left." in lines
     assert "Left: 1 contrast_not_selected, 1 localizer, 1 too_few_slices." in lines
 
 
