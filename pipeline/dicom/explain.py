@@ -155,7 +155,8 @@ def _sums(series: Sequence[Sequence[Verdict]], refused: Sequence[Rejection]) -> 
     found = [item for verdicts in series for item in admit(verdicts)]
     left = Counter(item.reason for item in found if isinstance(item, Rejection) and not item.part)
     volumes = sum(isinstance(item, Plan) for item in found)
-    yield f"{len(series)} series: {len(series) - left.total()} taken, in {volumes} {'volume' if volumes == 1 else 'volumes'}; {left.total()} left."
+    in_volumes = "1 volume" if volumes == 1 else f"{volumes} volumes"
+    yield f"{len(series)} series: {len(series) - left.total()} taken, in {in_volumes}; {left.total()} left."
     for title, reasons in (("Left", left), ("Files of no series", Counter(file.reason for file in refused))):
         if reasons:
             counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items(), key=_most_first))
