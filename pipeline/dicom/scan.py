@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 
-from pipeline.dicom import geometry, mosaic, pixels, source
+from pipeline.dicom import geometry, mosaic, pixels, plain_pixels, source
 from pipeline.dicom.admission import Plan
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.header import Instance
@@ -60,14 +60,9 @@ class Scan:
 def read_scan(plan: Plan) -> Scan | Rejection:
     """Read the pixels of a planned series; files one at a time."""
     first = plan.instances[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
-        try:
-            voxels = _read_voxels(plan)
-        except (*DAMAGED, OSError):
-            return Rejection(first.series_uid, "unreadable_pixels")
-    frames = [frame for _, frame in plan.slices]
-    volume = Volume(voxels, geometry.affine_lps(frames))
+    volume = read_volume(plan)
+    if volume is None:
+        return Rejection(first.series_uid, "unreadable_pixels")
     return Scan(
         volume=volume,
         patient_id=first.patient_id,
@@ -82,6 +77,17 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         source_sha256=image_sha256(volume),
         volume_number=plan.volume_number,
     )
+
+
+def read_volume(plan: Plan) -> Volume | None:
+    """The voxels of a planned series and where they stand; None where they cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
+        try:
+            voxels = _read_voxels(plan)
+        except (*DAMAGED, OSError):
+            return None
+    return Volume(voxels, geometry.affine_lps([frame for _, frame in plan.slices]))
 
 
 def image_sha256(volume: Volume) -> str:
@@ -112,7 +118,8 @@ def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
             if owner == file:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
                 stored = pixels.inverted(stored, dataset) if instance.inverted else stored
-                voxels[index] = pixels.rescaled(stored, frame.slope * factors[index], frame.intercept * factors[index])
+                slope, intercept = frame.slope * factors[index], frame.intercept * factors[index]
+                pixels.rescale(stored, slope, intercept, voxels[index])
     if not np.isfinite([voxels.min(), voxels.max()]).all():
         raise ValueError("values beyond float32")
     return voxels
@@ -137,11 +144,17 @@ def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
     Raises:
         ValueError: it is another one now, or its planes do not have the size that its header said.
     """
-    with source.opened(instance.path) as handle:
-        dataset = dcmread(handle, force=True)
-    decoded = pixels.decoded(dataset)
+    dataset: Any
+    plain = instance.pixels and plain_pixels.read(instance.path, instance.pixels)
+    if plain:
+        dataset, decoded = plain
+    else:
+        with source.opened(instance.path) as handle:
+            dataset = dcmread(handle, force=True)
+        decoded = pixels.decoded(dataset)
     if instance.tiled:
         decoded = mosaic.untiled(decoded, len(instance.frames), instance.shape)
-    if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
+    same = plain or dataset.SOPInstanceUID == instance.sop_uid
+    if not same or decoded.shape != (len(instance.frames), *instance.shape):
         raise ValueError("the file changed while the folder was read")
     return dataset, decoded

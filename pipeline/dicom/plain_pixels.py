@@ -1,0 +1,100 @@
+"""Uncompressed pixels straight from their place in the file, which the header's reading has remembered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.datadict import tag_for_keyword
+
+from pipeline.dicom.plain_header import EXPLICIT, IMPLICIT, File
+
+_KEYWORDS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+TAGS = frozenset(tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
+
+#: Types by BitsAllocated and PixelRepresentation; others are pydicom's.
+_TYPES = {(8, 0): "<u1", (8, 1): "<i1", (16, 0): "<u2", (16, 1): "<i2"}
+#: VRs that hold these; that of an implicit element is not written.
+_VRS = {b"OB", b"OW", b""}
+
+#: DataSetTrailingPadding (FFFC,FFFC) may follow the pixels; other elements are pydicom's.
+_PADDING = b"\xfc\xff\xfc\xff"
+
+
+class PlainPixels(NamedTuple):
+    """The pixels of a file, and by what it is known again.
+
+    Attributes:
+        shape: frames, rows, columns as they are stored.
+        dtype: NumPy's name.
+        bits_stored, high_bit: as in the header (PS3.5 8.1.1).
+        offset: of the first pixel, in bytes.
+        size, modified_ns: of the file.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: str
+    bits_stored: int
+    high_bit: int
+    offset: int
+    size: int
+    modified_ns: int
+
+
+class Bits(NamedTuple):
+    """What `pipeline.dicom.pixels` asks of a data set."""
+
+    BitsStored: int
+    HighBit: int
+    PixelRepresentation: int
+
+    def get(self, keyword: str, _default: int) -> int:
+        """The value of a keyword; it is always there."""
+        return int(getattr(self, keyword))
+
+
+def find(file: File) -> PlainPixels | None:
+    """The place of pixels that are uncompressed, ordinary, and all there; None where pydicom has to decode.
+
+    Raises:
+        Doubtful: a value is not certain.
+    """
+    header, pixels = file.header, file.pixels
+    allocated, stored, high, signed = (header.get(keyword) for keyword in _KEYWORDS)
+    shape = header.get("NumberOfFrames") or 1, header.get("Rows"), header.get("Columns")
+    numbers = (allocated, stored, high, signed, *shape)
+    if file.syntax not in {EXPLICIT, IMPLICIT} or pixels.vr not in _VRS or not all(type(n) is int for n in numbers):
+        return None
+    dtype = _TYPES.get((allocated, signed))
+    if dtype is None or not 1 <= stored <= high + 1 <= allocated or header.get("SamplesPerPixel") != 1:
+        return None
+    if min(shape) < 1 or shape[0] * shape[1] * shape[2] * allocated // 8 != pixels.length:
+        return None
+    if pixels.offset + pixels.length > pixels.size:
+        return None
+    return PlainPixels(shape, dtype, stored, high, pixels.offset, pixels.size, pixels.modified_ns)
+
+
+def read(path: Path, pixels: PlainPixels) -> tuple[Bits, npt.NDArray[Any]] | None:
+    """Pixels (N, rows, columns) of a file; None where it is not as it was when its header was read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if (status.st_size, status.st_mtime_ns) != (pixels.size, pixels.modified_ns):
+            return None
+        found = np.empty(pixels.shape, pixels.dtype)
+        if os.preadv(handle, [found], pixels.offset) != found.nbytes:
+            return None
+        end = pixels.offset + found.nbytes
+        if end < pixels.size and os.pread(handle, 4, end) != _PADDING:
+            return None
+    finally:
+        os.close(handle)
+    return Bits(pixels.bits_stored, pixels.high_bit, int(pixels.dtype[1] == "i")), found
