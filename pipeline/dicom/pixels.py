@@ -12,6 +12,12 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 #: Most bits of a pixel (PS3.5 8.1.1 allows more only for what is no MR).
 MAX_BITS = 32
 
+#: Whole numbers up to this are float32.
+_WHOLE_FLOAT32 = 2.0**24
+
+#: Pixels that are rescaled at a time: what stands between fits the processor's cache.
+_BLOCK_PIXELS = 1 << 14
+
 
 def decoded(dataset: Any) -> npt.NDArray[Any]:
     """Pixels (N, rows, columns) of all frames of a data set with one sample a pixel, in the type of BitsAllocated.
@@ -50,6 +56,8 @@ def stored_values(pixels: npt.NDArray[Any], dataset: Any) -> npt.NDArray[Any]:
     values = pixels.view(f"{'i' if signed else 'u'}{pixels.dtype.itemsize}")
     if bits == width:
         return values
+    if not signed and not unused:
+        return values & ((1 << bits) - 1)
     # Up to the top and down again: the bits above fall out, and the sign comes back by itself.
     return (values << (width - bits - unused)) >> (width - bits)
 
@@ -62,9 +70,29 @@ def inverted(values: npt.NDArray[Any], dataset: Any) -> npt.NDArray[Any]:
 
 
 def rescale(values: npt.NDArray[Any], slope: float, intercept: float, into: npt.NDArray[np.float32]) -> None:
-    """Value × RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2), computed in float64, rounded once."""
+    """Value × RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2), as computed in float64 and rounded once."""
     if (slope, intercept) == (1.0, 0.0):
         into[:] = values
         return
+    if _exact(values, slope, intercept):
+        into[:] = values
+        into *= np.float32(slope)
+        into += np.float32(intercept)
+        return
+    rows = max(1, _BLOCK_PIXELS // values.shape[-1])
     with np.errstate(over="ignore", invalid="ignore"):
-        into[:] = values * np.float64(slope) + intercept
+        for start in range(0, len(values), rows):
+            block = values[start : start + rows] * np.float64(slope)
+            block += intercept
+            into[start : start + rows] = block
+
+
+def _exact(values: npt.NDArray[Any], slope: float, intercept: float) -> bool:
+    """Whether all that is computed are whole numbers that float32 holds, so that nothing is rounded at all."""
+    largest = abs(slope) * 2.0 ** (8 * values.dtype.itemsize) + abs(intercept)
+    return slope.is_integer() and intercept.is_integer() and largest <= _WHOLE_FLOAT32
+
+
+def certainly_finite(slope: float, intercept: float) -> bool:
+    """Whether no stored value whatever can leave float32 by this rescale."""
+    return abs(slope) * 2.0**MAX_BITS + abs(intercept) < float(np.finfo(np.float32).max)

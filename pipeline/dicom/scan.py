@@ -111,6 +111,7 @@ def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
     """
     voxels = np.empty((len(plan.slices), *plan.instances[plan.slices[0][0]].shape), np.float32)
     factors = _evening([frame for _, frame in plan.slices])
+    finite = True
     for file in dict.fromkeys(file for file, _ in plan.slices):
         instance = plan.instances[file]
         dataset, decoded = _decode(instance)
@@ -120,7 +121,8 @@ def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
                 stored = pixels.inverted(stored, dataset) if instance.inverted else stored
                 slope, intercept = frame.slope * factors[index], frame.intercept * factors[index]
                 pixels.rescale(stored, slope, intercept, voxels[index])
-    if not np.isfinite([voxels.min(), voxels.max()]).all():
+                finite = finite and pixels.certainly_finite(slope, intercept)
+    if not finite and not np.isfinite([voxels.min(), voxels.max()]).all():
         raise ValueError("values beyond float32")
     return voxels
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
 from pipeline.contract import Selection
-from pipeline.dicom import pixels
+from pipeline.dicom import plain_pixels
 from pipeline.dicom.load import load
 from pipeline.dicom.scan import Scan
 from pipeline.errors import DicomError
