@@ -24,6 +24,7 @@ from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
 from pipeline.dicom.plain_pixels import PlainPixels
 from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.siblings import Siblings
 from pipeline.dicom.values import DAMAGED, number
 from pipeline.dicom.walk import Doubtful
 
@@ -45,7 +46,9 @@ _TAGS = [
 ]
 #: Made once: the parser would make them again for every file.
 _SPECIFIC_TAGS = [Tag(tag) for tag in _TAGS]
-_PLAIN_TAGS = frozenset({*map(int, _SPECIFIC_TAGS), *plain_pixels.TAGS})
+_PLAIN_TAGS = frozenset({*map(int, _SPECIFIC_TAGS), *plain_pixels.TAGS, 0x00080005})  # SpecificCharacterSet
+
+_siblings = Siblings()
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,14 @@ def _read_plainly(path: Path) -> Instance | Rejection | None:
     """The same as of the parser, only sooner; None where there is any doubt of that."""
     file = plain_header.read(path, _PLAIN_TAGS)
     try:
-        return None if file is None else _instance(path, file.header, file.meta, file)
+        if file is None:
+            return None
+        found = _siblings.find(path, file)
+        if found is None:
+            found = _instance(path, file.header, file.meta, file)
+            if isinstance(found, Instance):
+                _siblings.add(file, found)
+        return found
     except (Doubtful, *DAMAGED):
         return None
 

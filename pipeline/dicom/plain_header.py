@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
 
 from pipeline.dicom import walk
-from pipeline.dicom.plain_values import ASCII_SETS, decode
+from pipeline.dicom.plain_values import ASCII_SETS, REMEMBERED_BYTES, decode, remembered
 from pipeline.dicom.walk import Doubtful, Short
 
 #: First read, and how much more is read while the pixels have not come; beyond the last, pydicom reads.
@@ -26,6 +26,9 @@ _ENCAPSULATED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
 #: Files with this in their first bytes are unpacked, or refused, by `source`.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _DEFLATED_WITHIN = 4096
+
+#: VRs that say what they are.
+_VRS = {code: code.decode() for code in walk.VRS if code != b"UN"}
 
 _CHARACTER_SET = 0x00080005
 _CREATORS = range(0x10, 0x100)
@@ -68,20 +71,33 @@ class Header:
         """The tags that are there, rising."""
         return self._elements.keys()
 
+    def without(self, tags: frozenset[int]) -> tuple[tuple[int, bytes, bytes], ...]:
+        """Tag, VR and bytes of all elements but these."""
+        buffer = self._buffer
+        return tuple(
+            [
+                (tag, vr, buffer[start : start + length])
+                for tag, (vr, start, length) in self._elements.items()
+                if tag not in tags
+            ]
+        )
+
     def value(self, tag: int) -> Any:
         """The value of an element that is there.
 
         Raises:
             Doubtful: pydicom might give another.
         """
-        vr, start, length = self._elements[tag]
-        name = vr.decode() if vr and vr != b"UN" else self._vr(tag)
-        if name == "SQ":
-            found = walk.items(self._buffer, start, start + length, self._implicit)
-            if vr == b"UN":  # of which encoding, nobody says
-                raise Doubtful
-            return Items(Header(self._buffer, elements, self._implicit) for elements in found)
-        return decode(name, self._buffer[start : start + length])
+        code, start, length = self._elements[tag]
+        vr = _VRS.get(code) or self._vr(tag)
+        if length <= REMEMBERED_BYTES and vr != "SQ":
+            return remembered(vr, self._buffer[start : start + length])
+        if vr != "SQ":
+            return decode(vr, self._buffer[start : start + length])
+        if code == b"UN":  # of which encoding, nobody says
+            raise Doubtful
+        found = walk.items(self._buffer, start, start + length, self._implicit)
+        return Items(Header(self._buffer, elements, self._implicit) for elements in found)
 
     def _vr(self, tag: int) -> str:
         """The VR of an element whose VR is implicit or UN, as pydicom finds it."""
@@ -118,7 +134,7 @@ class File(NamedTuple):
 
 
 def read(path: Path, wanted: frozenset[int]) -> File | None:
-    """The header of a file, with the `wanted` elements; None where pydicom has to read it.
+    """The header of a file, with the `wanted` elements (SpecificCharacterSet must be one); None where pydicom has to read it.
 
     What it gives raises `Doubtful` later, when it is asked for a value that is not certain.
     """

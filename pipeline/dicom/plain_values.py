@@ -13,7 +13,7 @@ from pydicom.dataelem import empty_value_for_VR
 from pipeline.dicom.walk import Doubtful
 
 #: Longest value that is remembered.
-_REMEMBERED_BYTES = 256
+REMEMBERED_BYTES = 256
 
 #: Character sets in which ASCII is ASCII, and nothing switches to another (PS3.3 C.12.1.1.2).
 ASCII_SETS = {
@@ -101,15 +101,11 @@ def decode(vr: str, content: bytes) -> Any:
     Raises:
         Doubtful: another VR, or bytes that break its rules.
     """
-    return _remembered(vr, content) if len(content) <= _REMEMBERED_BYTES else _decode(vr, content)
-
-
-def _decode(vr: str, content: bytes) -> Any:
     decoder = _DECODERS.get(vr)
     if decoder is None:
         raise Doubtful
     return decoder(content) if content else empty_value_for_VR(vr)
 
 
-#: Slices of a series share most of their values; nothing that is given out is ever changed.
-_remembered = functools.lru_cache(maxsize=4096)(_decode)
+#: The same, remembering: slices of a series share most of their values, and nothing that is given out is ever changed.
+remembered = functools.lru_cache(maxsize=4096)(decode)

@@ -62,7 +62,7 @@ class Elements:
         self._dataset = dataset
         self._blocks: dict[tuple[str, int], int] = {}
         tags = list(dataset.keys())  # a data set itself gives elements
-        for tag in sorted(tag for tag in tags if tag >> 16 & 1 and tag & 0xFFFF in BLOCKS):
+        for tag in sorted([tag for tag in tags if tag & 0x10000 and tag & 0xFFFF in BLOCKS]):
             creator = _creator(dataset, tag)
             self._blocks.setdefault((creator, tag >> 16), int(tag) & 0xFFFF)
 
@@ -79,6 +79,8 @@ class Elements:
 
     def numbers(self, place: Private) -> tuple[float, ...]:
         """The finite numbers of an element, whatever VR it was written with; empty where there are none."""
+        if (place.creator, place.group) not in self._blocks:
+            return ()
         try:
             return tuple(number for number in map(float, _parts(self.value(place))) if math.isfinite(number))
         except (ValueError, TypeError, struct.error, OverflowError):
@@ -86,7 +88,8 @@ class Elements:
 
     def number(self, place: Private) -> float | None:
         """The first number of an element, or None."""
-        return next(iter(self.numbers(place)), None)
+        found = self.numbers(place)
+        return found[0] if found else None
 
 
 def _creator(dataset: Any, tag: Any) -> str:
