@@ -136,11 +136,11 @@ def _read_plainly(path: Path) -> Instance | Rejection | None:
     try:
         if file is None:
             return None
-        found = _siblings.find(path, file)
-        if found is None:
-            found = _instance(path, file.header, file.meta, file)
-            if isinstance(found, Instance):
-                _siblings.add(file, found)
+        if sibling := _siblings.find(path, file):
+            return sibling
+        found = _instance(path, file.header, file.meta, file)
+        if isinstance(found, Instance):
+            _siblings.add(file, found)
         return found
     except (Doubtful, *DAMAGED):
         return None

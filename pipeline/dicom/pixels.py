@@ -12,6 +12,13 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 #: Most bits of a pixel (PS3.5 8.1.1 allows more only for what is no MR).
 MAX_BITS = 32
 
+#: All that decoding asks of a data set; the parser leaves out the rest.
+TAGS = [
+    *("SOPInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
+    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+]
+
 #: Whole numbers up to this are float32.
 _WHOLE_FLOAT32 = 2.0**24
 

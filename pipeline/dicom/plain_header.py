@@ -118,6 +118,11 @@ class Pixels(NamedTuple):
     size: int
     modified_ns: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether the file is long enough for them."""
+        return self.offset + self.length <= self.size
+
 
 class File(NamedTuple):
     """The header of a file.
@@ -131,6 +136,11 @@ class File(NamedTuple):
     meta: Header
     syntax: str
     pixels: Pixels
+
+    @property
+    def plain(self) -> bool:
+        """Whether the pixels are not compressed."""
+        return self.syntax in {IMPLICIT, EXPLICIT}
 
 
 def read(path: Path, wanted: frozenset[int]) -> File | None:
@@ -179,7 +189,7 @@ def _parse(handle: int, buffer: bytes, wanted: frozenset[int]) -> File:
 def _tag(keyword: str) -> int:
     tag = tag_for_keyword(keyword)
     assert tag is not None
-    return tag
+    return int(tag)
 
 
 @functools.lru_cache(maxsize=1024)

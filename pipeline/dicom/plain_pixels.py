@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.datadict import tag_for_keyword
 
-from pipeline.dicom.plain_header import EXPLICIT, IMPLICIT, File
+from pipeline.dicom.plain_header import File
 
 _KEYWORDS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 TAGS = frozenset(tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
 
 #: Types by BitsAllocated and PixelRepresentation; others are pydicom's.
 _TYPES = {(8, 0): "<u1", (8, 1): "<i1", (16, 0): "<u2", (16, 1): "<i2"}
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 #: VRs that hold these; that of an implicit element is not written.
 _VRS = {b"OB", b"OW", b""}
 
@@ -66,14 +67,13 @@ def find(file: File) -> PlainPixels | None:
     allocated, stored, high, signed = (header.get(keyword) for keyword in _KEYWORDS)
     shape = header.get("NumberOfFrames") or 1, header.get("Rows"), header.get("Columns")
     numbers = (allocated, stored, high, signed, *shape)
-    if file.syntax not in {EXPLICIT, IMPLICIT} or pixels.vr not in _VRS or not all(type(n) is int for n in numbers):
+    if not (file.plain and pixels.whole) or pixels.vr not in _VRS or not all(type(n) is int for n in numbers):
         return None
     dtype = _TYPES.get((allocated, signed))
-    if dtype is None or not 1 <= stored <= high + 1 <= allocated or header.get("SamplesPerPixel") != 1:
+    grey = header.get("SamplesPerPixel") == 1 and header.get("PhotometricInterpretation") in _GREY
+    if dtype is None or not grey or not 1 <= stored <= high + 1 <= allocated:
         return None
     if min(shape) < 1 or shape[0] * shape[1] * shape[2] * allocated // 8 != pixels.length:
-        return None
-    if pixels.offset + pixels.length > pixels.size:
         return None
     return PlainPixels(shape, dtype, stored, high, pixels.offset, pixels.size, pixels.modified_ns)
 
@@ -90,7 +90,7 @@ def read(path: Path, pixels: PlainPixels) -> tuple[Bits, npt.NDArray[Any]] | Non
         if (status.st_size, status.st_mtime_ns) != (pixels.size, pixels.modified_ns):
             return None
         found = np.empty(pixels.shape, pixels.dtype)
-        if os.preadv(handle, [found], pixels.offset) != found.nbytes:
+        if os.preadv(handle, [found.data], pixels.offset) != found.nbytes:
             return None
         end = pixels.offset + found.nbytes
         if end < pixels.size and os.pread(handle, 4, end) != _PADDING:

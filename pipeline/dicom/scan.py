@@ -152,7 +152,7 @@ def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
         dataset, decoded = plain
     else:
         with source.opened(instance.path) as handle:
-            dataset = dcmread(handle, force=True)
+            dataset = dcmread(handle, force=True, specific_tags=pixels.TAGS)
         decoded = pixels.decoded(dataset)
     if instance.tiled:
         decoded = mosaic.untiled(decoded, len(instance.frames), instance.shape)

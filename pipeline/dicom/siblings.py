@@ -50,7 +50,7 @@ class Siblings:
         if known is None:
             return None
         header, pixels = file.header, file.pixels
-        if known.pixels and pixels.offset + pixels.length > pixels.size:
+        if known.pixels and not pixels.whole:
             return None
         frame = replace(
             known.frames[0],
@@ -60,14 +60,14 @@ class Siblings:
         place = known.pixels and known.pixels._replace(
             offset=pixels.offset, size=pixels.size, modified_ns=pixels.modified_ns
         )
-        return replace(
-            known, path=path, sop_uid=str(header.get("SOPInstanceUID") or ""), frames=(frame,), pixels=place
-        )
+        return replace(known, path=path, sop_uid=str(header.get("SOPInstanceUID") or ""), frames=(frame,), pixels=place)
 
     def add(self, file: File, instance: Instance) -> None:
         """Remember what a file came to, if it is one that others can be like."""
         single = len(instance.frames) == 1 and instance.frames[0].number is None and instance.frames[0].position
-        if not single or instance.tiled or _SOP_CLASS not in file.header.keys():  # noqa: SIM118 - no mapping
+        # Where plain pixels are cut off, the header is that of whole ones.
+        ordinary = single and not instance.tiled and (instance.pixels or not file.plain)
+        if not ordinary or _SOP_CLASS not in file.header.keys():  # noqa: SIM118 - no mapping
             return
         self._known[_key(file)] = instance
         if len(self._known) > MOST:

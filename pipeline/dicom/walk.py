@@ -26,8 +26,33 @@ _FIRST_TAG = 0x00080000
 _LONGEST_FIRST = 0x4000
 
 #: VRs with a length of 16 bits, and those of 32 bits behind two reserved bytes (PS3.5 7.1.2).
-_SHORT = {vr.encode() for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()}
-_LONG = {vr.encode() for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+_SHORT = {
+    vr.encode()
+    for vr in [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    ]
+}
+_LONG = {vr.encode() for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]}
 
 VRS = _SHORT | _LONG
 

@@ -45,7 +45,9 @@ def pydicom(folder: Path) -> np.ndarray:
     planes = []
     for path in folder.iterdir():
         ds = dcmread(path)
-        planes.append((ds.ImagePositionPatient[2], ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)))
+        planes.append(
+            (ds.ImagePositionPatient[2], ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept))
+        )
     return np.array([plane for _, plane in sorted(planes, key=lambda plane: plane[0])], np.float32)
 
 
