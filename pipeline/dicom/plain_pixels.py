@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,23 +79,34 @@ def find(file: File) -> PlainPixels | None:
     return PlainPixels(shape, dtype, stored, high, pixels.offset, pixels.size, pixels.modified_ns)
 
 
-def read(path: Path, pixels: PlainPixels) -> tuple[Bits, npt.NDArray[Any]] | None:
-    """Pixels (N, rows, columns) of a file; None where it is not as it was when its header was read.
+class Reader:
+    """Reads pixels into one buffer: new memory for every slice would cost as much as reading it."""
 
-    Raises:
-        OSError: it cannot be read.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        status = os.fstat(handle)
-        if (status.st_size, status.st_mtime_ns) != (pixels.size, pixels.modified_ns):
-            return None
-        found = np.empty(pixels.shape, pixels.dtype)
-        if os.preadv(handle, [found.data], pixels.offset) != found.nbytes:
-            return None
-        end = pixels.offset + found.nbytes
-        if end < pixels.size and os.pread(handle, 4, end) != _PADDING:
-            return None
-    finally:
-        os.close(handle)
-    return Bits(pixels.bits_stored, pixels.high_bit, int(pixels.dtype[1] == "i")), found
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, np.uint8)
+
+    def read(self, path: Path, pixels: PlainPixels) -> tuple[Bits, npt.NDArray[Any]] | None:
+        """Pixels (N, rows, columns) of a file, which hold until the next are read.
+
+        None where the file is not as it was when its header was read, or more than padding follows the pixels.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        length = math.prod(pixels.shape) * np.dtype(pixels.dtype).itemsize
+        end = pixels.offset + length
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(handle)
+            if (status.st_size, status.st_mtime_ns) != (pixels.size, pixels.modified_ns):
+                return None
+            if self._buffer.nbytes < length:
+                self._buffer = np.empty(length, np.uint8)
+            if os.preadv(handle, [self._buffer[:length].data], pixels.offset) != length:
+                return None
+            if end < pixels.size and os.pread(handle, 4, end) != _PADDING:
+                return None
+        finally:
+            os.close(handle)
+        found = self._buffer[:length].view(pixels.dtype).reshape(pixels.shape)
+        return Bits(pixels.bits_stored, pixels.high_bit, int(pixels.dtype[1] == "i")), found

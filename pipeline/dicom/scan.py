@@ -112,9 +112,10 @@ def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
     voxels = np.empty((len(plan.slices), *plan.instances[plan.slices[0][0]].shape), np.float32)
     factors = _evening([frame for _, frame in plan.slices])
     finite = True
+    reader = plain_pixels.Reader()
     for file in dict.fromkeys(file for file, _ in plan.slices):
         instance = plan.instances[file]
-        dataset, decoded = _decode(instance)
+        dataset, decoded = _decode(instance, reader)
         for index, (owner, frame) in enumerate(plan.slices):
             if owner == file:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
@@ -140,14 +141,14 @@ def _evening(frames: Sequence[Frame]) -> list[float]:
     return [known[0] / scale for scale in known]
 
 
-def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
+def _decode(instance: Instance, reader: plain_pixels.Reader) -> tuple[Any, npt.NDArray[Any]]:
     """Data set and pixels (N, rows, columns) of a file that still is the one whose header was planned with.
 
     Raises:
         ValueError: it is another one now, or its planes do not have the size that its header said.
     """
     dataset: Any
-    plain = instance.pixels and plain_pixels.read(instance.path, instance.pixels)
+    plain = instance.pixels and reader.read(instance.path, instance.pixels)
     if plain:
         dataset, decoded = plain
     else:

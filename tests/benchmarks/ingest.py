@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.ingest [FOLDER] [--repeats 5] [--series 4] [--slices 24]
 
-The files are simulated (`ingest_series`), below FOLDER, by default a temporary one, and lie in the system's cache. One
+The files are simulated (`ingest_series`), below FOLDER, by default a temporary one; they lie in the system's cache. One
 reader comes after the other and all of them again, so that a busy machine is busy for all; the least time of each
-counts, on one core and with the series shared out to two processes that have started already. Every reader's
-values must be equal, bit for bit, to those that were simulated. Writes reports/benchmarks/ingest.json and prints a table.
+counts, on one core and with the series shared out to two processes that have started already. Every reader's values
+must be equal, bit for bit, to those that were simulated. Writes reports/benchmarks/ingest.json and prints a table.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def check(folders: list[Path], size: int, slices: int) -> None:
 
 def measure(folders: list[Path], asked: argparse.Namespace, compressed: bool) -> dict[str, Any]:
     """Milliseconds a file of each reader, on one core and on two."""
-    chosen = READERS | ({"codec": readers.codec} if compressed else {})
+    chosen = READERS | {"control": readers.control} | ({"codec": readers.codec} if compressed else {})
     taken: dict[str, dict[str, list[float]]] = {name: {"one": [], "two": []} for name in chosen}
     work = folders * (1 if compressed else 3)  # enough that sending it to the processes does not count
     both = [partial(_silent, reader) for reader in chosen.values()]

@@ -83,3 +83,8 @@ def codec(folder: Path) -> None:
         _frames[folder] = [next(generate_frames(ds.PixelData, number_of_frames=1)) for ds in datasets]
     for frame in _frames[folder]:
         decode_pixel_data(frame, version=2)
+
+
+def control(_: Path) -> None:
+    """No reading at all: what two processes gain by this, the machine has free for them."""
+    sum(range(1_000_000))

@@ -182,8 +182,10 @@ def test_workers_change_nothing(builder, tmp_path, monkeypatch):
 def test_pixels_are_read_only_of_what_is_selected(builder, tmp_path, monkeypatch):
     builder.save(builder.classic("flair"), tmp_path)
     builder.save(builder.classic("t1", contrast="T1"), tmp_path)
-    opened, real = [], plain_pixels.read
-    monkeypatch.setattr(plain_pixels, "read", lambda path, place: opened.append(path) or real(path, place))
+    opened, real = [], plain_pixels.Reader.read
+    monkeypatch.setattr(
+        plain_pixels.Reader, "read", lambda self, path, place: opened.append(path) or real(self, path, place)
+    )
     scans = [item for item in load(tmp_path, Selection(contrasts=["FLAIR"], min_slices=8)) if isinstance(item, Scan)]
     assert [scan.contrast for scan in scans] == ["FLAIR"]
     assert {dcmread(path).SeriesInstanceUID for path in opened} == {builder.uid("flair", "series")}

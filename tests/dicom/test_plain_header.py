@@ -14,8 +14,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless
 
-from pipeline.dicom import header, pixels, plain_pixels
+from pipeline.dicom import header, pixels
 from pipeline.dicom.header import Instance
+from pipeline.dicom.plain_pixels import Reader
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import _decode
 
@@ -47,7 +48,7 @@ def compare(paths: Iterable[Path]) -> dict[str, int]:
 def same_pixels(instance: Instance) -> None:
     """Stored values by both ways."""
     assert instance.pixels is not None
-    plain = plain_pixels.read(instance.path, instance.pixels)
+    plain = Reader().read(instance.path, instance.pixels)
     if plain is None:
         return
     dataset = dcmread(instance.path, force=True)
@@ -181,13 +182,13 @@ def test_pixels_of_a_file_that_changed_are_not_read_by_the_old_header(builder, t
     instance = header._read_plainly(path)
     assert isinstance(instance, Instance)
     assert instance.pixels is not None
-    assert plain_pixels.read(path, instance.pixels) is not None
+    assert Reader().read(path, instance.pixels) is not None
     os.utime(path, ns=(0, instance.pixels.modified_ns + 1))
-    assert plain_pixels.read(path, instance.pixels) is None
+    assert Reader().read(path, instance.pixels) is None
     path.write_bytes(path.read_bytes()[:-2])
-    assert plain_pixels.read(path, instance.pixels) is None
+    assert Reader().read(path, instance.pixels) is None
     with pytest.raises(ValueError, match="number of bytes|bytes"):
-        _decode(instance)
+        _decode(instance, Reader())
 
 
 def test_pixels_are_left_where_anything_but_padding_follows(builder, tmp_path):
@@ -196,10 +197,10 @@ def test_pixels_are_left_where_anything_but_padding_follows(builder, tmp_path):
     for path in builder.save(series, tmp_path).iterdir():
         [fast] = header.read_headers([path])
         assert isinstance(fast, Instance)
-        assert plain_pixels.read(path, fast.pixels) is not None
+        assert Reader().read(path, fast.pixels) is not None
     path.write_bytes(path.read_bytes() + b"more")
     [fast] = header.read_headers([path])
-    assert plain_pixels.read(path, fast.pixels) is None
+    assert Reader().read(path, fast.pixels) is None
 
 
 @pytest.mark.parametrize(
