@@ -146,7 +146,7 @@ class File(NamedTuple):
 def read(path: Path, wanted: frozenset[int]) -> File | None:
     """The header of a file, with the `wanted` elements, of which SpecificCharacterSet must be one.
 
-    None where pydicom has to read it. What it gives raises `Doubtful` later, when it is asked for a value that is not certain.
+    None where pydicom has to read it. What is given raises `Doubtful` when it is asked for a value that is not certain.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
