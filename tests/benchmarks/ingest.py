@@ -52,10 +52,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--series", type=int, default=4)
     parser.add_argument("--slices", type=int, default=24)
+    parser.add_argument("--only", choices=[*KINDS], nargs="*", default=[*KINDS])
     asked = parser.parse_args()
     found: dict[str, Any] = {"conditions": conditions(asked)}
     with tempfile.TemporaryDirectory() as scratch:
-        for kind, (size, compressed) in KINDS.items():
+        for kind in asked.only:
+            size, compressed = KINDS[kind]
             parent = (asked.folder or Path(scratch)) / kind.replace(" ", "-")
             folders = made.make(parent, size, asked.series, asked.slices, compressed)
             check(folders, size, asked.slices)
@@ -91,7 +93,7 @@ def measure(folders: list[Path], asked: argparse.Namespace, compressed: bool) ->
     """Milliseconds a file of each reader, on one core and on two."""
     chosen = READERS | {"control": readers.control} | ({"codec": readers.codec} if compressed else {})
     taken: dict[str, dict[str, list[float]]] = {name: {"one": [], "two": []} for name in chosen}
-    work = folders * (1 if compressed else 3)  # enough that sending it to the processes does not count
+    work = folders * (1 if compressed else max(1, 12 // asked.series))  # so much that handing it out does not count
     both = [partial(_silent, reader) for reader in chosen.values()]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for function in both:  # so that both workers have imported, and taken out the frames
@@ -111,11 +113,8 @@ def measure(folders: list[Path], asked: argparse.Namespace, compressed: bool) ->
 
 
 def whole(parent: Path, folders: list[Path], files: int) -> dict[str, float]:
-    """Milliseconds a file of all that the stage does: reading, hashes, pseudonyms, NIfTI; and of reading and hashes."""
-    result = {}
-    for workers in (1, 2):
-        seconds = [_timed(lambda n=workers: list(load(parent, None, n))) for _ in range(2)]
-        result[f"load, {workers}"] = min(seconds)
+    """Milliseconds a file, in one process: of reading with the hash, and of all that the stage does, down to NIfTI."""
+    result = {"load": min(_timed(lambda: list(load(parent, None, 1))) for _ in range(2))}
     here = Path.cwd()
     params = load_params()
     with tempfile.TemporaryDirectory() as scratch:
@@ -125,7 +124,7 @@ def whole(parent: Path, folders: list[Path], files: int) -> dict[str, float]:
         os.environ["XDG_CONFIG_HOME"] = scratch  # the key for pseudonyms
         os.chdir(scratch)
         try:
-            result["stage, 1"] = _timed(lambda: ingest(_params(params, parent, labels)))
+            result["stage"] = _timed(lambda: ingest(_params(params, parent, labels)))
         finally:
             os.chdir(here)
     return {name: round(seconds / files * 1e3, 4) for name, seconds in result.items()}
