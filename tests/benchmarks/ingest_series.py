@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage
 
-#: Private elements of each file, beside 60 of the standard: scanners' own files hold 70 to 430 elements in all.
+#: Private elements of each file, beside 75 of the standard: scanners' own files hold 70 to 430 elements in all.
 PRIVATE = 80
 SLOPE, INTERCEPT = 2, -5
 STEP_MM = 3.0
