@@ -20,11 +20,14 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from pipeline.dicom import frames, functional_groups, mosaic, source
+from pipeline.dicom import frames, functional_groups, mosaic, plain_header, plain_pixels, source
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
+from pipeline.dicom.plain_pixels import PlainPixels
 from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.siblings import Siblings
 from pipeline.dicom.values import DAMAGED, number, words
+from pipeline.dicom.walk import Doubtful
 
 ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
 
@@ -55,6 +58,9 @@ _TAGS = [
 ]
 #: Made once: the parser would make them again for every file.
 _SPECIFIC_TAGS = [Tag(tag) for tag in _TAGS]
+_PLAIN_TAGS = frozenset({*map(int, _SPECIFIC_TAGS), *plain_pixels.TAGS, 0x00080005})  # SpecificCharacterSet
+
+_siblings = Siblings()
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class Instance:
         frames: its image planes; one for a classic file that is no mosaic.
         tiled: whether the frames are tiles of one picture.
         age_years: years, capped; None where unknown.
+        pixels: where the pixels stand in a file that can be read without the parser; None in any other.
     """
 
     path: Path = field(repr=False)
@@ -89,6 +96,7 @@ class Instance:
     age_years: int | None = None
     frames: tuple[Frame, ...] = ()
     tiled: bool = False
+    pixels: PlainPixels | None = field(default=None, repr=False, compare=False)
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -133,6 +141,26 @@ def _headers_of(path: Path) -> list[Instance | Rejection]:
 
 
 def _read_header(path: Path) -> Instance | Rejection:
+    return _read_plainly(path) or _read_by_parser(path)
+
+
+def _read_plainly(path: Path) -> Instance | Rejection | None:
+    """The same as of the parser, only sooner; None where there is any doubt of that."""
+    try:
+        file = plain_header.read(path, _PLAIN_TAGS)
+        if file is None:
+            return None
+        if sibling := _siblings.find(path, file):
+            return sibling
+        found = _instance(path, file.header, file.meta, file)
+        if isinstance(found, Instance):
+            _siblings.add(file, found)
+        return found
+    except (Doubtful, MemoryError, *DAMAGED):
+        return None
+
+
+def _read_by_parser(path: Path) -> Instance | Rejection:
     try:
         with source.opened(path) as handle:
             start = handle.read(132)
@@ -144,7 +172,7 @@ def _read_header(path: Path) -> Instance | Rejection:
             dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_SPECIFIC_TAGS)
             if start[128:] != b"DICM" and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
                 return Rejection(str(path), "not_dicom")
-            return _instance(path, dataset)
+            return _instance(path, dataset, dataset.file_meta)
     except source.UnpackError:
         return Rejection(str(path), "unreadable_archive")
     except DAMAGED:
@@ -156,9 +184,9 @@ def _read_header(path: Path) -> Instance | Rejection:
         return Rejection(str(path), "not_dicom" if error.errno is None else "unreadable_file")
 
 
-def _instance(path: Path, dataset: Any) -> Instance | Rejection:
+def _instance(path: Path, dataset: Any, meta: Any, plain: plain_header.File | None = None) -> Instance | Rejection:
     """Keep what is needed of a header."""
-    sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    sop_class = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
     if not sop_class:
         return Rejection(str(path), "not_dicom")
     instance = Instance(
@@ -193,6 +221,7 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
         age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
         frames=planes,
         tiled=tiled,
+        pixels=plain and plain_pixels.find(plain),
     )
 
 

@@ -15,6 +15,9 @@ TAGS = [
     *("InstanceNumber", "DimensionIndexSequence"),
 ]
 
+#: Elements that each slice has for itself, whatever volume it is of.
+OWN = ("AcquisitionTime", "InstanceNumber")
+
 #: Digits of a time in ms: finer differences are rounding.
 TIME_DIGITS = 3
 #: b-values, in s/mm², within one step are one shell: what was asked for, not what each direction came to.
@@ -76,9 +79,9 @@ class Variant(NamedTuple):
         return " ".join(word for word in self.kind.split() if word not in _PROCESSING), *self[1:5]
 
 
-def classic(dataset: Any, own: private.Elements, types: tuple[str, ...], component: str, timing: Timing) -> Variant:
-    """The variant of a classic file; `own` are its private elements."""
-    b_value, direction = _classic_diffusion(dataset, own)
+def classic(dataset: Any, vendors: private.Elements, types: tuple[str, ...], component: str, timing: Timing) -> Variant:
+    """The variant of a classic file; `vendors` are its private elements."""
+    b_value, direction = _classic_diffusion(dataset, vendors)
     return Variant(
         kind=" ".join((*types, component)),
         echo_ms=_rounded(timing.echo_time_ms if timing.echo_time_ms is not None else _tolerant(dataset, "EchoNumbers")),
@@ -86,15 +89,22 @@ def classic(dataset: Any, own: private.Elements, types: tuple[str, ...], compone
         flip_deg=_rounded(timing.flip_angle_deg),
         b_value=_shell(b_value),
         direction=direction,
-        label=str(own.value(private.PHILIPS_LABEL) or "").strip(),
+        label=str(vendors.value(private.PHILIPS_LABEL) or "").strip(),
         temporal=_first(dataset, ("TemporalPositionIdentifier", "TemporalPositionIndex")),
         phase=_first(dataset, ("TriggerTime",)),
         dimensions=(),
         form="classic",
         acquisition=_first(dataset, ("AcquisitionNumber",)),
-        time=_first(dataset, ("AcquisitionTime",)),
-        order=(_tolerant(dataset, "InstanceNumber") or 0.0, 0.0),
+        **own(dataset),
     )
+
+
+def own(dataset: Any) -> dict[str, Any]:
+    """The fields of a classic file's variant that come from the elements of `OWN`."""
+    return {
+        "time": _first(dataset, ("AcquisitionTime",)),
+        "order": (_tolerant(dataset, "InstanceNumber") or 0.0, 0.0),
+    }
 
 
 def enhanced(
@@ -125,22 +135,22 @@ def enhanced(
     )
 
 
-def _classic_diffusion(dataset: Any, own: private.Elements) -> tuple[float | None, str]:
+def _classic_diffusion(dataset: Any, vendors: private.Elements) -> tuple[float | None, str]:
     """The b-value and direction of a classic file: the standard's elements, else the vendors'."""
     b_value, orientation = _tolerant(dataset, "DiffusionBValue"), dataset.get("DiffusionGradientOrientation")
     for place in (private.SIEMENS_B_VALUE, private.PHILIPS_B_VALUE, private.GE_B_VALUE, private.UIH_B_VALUE):
         if b_value is None:
-            b_value = own.number(place)
+            b_value = vendors.number(place)
             if b_value is not None and place is private.GE_B_VALUE:
                 b_value %= _GE_B_VALUE_FLAG
     if not orientation:
         orientation = (
-            own.numbers(private.SIEMENS_DIRECTION)
-            or own.numbers(private.UIH_DIRECTION)
+            vendors.numbers(private.SIEMENS_DIRECTION)
+            or vendors.numbers(private.UIH_DIRECTION)
             or [
                 component
                 for triple in (private.PHILIPS_DIRECTION, private.GE_DIRECTION)
-                for component in (own.number(place) for place in triple)
+                for component in (vendors.number(place) for place in triple)
                 if component is not None
             ]
         )
