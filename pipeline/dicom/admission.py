@@ -99,7 +99,12 @@ def judge(instances: Sequence[Instance], selection: Selection | None) -> list[Ve
     return [*(_volumes(instances, pictures, selection) if pictures else []), *left]
 
 
-def admit(verdicts: Sequence[Verdict]) -> list[Plan | Rejection]:
+def admit(instances: Sequence[Instance], selection: Selection | None) -> list[Plan | Rejection]:
+    """What is read of one series by itself, and why the rest is not: `judge` and `outcome` in one step."""
+    return outcome(judge(instances, selection))
+
+
+def outcome(verdicts: Sequence[Verdict]) -> list[Plan | Rejection]:
     """The plans for the volumes of one series that are taken, and why the rest is refused, once for each reason.
 
     A series of which nothing is taken has the one reason that is asked first.

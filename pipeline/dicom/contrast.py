@@ -6,6 +6,7 @@ Sequences, 2004, chapters 14 and 17); a sequence outside them is `?`.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -236,8 +237,13 @@ def _acquisition_type(dataset: Any) -> str:
 
 
 def _hint(dataset: Any) -> frozenset[str]:
-    text = " ".join(str(dataset.get(key) or "") for key in ("SeriesDescription", "ProtocolName")).lower()
-    text = text.replace("_", " ")
+    return _hint_of(" ".join([str(dataset.get(key) or "") for key in ("SeriesDescription", "ProtocolName")]))
+
+
+@functools.lru_cache(maxsize=64)
+def _hint_of(description: str) -> frozenset[str]:
+    """The contrasts that a text names; the slices of a series have the same."""
+    text = description.lower().replace("_", " ")
     if re.search(_WORDS["FLAIR"], text) and not re.search(r"t1.{0,3}flair", text):
         return frozenset({"FLAIR"})
     return frozenset(name for name in ("T1", "PD", "T2") if re.search(_WORDS[name], text))

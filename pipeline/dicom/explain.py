@@ -9,7 +9,7 @@ from textwrap import wrap
 
 from pipeline.contract import Selection
 from pipeline.dicom import selection as rules
-from pipeline.dicom.admission import Plan, Unit, Verdict, admit, unit_of
+from pipeline.dicom.admission import Plan, Unit, Verdict, outcome, unit_of
 from pipeline.dicom.contrast import CONTRASTS, UNKNOWN, Inference, Timing
 from pipeline.dicom.geometry import MIN_SLICES
 from pipeline.dicom.pseudonym import Pseudonyms
@@ -152,7 +152,7 @@ def _better(winner: Verdict, traits: Traits, names: Pseudonyms, selection: Selec
 
 
 def _sums(series: Sequence[Sequence[Verdict]], refused: Sequence[Rejection]) -> Iterator[str]:
-    found = [item for verdicts in series for item in admit(verdicts)]
+    found = [item for verdicts in series for item in outcome(verdicts)]
     left = Counter(item.reason for item in found if isinstance(item, Rejection) and not item.part)
     volumes = sum(isinstance(item, Plan) for item in found)
     in_volumes = "1 volume" if volumes == 1 else f"{volumes} volumes"

@@ -12,6 +12,7 @@ from pydicom.sequence import Sequence
 from pipeline.dicom import contrast, private, variants
 from pipeline.dicom.contrast import Timing
 from pipeline.dicom.frames import Frame, frame_types, is_magnitude, precise_scale
+from pipeline.dicom.plain_header import Items
 from pipeline.dicom.values import number, numbers
 
 TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
@@ -65,7 +66,7 @@ def _frame(dataset: Any, group: Any, macro: Callable[[str], Any], timing: Timing
 def _classic_twin(group: Any) -> Any:
     """What Philips writes beside the macros: the elements of the classic file, private ones among them."""
     sequence = private.Elements(group).value(private.PHILIPS_FRAME)
-    return _first(sequence) if isinstance(sequence, Sequence) else _NOTHING
+    return _first(sequence) if isinstance(sequence, (Sequence, Items)) else _NOTHING
 
 
 def _first(sequence: Any) -> Any:

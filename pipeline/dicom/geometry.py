@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,12 +50,17 @@ def incomplete(frames: Sequence[Frame]) -> bool:
 def _impossible(frame: Frame) -> bool:
     if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
         return True
-    row, column = np.reshape(frame.orientation, (2, 3))
-    with np.errstate(over="ignore", invalid="ignore"):
-        departures = np.abs([row @ row - 1, column @ column - 1, row @ column])
     near = all(abs(place) <= FARTHEST_MM for place in frame.position)
     sized = all(0 < length <= LARGEST_PIXEL_MM for length in frame.pixel_spacing)
-    return not (near and sized and departures.max() <= COSINE_TOLERANCE)
+    return not (near and sized and _departure(frame.orientation) <= COSINE_TOLERANCE)
+
+
+@functools.lru_cache(maxsize=64)
+def _departure(orientation: tuple[float, ...]) -> float:
+    """How far direction cosines are from unit length and from a right angle; the slices of a stack have the same."""
+    row, column = np.reshape(orientation, (2, 3))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.abs([row @ row - 1, column @ column - 1, row @ column]).max())
 
 
 def several_spacings(frames: Sequence[Frame]) -> bool:

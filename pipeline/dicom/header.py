@@ -20,26 +20,20 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from pipeline.dicom import frames, functional_groups, mosaic, source
+from pipeline.dicom import frames, functional_groups, mosaic, plain_header, plain_pixels, source
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.patient import age_years
+from pipeline.dicom.plain_pixels import PlainPixels
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.values import DAMAGED, number, words
+from pipeline.dicom.siblings import Siblings
+from pipeline.dicom.values import DAMAGED, number, tolerant, words
+from pipeline.dicom.vendor import vendor
+from pipeline.dicom.walk import Doubtful
 
 ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
 
 #: Without the `DICM` mark, a data set begins with group 0008 or the file meta group 0002 (little endian, PS3.5 7.1).
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
-
-#: Vendors by what their Manufacturer holds, in capitals with blanks around words.
-_VENDORS = {
-    "GE": (" GE ", " GEMS ", " GENERAL ELECTRIC "),
-    **{
-        name: (name.upper(),) for name in ("Siemens", "Philips", "Hitachi", "Fujifilm", "Bruker", "Esaote", "Hyperfine")
-    },
-    "Canon": (" CANON ", "TOSHIBA"),
-    "UIH": (" UIH ", "UNITED IMAGING"),
-}
 
 #: What a zip is refused by, where its files cannot be read instead.
 _ZIP = "unreadable_archive"
@@ -55,6 +49,9 @@ _TAGS = [
 ]
 #: Made once: the parser would make them again for every file.
 _SPECIFIC_TAGS = [Tag(tag) for tag in _TAGS]
+_PLAIN_TAGS = frozenset({*map(int, _SPECIFIC_TAGS), *plain_pixels.TAGS, 0x00080005})  # SpecificCharacterSet
+
+_siblings = Siblings()
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Instance:
     """One DICOM file, without its pixels.
 
     Attributes:
-        path: where it lies; identifying, as are the four UIDs, `patient_id` and `series_start`.
+        path: where it lies; identifying, as are the four UIDs, `patient_id` and `start`.
         refusal: a key of `reasons.REASONS` when it is no MR image, else None.
         annotated: BurnedInAnnotation says anything but NO.
         inverted: the least value is white (MONOCHROME1).
@@ -70,8 +67,8 @@ class Instance:
         frames: its image planes; one for a classic file that is no mosaic.
         tiled: whether the frames are tiles of one picture.
         age_years: years, capped; None where unknown.
-        series_start: SeriesDate and SeriesTime, which sort as text; empty where unknown.
-        series_number: SeriesNumber; -1 where missing.
+        start: of the series: SeriesDate and SeriesTime, which sort as text, and SeriesNumber; empty, -1 where missing.
+        pixels: where the pixels stand in a file that can be read without the parser; None in any other.
     """
 
     path: Path = field(repr=False)
@@ -91,8 +88,8 @@ class Instance:
     age_years: int | None = None
     frames: tuple[Frame, ...] = ()
     tiled: bool = False
-    series_start: str = field(default="", repr=False)
-    series_number: float = -1.0
+    start: tuple[str, float] = field(default=("", -1.0), repr=False)
+    pixels: PlainPixels | None = field(default=None, repr=False, compare=False)
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -137,6 +134,26 @@ def _headers_of(path: Path) -> list[Instance | Rejection]:
 
 
 def _read_header(path: Path) -> Instance | Rejection:
+    return _read_plainly(path) or _read_by_parser(path)
+
+
+def _read_plainly(path: Path) -> Instance | Rejection | None:
+    """The same as of the parser, only sooner; None where there is any doubt of that."""
+    try:
+        file = plain_header.read(path, _PLAIN_TAGS)
+        if file is None:
+            return None
+        if sibling := _siblings.find(path, file):
+            return sibling
+        found = _instance(path, file.header, file.meta, file)
+        if isinstance(found, Instance):
+            _siblings.add(file, found)
+        return found
+    except (Doubtful, MemoryError, *DAMAGED):
+        return None
+
+
+def _read_by_parser(path: Path) -> Instance | Rejection:
     try:
         with source.opened(path) as handle:
             start = handle.read(132)
@@ -148,7 +165,7 @@ def _read_header(path: Path) -> Instance | Rejection:
             dataset = dcmread(handle, stop_before_pixels=True, force=True, specific_tags=_SPECIFIC_TAGS)
             if start[128:] != b"DICM" and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
                 return Rejection(str(path), "not_dicom")
-            return _instance(path, dataset)
+            return _instance(path, dataset, dataset.file_meta)
     except source.UnpackError:
         return Rejection(str(path), "unreadable_archive")
     except DAMAGED:
@@ -160,9 +177,9 @@ def _read_header(path: Path) -> Instance | Rejection:
         return Rejection(str(path), "not_dicom" if error.errno is None else "unreadable_file")
 
 
-def _instance(path: Path, dataset: Any) -> Instance | Rejection:
+def _instance(path: Path, dataset: Any, meta: Any, plain: plain_header.File | None = None) -> Instance | Rejection:
     """Keep what is needed of a header."""
-    sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    sop_class = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
     if not sop_class:
         return Rejection(str(path), "not_dicom")
     instance = Instance(
@@ -197,18 +214,15 @@ def _instance(path: Path, dataset: Any) -> Instance | Rejection:
         age_years=age_years(*(str(dataset.get(k) or "") for k in ("PatientAge", "PatientBirthDate", "StudyDate"))),
         frames=planes,
         tiled=tiled,
-        series_start="".join(re.sub(r"[^\d.]", "", str(dataset.get(k) or "")) for k in ("SeriesDate", "SeriesTime")),
-        series_number=_series_number(dataset),
+        start=_start(dataset),
+        pixels=plain and plain_pixels.find(plain),
     )
 
 
-def _series_number(dataset: Any) -> float:
-    """A number that only orders series must not refuse a file."""
-    try:
-        found = number(dataset.get("SeriesNumber"))
-    except DAMAGED:
-        found = None
-    return -1.0 if found is None else found
+def _start(dataset: Any) -> tuple[str, float]:
+    time = "".join(re.sub(r"[^\d.]", "", str(dataset.get(keyword) or "")) for keyword in ("SeriesDate", "SeriesTime"))
+    count = tolerant(dataset, "SeriesNumber")
+    return time, -1.0 if count is None else count
 
 
 def _refusal(sop_class: str, dataset: Any) -> str | None:
@@ -226,10 +240,3 @@ def _frames(sop_class: str, dataset: Any) -> Iterator[Frame]:
         yield from functional_groups.frames(dataset)
     else:
         yield frames.classic(dataset)
-
-
-def vendor(manufacturer: str) -> str:
-    """The known vendor of a Manufacturer in any spelling, `other`, or nothing: the text itself could say a name."""
-    spelled = f" {' '.join(re.split(r'[^A-Z]+', manufacturer.upper()))} "
-    known = (name for name, marks in _VENDORS.items() if any(mark in spelled for mark in marks))
-    return next(known, "other" if manufacturer.strip() else "")

@@ -17,6 +17,7 @@ from pydicom.sequence import Sequence
 
 from pipeline.dicom import csa, private
 from pipeline.dicom.frames import Frame
+from pipeline.dicom.plain_header import Items
 from pipeline.dicom.values import numbers, positive
 
 TAGS = ["SpacingBetweenSlices"]
@@ -49,12 +50,12 @@ def tiles(dataset: Any, whole: Frame, shape: tuple[int, int]) -> tuple[tuple[Fra
         return None
     listed = own.value(private.UIH_TILES)
     header = csa.values(own.value(private.SIEMENS_CSA_IMAGE), frozenset({_COUNT, _NORMAL}))
-    count = len(listed) if isinstance(listed, Sequence) else _count(own, header.get(_COUNT, ()))
+    count = len(listed) if isinstance(listed, (Sequence, Items)) else _count(own, header.get(_COUNT, ()))
     across = math.ceil(math.sqrt(count)) if 0 < count <= MAX_TILES else 0
     if not across or any(length % across for length in shape):
         return None
     size = shape[0] // across, shape[1] // across
-    if isinstance(listed, Sequence):
+    if isinstance(listed, (Sequence, Items)):
         places = [numbers(item.get("ImagePositionPatient"), 3) for item in listed]
     else:
         places = _places(dataset, whole, (shape[0] - size[0], shape[1] - size[1]), count, header.get(_NORMAL, ()))

@@ -83,6 +83,8 @@ class Elements:
 
     def numbers(self, place: Private) -> tuple[float, ...]:
         """The finite numbers of an element, whatever VR it was written with; empty where there are none."""
+        if (place.creator, place.group) not in self._blocks:
+            return ()
         try:
             return tuple(number for number in map(float, _parts(self.value(place))) if math.isfinite(number))
         except (ValueError, TypeError, struct.error, OverflowError):
@@ -90,7 +92,8 @@ class Elements:
 
     def number(self, place: Private) -> float | None:
         """The first number of an element, or None."""
-        return next(iter(self.numbers(place)), None)
+        found = self.numbers(place)
+        return found[0] if found else None
 
 
 def _creator(dataset: Any, tag: int) -> str:

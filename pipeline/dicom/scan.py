@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 
-from pipeline.dicom import geometry, mosaic, pixels, source
+from pipeline.dicom import geometry, mosaic, pixels, plain_pixels, source
 from pipeline.dicom.admission import Plan
 from pipeline.dicom.frames import Frame, is_original
 from pipeline.dicom.header import Instance
@@ -36,7 +36,7 @@ class Scan:
         volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
         patient_id, study_uid, series_uid: as in the files; for memory only, and not in the `repr`.
         slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files; of a mosaic the tile) of each slice.
-        manufacturer: a name of `header.vendor`.
+        manufacturer: a name of `vendor.vendor`.
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
@@ -64,16 +64,9 @@ class Scan:
 def read_scan(plan: Plan) -> Scan | Rejection:
     """Read the pixels of a planned series; files one at a time."""
     first = plan.instances[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
-        try:
-            voxels = _read_voxels(plan)
-        except UNREADABLE:
-            return Rejection(first.series_uid, "unreadable_pixels")
-        except MemoryError:
-            return Rejection(first.series_uid, "too_large")
-    frames = [frame for _, frame in plan.slices]
-    volume = Volume(voxels, geometry.affine_lps(frames))
+    volume = read_volume(plan)
+    if isinstance(volume, Rejection):
+        return volume
     return Scan(
         volume=volume,
         patient_id=first.patient_id,
@@ -89,6 +82,20 @@ def read_scan(plan: Plan) -> Scan | Rejection:
         files=_files(plan),
         volume_number=plan.volume_number,
     )
+
+
+def read_volume(plan: Plan) -> Volume | Rejection:
+    """The voxels of a planned series and where they stand."""
+    series = plan.instances[0].series_uid
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the parser's warnings quote values, which may identify the patient
+        try:
+            voxels = _read_voxels(plan)
+        except UNREADABLE:
+            return Rejection(series, "unreadable_pixels")
+        except MemoryError:
+            return Rejection(series, "too_large")
+    return Volume(voxels, geometry.affine_lps([frame for _, frame in plan.slices]))
 
 
 def _files(plan: Plan) -> tuple[Path, ...]:
@@ -118,15 +125,19 @@ def _read_voxels(plan: Plan) -> npt.NDArray[np.float32]:
     """
     voxels = np.empty((len(plan.slices), *plan.instances[plan.slices[0][0]].shape), np.float32)
     factors = _evening([frame for _, frame in plan.slices])
+    finite = True
+    reader = plain_pixels.Reader()
     for file in dict.fromkeys(file for file, _ in plan.slices):
         instance = plan.instances[file]
-        dataset, decoded = _decode(instance)
+        dataset, decoded = _decode(instance, reader)
         for index, (owner, frame) in enumerate(plan.slices):
             if owner == file:
                 stored = pixels.stored_values(decoded[(frame.number or 1) - 1], dataset)
                 stored = pixels.inverted(stored, dataset) if instance.inverted else stored
-                voxels[index] = pixels.rescaled(stored, frame.slope * factors[index], frame.intercept * factors[index])
-    if not np.isfinite([voxels.min(), voxels.max()]).all():
+                slope, intercept = frame.slope * factors[index], frame.intercept * factors[index]
+                pixels.rescale(stored, slope, intercept, voxels[index])
+                finite = finite and pixels.certainly_finite(slope, intercept)
+    if not finite and not np.isfinite([voxels.min(), voxels.max()]).all():
         raise ValueError("values beyond float32")
     return voxels
 
@@ -144,17 +155,23 @@ def _evening(frames: Sequence[Frame]) -> list[float]:
     return [known[0] / scale for scale in known]
 
 
-def _decode(instance: Instance) -> tuple[Any, npt.NDArray[Any]]:
+def _decode(instance: Instance, reader: plain_pixels.Reader) -> tuple[Any, npt.NDArray[Any]]:
     """Data set and pixels (N, rows, columns) of a file that still is the one whose header was planned with.
 
     Raises:
         ValueError: it is another one now, or its planes do not have the size that its header said.
     """
-    with source.opened(instance.path) as handle:
-        dataset = dcmread(handle, force=True)
-    decoded = pixels.decoded(dataset)
+    dataset: Any
+    plain = instance.pixels and reader.read(instance.path, instance.pixels)
+    if plain:
+        dataset, decoded = plain
+    else:
+        with source.opened(instance.path) as handle:
+            dataset = dcmread(handle, force=True, specific_tags=pixels.TAGS)
+        decoded = pixels.decoded(dataset)
     if instance.tiled:
         decoded = mosaic.untiled(decoded, len(instance.frames), instance.shape)
-    if dataset.SOPInstanceUID != instance.sop_uid or decoded.shape != (len(instance.frames), *instance.shape):
+    same = plain or dataset.SOPInstanceUID == instance.sop_uid
+    if not same or decoded.shape != (len(instance.frames), *instance.shape):
         raise ValueError("the file changed while the folder was read")
     return dataset, decoded

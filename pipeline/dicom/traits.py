@@ -58,7 +58,7 @@ def traits(first: Instance, frames: Sequence[Frame]) -> Traits:
         acquisition_type=types.pop() if len(types) == 1 else "",
         n_slices=len(frames),
         step_mm=round(float(np.median(steps)), 2) if len(steps) else None,
-        start=(first.series_start, first.series_number),
+        start=first.start,
     )
 
 

@@ -34,6 +34,14 @@ def number(value: Any) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def tolerant(dataset: Any, keyword: str) -> float | None:
+    """The number of an element, or None also where it is damaged: what only orders volumes must not refuse a file."""
+    try:
+        return number(dataset.get(keyword))
+    except DAMAGED:
+        return None
+
+
 def positive(value: Any) -> float | None:
     """A number above 0, or None: zero is what some vendors write for `does not apply`."""
     result = number(value)

@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 
 from pipeline.dicom import private
 from pipeline.dicom.contrast import Timing
-from pipeline.dicom.values import DAMAGED, number
+from pipeline.dicom.values import tolerant
 
 TAGS = [
     *("EchoNumbers", "DiffusionBValue", "DiffusionDirectionality", "DiffusionGradientOrientation"),
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "TriggerTime", "AcquisitionNumber", "AcquisitionTime"),
     *("InstanceNumber", "DimensionIndexSequence"),
 ]
+
+#: Elements that each slice has for itself, whatever volume it is of.
+OWN = ("AcquisitionTime", "InstanceNumber")
 
 #: Digits of a time in ms: finer differences are rounding.
 TIME_DIGITS = 3
@@ -76,25 +79,32 @@ class Variant(NamedTuple):
         return " ".join(word for word in self.kind.split() if word not in _PROCESSING), *self[1:5]
 
 
-def classic(dataset: Any, own: private.Elements, types: tuple[str, ...], component: str, timing: Timing) -> Variant:
-    """The variant of a classic file; `own` are its private elements."""
-    b_value, direction = _classic_diffusion(dataset, own)
+def classic(dataset: Any, vendors: private.Elements, types: tuple[str, ...], component: str, timing: Timing) -> Variant:
+    """The variant of a classic file; `vendors` are its private elements."""
+    b_value, direction = _classic_diffusion(dataset, vendors)
     return Variant(
         kind=" ".join((*types, component)),
-        echo_ms=_rounded(timing.echo_time_ms if timing.echo_time_ms is not None else _tolerant(dataset, "EchoNumbers")),
+        echo_ms=_rounded(timing.echo_time_ms if timing.echo_time_ms is not None else tolerant(dataset, "EchoNumbers")),
         inversion_ms=_rounded(timing.inversion_time_ms),
         flip_deg=_rounded(timing.flip_angle_deg),
         b_value=_shell(b_value),
         direction=direction,
-        label=str(own.value(private.PHILIPS_LABEL) or "").strip(),
+        label=str(vendors.value(private.PHILIPS_LABEL) or "").strip(),
         temporal=_first(dataset, ("TemporalPositionIdentifier", "TemporalPositionIndex")),
         phase=_first(dataset, ("TriggerTime",)),
         dimensions=(),
         form="classic",
         acquisition=_first(dataset, ("AcquisitionNumber",)),
-        time=_first(dataset, ("AcquisitionTime",)),
-        order=(_tolerant(dataset, "InstanceNumber") or 0.0, 0.0),
+        **own(dataset),
     )
+
+
+def own(dataset: Any) -> dict[str, Any]:
+    """The fields of a classic file's variant that come from the elements of `OWN`."""
+    return {
+        "time": _first(dataset, ("AcquisitionTime",)),
+        "order": (tolerant(dataset, "InstanceNumber") or 0.0, 0.0),
+    }
 
 
 def enhanced(
@@ -104,7 +114,7 @@ def enhanced(
     content, cardiac = macro("FrameContentSequence"), macro("CardiacSynchronizationSequence")
     diffusion, spin = macro("MRDiffusionSequence"), macro("MRArterialSpinLabelingSequence")
     velocity = macro("MRVelocityEncodingSequence")
-    b_value = _tolerant(diffusion, "DiffusionBValue")
+    b_value = tolerant(diffusion, "DiffusionBValue")
     gradients = diffusion.get("DiffusionGradientDirectionSequence")
     orientation = gradients[0].get("DiffusionGradientOrientation") if gradients else None
     return Variant(
@@ -121,26 +131,26 @@ def enhanced(
         form="enhanced",
         acquisition=_first(content, ("FrameAcquisitionNumber",)),
         time=_NONE,
-        order=(_tolerant(dataset, "InstanceNumber") or 0.0, float(frame_number)),
+        order=(tolerant(dataset, "InstanceNumber") or 0.0, float(frame_number)),
     )
 
 
-def _classic_diffusion(dataset: Any, own: private.Elements) -> tuple[float | None, str]:
+def _classic_diffusion(dataset: Any, vendors: private.Elements) -> tuple[float | None, str]:
     """The b-value and direction of a classic file: the standard's elements, else the vendors'."""
-    b_value, orientation = _tolerant(dataset, "DiffusionBValue"), dataset.get("DiffusionGradientOrientation")
+    b_value, orientation = tolerant(dataset, "DiffusionBValue"), dataset.get("DiffusionGradientOrientation")
     for place in (private.SIEMENS_B_VALUE, private.PHILIPS_B_VALUE, private.GE_B_VALUE, private.UIH_B_VALUE):
         if b_value is None:
-            b_value = own.number(place)
+            b_value = vendors.number(place)
             if b_value is not None and place is private.GE_B_VALUE:
                 b_value %= _GE_B_VALUE_FLAG
     if not orientation:
         orientation = (
-            own.numbers(private.SIEMENS_DIRECTION)
-            or own.numbers(private.UIH_DIRECTION)
+            vendors.numbers(private.SIEMENS_DIRECTION)
+            or vendors.numbers(private.UIH_DIRECTION)
             or [
                 component
                 for triple in (private.PHILIPS_DIRECTION, private.GE_DIRECTION)
-                for component in (own.number(place) for place in triple)
+                for component in (vendors.number(place) for place in triple)
                 if component is not None
             ]
         )
@@ -169,17 +179,9 @@ def _text(dataset: Any, keyword: str) -> str:
     return "" if found is None else str(found)
 
 
-def _tolerant(dataset: Any, keyword: str) -> float | None:
-    """A number, or None: what only orders volumes must not refuse a file."""
-    try:
-        return number(dataset.get(keyword))
-    except DAMAGED:
-        return None
-
-
 def _first(dataset: Any, keywords: tuple[str, ...]) -> float:
     """The first of these elements that is a number, or -1."""
-    found = (_tolerant(dataset, keyword) for keyword in keywords)
+    found = (tolerant(dataset, keyword) for keyword in keywords)
     return _rounded(next((value for value in found if value is not None), None))
 
 

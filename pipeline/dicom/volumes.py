@@ -95,8 +95,11 @@ def _by_attributes(whole: Part, frames: Sequence[Frame], station: npt.NDArray[np
         accepted: Callable[..., bool] = _covers if name in _EXPLICIT else _complete
         refined: list[Part] = []
         for part in parts:
+            if not _repeats(part, station):
+                refined.append(part)
+                continue
             smaller = _by(part, [getattr(frames[index].variant, name) for index in part])
-            divides = len(smaller) > 1 and _repeats(part, station) and accepted(smaller, part, station)
+            divides = len(smaller) > 1 and accepted(smaller, part, station)
             refined.extend(smaller if divides else [part])
         parts = refined
     return parts

@@ -25,7 +25,7 @@ from nibabel.orientations import OrientationError
 from pydicom import dcmread
 
 from pipeline.dicom import geometry, source
-from pipeline.dicom.admission import Plan, Plane, admit, judge
+from pipeline.dicom.admission import Plan, Plane, admit
 from pipeline.dicom.header import Instance, read_headers
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.dicom.volumes import split
@@ -97,7 +97,7 @@ def _stacks_of(number: int, instances: list[Instance]) -> Iterator[Stack]:
     planes = [(place, frame) for place, instance in enumerate(instances) for frame in instance.frames]
     if geometry.incomplete([frame for _, frame in planes]):
         return
-    taken = {plan.slices for plan in admit(judge(instances, None)) if isinstance(plan, Plan)}
+    taken = {plan.slices for plan in admit(instances, None) if isinstance(plan, Plan)}
     together: dict[object, list[Plan]] = defaultdict(list)
     for own in _of_one_shape(instances, planes):
         for volume in split([frame for _, frame in own]):

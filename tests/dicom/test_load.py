@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
 from pipeline.contract import Selection
-from pipeline.dicom import pixels
+from pipeline.dicom import plain_pixels
 from pipeline.dicom.load import load
 from pipeline.dicom.scan import Scan
 from pipeline.errors import DicomError
@@ -181,11 +182,13 @@ def test_workers_change_nothing(builder, tmp_path, monkeypatch):
 def test_pixels_are_read_only_of_what_is_selected(builder, tmp_path, monkeypatch):
     builder.save(builder.classic("flair"), tmp_path)
     builder.save(builder.classic("t1", contrast="T1"), tmp_path)
-    decoded, real = [], pixels.decoded
-    monkeypatch.setattr(pixels, "decoded", lambda ds: decoded.append(ds.SeriesInstanceUID) or real(ds))
+    opened, real = [], plain_pixels.Reader.read
+    monkeypatch.setattr(
+        plain_pixels.Reader, "read", lambda self, path, place: opened.append(path) or real(self, path, place)
+    )
     scans = [item for item in load(tmp_path, Selection(contrasts=["FLAIR"], min_slices=8)) if isinstance(item, Scan)]
     assert [scan.contrast for scan in scans] == ["FLAIR"]
-    assert set(decoded) == {builder.uid("flair", "series")}
+    assert {dcmread(path).SeriesInstanceUID for path in opened} == {builder.uid("flair", "series")}
 
 
 def test_no_such_folder(tmp_path):
