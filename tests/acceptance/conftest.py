@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests import embedded_backbone
 
 #: Before a command: leaves it no network at all, not even loopback.
 CUT = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
@@ -24,7 +21,10 @@ SMALL = [
     "demo.lesion_volume_ml=[6.0, 12.0]",
     "demo.lesion_contrast=[0.9, 1.0]",
     "prepare.size=64",
+    # The embedded backbone: no file of weights has to be brought.
     "backbone.weights=embedded",
+    "backbone.name=resnet18",
+    "backbone.options={channels: [32, 64, 128, 256]}",
     "backbone.mean=null",
     "backbone.std=null",
     "features.probe_c=[0.1]",
@@ -105,19 +105,13 @@ def _clone(root: Path, folder: Path) -> Path:
     return folder
 
 
-def _embedded(folder: Path) -> list[str]:
-    """A stand-in for the embedded backbone, and the parameters that name it."""
-    card = embedded_backbone.make(folder)
-    return [f"backbone.name={card['name']}", f"backbone.options={json.dumps(card['options'])}"]
-
-
 @pytest.fixture(scope="package")
 def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A fresh clone with small parameters; nothing has run in it."""
     folder = tmp_path_factory.mktemp("clone")
     (folder / "project").mkdir()
     project = Project(_clone(root, folder / "project"))
-    project.set(*SMALL, *_embedded(project.folder))
+    project.set(*SMALL)
     return project
 
 
