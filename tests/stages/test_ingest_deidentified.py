@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -23,8 +20,8 @@ from pipeline.errors import ConfigError
 from pipeline.files import read_csv, write_csv
 from pipeline.stages.ingest import ingest
 from pipeline.stages.split import split
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
+from tests.stages import ingest_program
+from tests.stages.ingest_program import Program
 
 
 @pytest.fixture
@@ -46,12 +43,7 @@ def project(root: Path, builder: ModuleType, tmp_path: Path, monkeypatch: pytest
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
     def program(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline.stages.ingest", *arguments],
-            env=os.environ | {"PYTHONPATH": str(root)},
-            capture_output=True,
-            text=True,
-        )
+        return ingest_program.run(root, *arguments)
 
     return program
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,8 +18,8 @@ from pipeline.errors import LabelError
 from pipeline.files import read_csv
 from pipeline.stages.prepare import prepare
 from pipeline.stages.split import split
-
-Program = Callable[..., subprocess.CompletedProcess[str]]
+from tests.stages import ingest_program
+from tests.stages.ingest_program import Program
 
 
 @pytest.fixture
@@ -40,12 +39,7 @@ def project(root: Path, builder: ModuleType, tmp_path: Path, monkeypatch: pytest
     def program(*arguments: str, **rules: object) -> subprocess.CompletedProcess[str]:
         params["ingest"].update(workers=1, **rules)
         Path("params.yaml").write_text(yaml.safe_dump(params))
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline.stages.ingest", *arguments],
-            env=os.environ | {"PYTHONPATH": str(root)},
-            capture_output=True,
-            text=True,
-        )
+        return ingest_program.run(root, *arguments)
 
     return program
 
