@@ -1,4 +1,5 @@
-# make demo [WEIGHTS=path]   the whole pipeline on the embedded demo, from simulated scans to a release
+# make demo                  the whole pipeline on the embedded demo, from simulated scans to a release
+# make demo WEIGHTS=path     the same with pre-trained weights of yours: path/NAME.safetensors, NAME as timm has it
 # make test                  lint, types, import rules and every test
 # make lint                  the first three of them
 #
@@ -11,12 +12,17 @@ READY := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
+# Assignments beyond the name, with WEIGHTS: what the network was made with (see backbone in params.yaml).
+BACKBONE ?= 'backbone.options={}' backbone.mean=null backbone.std=null
+
 .PHONY: demo test lint
 
 demo: $(READY)
 ifdef WEIGHTS
 	@test -f "$(WEIGHTS)" || { echo "WEIGHTS: expected a .safetensors or .pth file; found no file $(WEIGHTS)" >&2; exit 1; }
 	cp -- "$(WEIGHTS)" models/weights/
+	python -m pipeline.params backbone.weights=file "backbone.file=models/weights/$(notdir $(WEIGHTS))" \
+	  "backbone.name=$(basename $(notdir $(WEIGHTS)))" $(BACKBONE)
 endif
 	dvc repro
 	@python -m pipeline.summary

@@ -21,12 +21,6 @@ SMALL = [
     "demo.lesion_volume_ml=[6.0, 12.0]",
     "demo.lesion_contrast=[0.9, 1.0]",
     "prepare.size=64",
-    # The embedded backbone: no file of weights has to be brought.
-    "backbone.weights=embedded",
-    "backbone.name=resnet18",
-    "backbone.options={channels: [32, 64, 128, 256]}",
-    "backbone.mean=null",
-    "backbone.std=null",
     "features.probe_c=[0.1]",
     "finetune.phases.0.epochs=2",
     "finetune.phases.1.epochs=1",
