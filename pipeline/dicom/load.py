@@ -27,7 +27,9 @@ CHUNK = 32
 FILES_PER_WORKER = 512
 
 
-def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
+def load(
+    folder: Path, selection: Selection | None = None, workers: int | None = None, scheduler: str | None = None
+) -> Iterator[Scan | Rejection]:
     """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
     Headers come first, all of them; pixels are then read series by series, only of those that `selection` wants. The
@@ -38,14 +40,18 @@ def load(folder: Path, selection: Selection | None = None, workers: int | None =
         folder: read recursively; links are followed, names and endings do not matter.
         selection: the rules; None: every volume of at least two slices.
         workers: processes; None: one per core.
+        scheduler: of a Dask cluster whose workers find the folder at the same path; None: processes of this machine.
 
     Raises:
         DicomError: no such folder, or no MR series in it that can be used.
+        ConfigError: the scheduler cannot be used.
+        WorkerError: worker after worker was lost over the same work, or there is none.
     """
+    folder = folder.absolute()  # workers elsewhere have another current directory
     paths = _files(folder)
     seen: Counter[str] = Counter()
     accepted = 0
-    with _processes(workers, paths) as run:
+    with _workers(workers, scheduler, paths) as run:
         for item in _read(run, folder, paths, selection):
             if isinstance(item, Scan):
                 accepted += 1
@@ -65,7 +71,7 @@ def survey(
         DicomError: no such folder.
     """
     paths = _files(folder)
-    with _processes(workers, paths) as run:
+    with _workers(workers, None, paths) as run:
         return _judged(run, folder, paths, selection)
 
 
@@ -79,8 +85,8 @@ def _files(folder: Path) -> list[Path]:
     return find_files(folder)
 
 
-def _processes(workers: int | None, paths: list[Path]) -> AbstractContextManager[OrderedMap]:
-    return ordered_map(min(workers or os.cpu_count() or 1, len(paths) // FILES_PER_WORKER) or 1)
+def _workers(workers: int | None, scheduler: str | None, paths: list[Path]) -> AbstractContextManager[OrderedMap]:
+    return ordered_map(min(workers or os.cpu_count() or 1, len(paths) // FILES_PER_WORKER) or 1, scheduler)
 
 
 def _judged(
