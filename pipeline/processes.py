@@ -72,6 +72,7 @@ class Processes(Executor):
             future, call = job
             if future.set_running_or_notify_cancel():
                 worker = _do(future, call, worker)
+            del job, future, call  # a result may be large, and the next job far
         worker.close()
 
 
@@ -125,6 +126,7 @@ def _work(pipe: Connection) -> None:
             error.add_note(f"In a worker process:\n{traceback.format_exc()}")
             answer = False, error
         pipe.send(answer)
+        del answer
 
 
 def _die_with_parent() -> None:
