@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -84,9 +84,9 @@ def survey(
 
 @dataclass
 class _Found:
-    """The files of a folder, `CHUNK` at a time."""
+    """The files of a folder, `CHUNK` at a time, until they are catalogued."""
 
-    chunks: list[Files]
+    chunks: deque[Files]
     count: int
 
 
@@ -99,7 +99,7 @@ def _files(folder: Path) -> tuple[Path, _Found]:
             "Check the path (data.dicom_dir in params.yaml, or the argument).",
         )
     folder = folder.absolute()
-    paths, found = walk_files(folder), _Found([], 0)
+    paths, found = walk_files(folder), _Found(deque(), 0)
     while some := list(islice(paths, CHUNK)):
         found.chunks.append(pack(folder, some))
         found.count += len(some)
@@ -111,7 +111,8 @@ def _workers(workers: int | None, scheduler: str | None, files: _Found) -> Abstr
 
 
 def _catalogue(run: OrderedMap, folder: Path, files: _Found) -> Catalogue:
-    placed = (file for chunk in run(place, files.chunks) for file in chunk)
+    chunks = (files.chunks.popleft() for _ in range(len(files.chunks)))  # each path stands in one place
+    placed = (file for chunk in run(place, chunks) for file in chunk)
     return Catalogue(folder, track(placed, "reading headers", files.count))
 
 

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 import yaml
+from distributed import Security
 
 from pipeline import config
 from pipeline.dicom.pseudonym import Pseudonyms
@@ -53,11 +55,11 @@ def project(root, builder, tmp_path, monkeypatch):
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[int]]]:
+def cluster(folder: Path, workers: int = 2, protocol: str = "tcp") -> Iterator[tuple[str, list[int]]]:
     """The address of a scheduler, and the processes of its workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        address = f"{protocol}://127.0.0.1:{free.getsockname()[1]}"
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
     elsewhere = folder / "elsewhere"  # a current directory that no path leads from
@@ -68,8 +70,8 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[int]]]:
         with open(folder / "cluster.log", "ab") as log:
             return subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
 
-    host, _, port = address.removeprefix("tcp://").partition(":")
-    started = [start("scheduler", "--host", host, "--port", port)]
+    host, _, port = address.removeprefix(f"{protocol}://").partition(":")
+    started = [start("scheduler", "--protocol", protocol, "--host", host, "--port", port)]
     options = ("--no-nanny", "--nthreads", "2", "--local-directory", str(elsewhere))
     started += [start("worker", address, *options, "--host", host) for _ in range(workers)]
     try:
@@ -109,6 +111,26 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(project, tmp
     log = (tmp_path / "cluster.log").read_text()
     assert "MRN-" not in log
     assert str(tmp_path / "scans") not in log
+
+
+def test_a_cluster_under_tls_is_used_by_who_has_the_certificate(project, tmp_path, monkeypatch):
+    made = Security.temporary()
+    settings = {"distributed.comm.require_encryption": "True"}
+    for part in (
+        "ca_file",
+        *(f"{role}.{kind}" for role in ("scheduler", "worker", "client") for kind in ("cert", "key")),
+    ):
+        path = tmp_path / part
+        path.write_text(getattr(made, f"tls_{part.replace('.', '_')}"))
+        settings[f"distributed.comm.tls.{part}"] = str(path)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"DASK_{name.upper().replace('.', '__')}", value)
+    with cluster(tmp_path, workers=1, protocol="tls") as (address, _):
+        monkeypatch.setattr("pipeline.cluster.ANSWER_S", 2)
+        with pytest.raises(ConfigError, match="found none that answers"):
+            project("without", address)
+        with dask.config.set(settings):
+            assert len([name for name in project("with", address) if name.endswith(".nii.gz")]) == VOLUMES
 
 
 def test_a_failure_on_a_worker_names_nobody_in_its_log(tmp_path):
