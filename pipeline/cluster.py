@@ -46,7 +46,7 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
     """
     try:
         from distributed import Client
-        from distributed.scheduler import KilledWorker
+        from distributed.scheduler import KilledWorker, NoWorkerError
     except ImportError as error:
         remedy = "pip install 'mri-transfer[cluster]', or set ingest.scheduler to null."
         raise ConfigError("the package distributed, for ingest.scheduler", "none installed", remedy) from error
@@ -62,6 +62,8 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
         except KilledWorker as error:
             found = f"{error.allowed_failures + 1} that were lost over the same work, as a rule for want of memory"
             raise WorkerError("Dask workers that live", found, "Give each more memory.") from error
+        except NoWorkerError as error:
+            raise _no_worker(address) from error
         except CancelledError as error:
             remedy = "See its log, and start the stage again."
             raise WorkerError(f"a Dask scheduler at {address} that goes on", "one that was lost", remedy) from error
@@ -74,5 +76,9 @@ def _size(client: Any, address: str) -> int:
     try:
         client.wait_for_workers(1, timeout=ANSWER_S)
     except TimeoutError as error:
-        raise WorkerError(f"a Dask worker at {address}", "none", "Start `dask worker` there.") from error
+        raise _no_worker(address) from error
     return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _no_worker(address: str) -> WorkerError:
+    return WorkerError(f"a Dask worker at {address}", "none", "Start `dask worker` there.")

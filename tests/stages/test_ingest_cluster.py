@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def project(root, builder, tmp_path, monkeypatch):
 
 @contextmanager
 def cluster(folder: Path, workers: int = 2, protocol: str = "tcp") -> Iterator[tuple[str, list[int]]]:
-    """The address of a scheduler, and the processes of its workers."""
+    """The address of a scheduler, its process, and those of its workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"{protocol}://127.0.0.1:{free.getsockname()[1]}"
@@ -76,7 +77,7 @@ def cluster(folder: Path, workers: int = 2, protocol: str = "tcp") -> Iterator[t
     started += [start("worker", address, *options, "--host", host) for _ in range(workers)]
     try:
         assert within(60, lambda: (folder / "cluster.log").read_text().count("Register worker") == workers)
-        yield address, [process.pid for process in started[1:]]
+        yield address, [process.pid for process in started]
     finally:
         for process in reversed(started):
             process.kill()
@@ -89,17 +90,17 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(project, tmp
     monkeypatch.setattr("pipeline.dicom.load.CHUNK", 4)
     save, done_when_killed = stage.nifti.save, []
     volumes = tmp_path / "shared/data/ingested/volumes"
-    with cluster(tmp_path) as (address, workers):
+    with cluster(tmp_path) as (address, (_, worker, _)):
 
         def kill() -> None:
-            os.kill(workers[0], signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
             done_when_killed.append(len(list(volumes.iterdir())))
 
         def save_and_kill(*arguments: Any) -> None:
             """At the third volume a worker stands still, so that it has work under way when it is killed."""
             save(*arguments)
             if len(list(volumes.iterdir())) == 3:
-                os.kill(workers[0], signal.SIGSTOP)
+                os.kill(worker, signal.SIGSTOP)
                 threading.Timer(1, kill).start()
 
         monkeypatch.setattr(stage.nifti, "save", save_and_kill)
@@ -161,3 +162,25 @@ def test_without_dask_the_error_names_the_extra(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"the package distributed.*pip install 'mri-transfer\[cluster\]'"):
         project("bare", "tcp://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "found"),
+    [("ALLOWED_FAILURES", "0", "1 that were lost over the same work"), ("NO_WORKERS_TIMEOUT", "500ms", "none")],
+)
+def test_work_that_kills_workers_is_an_error(tmp_path, monkeypatch, setting, value, found):
+    monkeypatch.setenv(f"DASK_DISTRIBUTED__SCHEDULER__{setting}", value)
+    raised = pytest.raises(WorkerError, match=f"found {found}")
+    with cluster(tmp_path, workers=1) as (address, _), raised, ordered_map(1, address) as run:
+        list(run(kill, [None]))
+
+
+def test_a_scheduler_that_is_lost_is_an_error(tmp_path):
+    raised = pytest.raises(WorkerError, match="a Dask scheduler at .* that goes on; found one that was lost")
+    with cluster(tmp_path, workers=1) as (address, (scheduler, _)), raised, ordered_map(1, address) as run:
+        list(run(kill, [scheduler]))
+
+
+def kill(process: int | None) -> None:
+    os.kill(process or os.getpid(), signal.SIGKILL)
+    time.sleep(60)
