@@ -1,18 +1,15 @@
-"""A function over many items in worker processes: results in order, few of them in memory at a time."""
+"""A function over many items by an executor: results in order, few of them in memory at a time."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from pipeline.errors import WorkerError
+from pipeline import cluster
+from pipeline.processes import Processes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,54 +27,47 @@ class OrderedMap(Protocol):
 
 
 @contextmanager
-def ordered_map(workers: int) -> Iterator[OrderedMap]:
-    """A map over `workers` processes; in this process if there is but one. Function and items must be picklable.
+def ordered_map(workers: int, scheduler: str | None = None) -> Iterator[OrderedMap]:
+    """A map over worker processes, here or on other machines. Function and items must be picklable.
 
-    Processes are spawned, not forked: a fork beside the threads of a progress bar or an inference runtime can hang.
+    What a worker was doing that is lost is done again, by another one.
+
+    Args:
+        workers: processes of this machine; 1: this process, and no other.
+        scheduler: address of a Dask scheduler, whose workers are used instead; None: those of this machine.
 
     Raises:
-        WorkerError: a worker was killed.
+        WorkerError: worker after worker was lost over one item, or there is none.
+        ConfigError: the scheduler cannot be used.
     """
-    if workers == 1:
+    if scheduler:
+        with cluster.connected(scheduler) as (executor, size):
+            yield lambda function, items: _in_order(
+                executor, size * AHEAD, cluster.run, (cluster.Task(function, item) for item in items)
+            )
+    elif workers == 1:
         yield _here
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
+    else:
+        pool = Processes(workers)
         try:
             yield lambda function, items: _in_order(pool, workers * AHEAD, function, items)
-        except BrokenProcessPool as error:
-            raise WorkerError(
-                "worker processes that live", "one that was killed, as a rule for want of memory", "Use fewer workers."
-            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _here(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The same without processes."""
+    """The same without workers."""
     return map(function, items)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, ahead: int, function: Callable[[Item], Result], items: Iterable[Item]
+    executor: Executor, ahead: int, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
     """Keep `ahead` items under way and yield the oldest."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
-        waiting.append(pool.submit(function, item))
+        waiting.append(executor.submit(function, item))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _die_with_parent() -> None:
-    """End this worker when the process that started it is gone; it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -51,7 +51,8 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     Raises:
         LabelError: the labels file cannot be used, or matches no accepted series, or those of one class only.
         DicomError: no such folder, or no MR series in it that can be used.
-        ConfigError: the key for pseudonyms cannot be used.
+        ConfigError: the key for pseudonyms, or ingest.scheduler, cannot be used.
+        WorkerError: worker after worker was lost over the same work.
         StorageError: the disk is full.
     """
     data, settings = params.data, params.ingest
@@ -85,7 +86,7 @@ class _Tables:
 def _accepted(params: Params, tables: _Tables) -> Iterator[Scan]:
     """Every volume that is taken, once it is saved and stands in the tables."""
     settings, names = params.ingest, tables.names
-    for item in load(params.data.dicom_dir, settings.selection, settings.workers):
+    for item in load(params.data.dicom_dir, settings.selection, settings.workers, settings.scheduler):
         if isinstance(item, Scan):
             row = index_row(item, names, OUT / "volumes", settings.keep_sex_age)
             nifti.save(item.volume, Path(row["path"]))

@@ -1,0 +1,125 @@
+"""Which files make a series, and little more: so that memory hardly grows with the number of series.
+
+A header in memory takes some 2 kB, a path here about its own length. So headers are read once to tell the series, and
+again when it is the turn of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.contract import Selection
+from pipeline.dicom.admission import Verdict, group, judge
+from pipeline.dicom.header import Instance, read_headers
+from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.sources import relative
+
+_END = b"\0"  # no path holds it
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files below a folder, compactly; for memory only, as paths can identify.
+
+    Attributes:
+        folder: below which they lie.
+        packed: their paths relative to it, each with `_END` behind it.
+    """
+
+    folder: Path
+    packed: bytes = field(repr=False)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Their whole paths."""
+        return [self.folder / _text(path) for path in self.packed.split(_END)[:-1]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The files under one SeriesInstanceUID that are refused for one reason, or not.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        refusal: as in `Instance`; empty for none.
+        files: all of them.
+    """
+
+    uid: str = field(repr=False)
+    refusal: str
+    files: Files
+
+
+#: A file that belongs to a series: its SeriesInstanceUID, its refusal, and its packed path.
+Placed = tuple[str, str, bytes]
+
+
+def pack(folder: Path, paths: Iterable[Path]) -> Files:
+    """Files below a folder, which is one of the parents of each."""
+    return Files(folder, b"".join(_packed(path, folder) for path in paths))
+
+
+def place(files: Files) -> list[Placed | Rejection]:
+    """Read the headers of files: to which series each belongs, or why to none; sources are relative to the folder."""
+    folder = files.folder
+    placed: list[Placed | Rejection] = []
+    for header in read_headers(files.paths):
+        if isinstance(header, Rejection):
+            placed.append(Rejection(relative(Path(header.source), folder), header.reason))
+        elif not header.series_uid:
+            placed.append(Rejection(relative(header.path, folder), header.refusal or "no_identity"))
+        else:
+            placed.append((header.series_uid, header.refusal or "", _packed(header.path, folder)))
+    return placed
+
+
+class Catalogue:
+    """The series below a folder, and the files of none.
+
+    Attributes:
+        refused: the files of no series, in the order of their paths.
+    """
+
+    def __init__(self, folder: Path, placed: Iterable[Placed | Rejection]) -> None:
+        self._folder = folder
+        self._files: dict[tuple[str, str], bytearray] = {}
+        refused = []
+        for file in placed:
+            if isinstance(file, Rejection):
+                refused.append(file)
+            else:
+                *key, path = file
+                self._files.setdefault((key[0], key[1]), bytearray()).extend(path)
+        self.refused: Sequence[Rejection] = sorted(refused, key=lambda rejection: rejection.source)
+
+    def __len__(self) -> int:
+        """How many series there are."""
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Series]:
+        """The series in the order of their UIDs."""
+        for uid, refusal in sorted(self._files):
+            yield Series(uid, refusal, Files(self._folder, bytes(self._files[uid, refusal])))
+
+
+def judge_series(series: Series, selection: Selection | None) -> list[Verdict]:
+    """Read the headers of a series again: what becomes of each of its volumes, and of the rest of it."""
+    paths = series.files.paths
+    found, refused = group(read_headers(paths))
+    if len(found) == 1 and not refused and len(found[0]) == len(paths):
+        first = found[0][0]
+        if (first.series_uid, first.refusal or "") == (series.uid, series.refusal):
+            return judge(found[0], selection)
+    # It changed since it was catalogued, as what is found to change when pixels are read.
+    lost = Instance(paths[0], None, "", series.uid, "", "", "")
+    return [Verdict(lost, None, reason="unreadable_pixels")]
+
+
+def _packed(path: Path, folder: Path) -> bytes:
+    return str(path.relative_to(folder)).encode("utf-8", "surrogatepass") + _END
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "surrogatepass")

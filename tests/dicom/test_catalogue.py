@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import gc
+import os
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+from pipeline.contract import Selection
+from pipeline.dicom.admission import outcome
+from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place
+from pipeline.dicom.header import Instance, find_files, walk_files
+from pipeline.dicom.load import load
+from pipeline.dicom.reasons import Rejection
+
+LONG = "a folder/of some length/as archives have/IMG"
+
+
+def catalogue_of(folder: Path) -> Catalogue:
+    return Catalogue(folder, place(pack(folder, walk_files(folder))))
+
+
+def test_series_hold_their_files_whatever_their_names(builder, tmp_path):
+    odd = tmp_path / os.fsdecode(b"\xff\xfe J\xe4ne\n")
+    builder.save(builder.classic("b", 3), odd)
+    builder.save(builder.classic("a", 2), odd)
+    with zipfile.ZipFile(odd / "é.zip", "w") as packed:
+        for path in builder.save(builder.classic("z", 2), tmp_path / "zipped").iterdir():
+            packed.write(path, f"ö/{path.name}")
+            path.unlink()
+    found = {series.uid: series.files.paths for series in catalogue_of(tmp_path)}
+    assert [*found] == sorted(builder.uid(name, "series") for name in "abz")
+    assert {len(found[builder.uid(name, "series")]) for name in "az"} == {2}
+    loose = {path for name in "ab" for path in found[builder.uid(name, "series")]}
+    assert loose == {path for path in find_files(tmp_path) if path.suffix != ".zip"}
+    assert {path.parent for path in found[builder.uid("z", "series")]} == {odd / "é.zip/ö"}
+
+
+def test_files_of_no_series_are_named_relative_to_the_folder(builder, tmp_path):
+    (tmp_path / "b.txt").write_text("no DICOM")
+    builder.save(builder.classic(slices=1, SeriesInstanceUID=""), tmp_path / "a")
+    [nameless] = (tmp_path / "a").iterdir()
+    catalogue = catalogue_of(tmp_path)
+    assert len(catalogue) == 0
+    assert catalogue.refused == [Rejection(f"a/{nameless.name}", "no_identity"), Rejection("b.txt", "not_dicom")]
+
+
+def test_a_series_that_changes_before_its_turn_is_refused(builder, tmp_path):
+    for name, change in {
+        "gone": lambda path: path.unlink(),
+        "broken": lambda path: path.write_text("no DICOM"),
+        "another": lambda path: builder.classic("c", 1)[0].save_as(path, enforce_file_format=True),
+        "all gone": lambda path: [each.unlink() for each in path.parent.iterdir()],
+    }.items():
+        folder = builder.save(builder.classic("a", 3), tmp_path / name)
+        catalogue = catalogue_of(folder)
+        change(min(folder.iterdir()))
+        [series] = catalogue
+        expected = [Rejection(builder.uid("a", "series"), "unreadable_pixels")]
+        assert outcome(judge_series(series, None)) == expected, name
+
+
+def test_a_file_takes_little_more_memory_than_its_path(tmp_path):
+    files, per_series = 60_000, 20
+    placed = ((f"2.25.{n // per_series:040}", "", f"{LONG}{n:07}\0".encode()) for n in range(files))
+    tracemalloc.start()
+    catalogue = Catalogue(tmp_path, placed)
+    bytes_per_file = tracemalloc.get_traced_memory()[0] / files
+    tracemalloc.stop()
+    assert len(catalogue) == files / per_series
+    assert bytes_per_file < len(LONG) + 8 + 45
+
+
+def test_headers_are_in_memory_of_few_series_at_a_time(builder, tmp_path):
+    for number in range(40):
+        builder.save(builder.classic(f"s{number}", 6), tmp_path)
+    most = 0
+    for _ in load(tmp_path, Selection(contrasts=None, min_slices=2, best_of_study=["latest"]), workers=1):
+        most = max(most, sum(isinstance(each, Instance) for each in gc.get_objects()))
+    assert 0 < most < 120, "64 are remembered of each process, of 240"
