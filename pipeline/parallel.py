@@ -39,7 +39,7 @@ def ordered_map(workers: int) -> Iterator[OrderedMap]:
         WorkerError: a worker was killed.
     """
     if workers == 1:
-        yield _here
+        yield here
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
@@ -53,7 +53,7 @@ def ordered_map(workers: int) -> Iterator[OrderedMap]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _here(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def here(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """The same without processes."""
     return map(function, items)
 

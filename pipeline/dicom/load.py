@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Plan, Verdict, best_of_study, group, judge, outcome
-from pipeline.dicom.header import find_files, read_headers
+from pipeline.dicom.header import Instance, find_files, read_headers
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.dicom.sources import relative
@@ -25,6 +26,33 @@ CHUNK = 32
 #: in JPEG 2000 8 to 30 ms. So a share is worth a start of 2 s from 1,700 to 4,500 files on, or from 70 to 250. Of which
 #: kind they are is not known beforehand: this is near the geometric middle of 70 and 4,500.
 FILES_PER_WORKER = 512
+
+Taken = TypeVar("Taken", covariant=True)
+
+
+class Reader(Protocol[Taken]):
+    """How files are read: anew, or with what is remembered of them."""
+
+    def headers(self, run: OrderedMap, paths: list[Path]) -> Iterator[Instance | Rejection]:
+        """The headers of these files, in any order."""
+        ...
+
+    def volumes(self, run: OrderedMap, plans: list[Plan]) -> Iterator[Taken | Rejection]:
+        """What becomes of each planned volume, in the order of the plans."""
+        ...
+
+
+class Anew:
+    """Reads every file."""
+
+    def headers(self, run: OrderedMap, paths: list[Path]) -> Iterator[Instance | Rejection]:
+        """See `Reader`."""
+        chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+        return (header for chunk in run(read_headers, chunks) for header in chunk)
+
+    def volumes(self, run: OrderedMap, plans: list[Plan]) -> Iterator[Scan | Rejection]:
+        """See `Reader`."""
+        return run(read_scan, plans)
 
 
 def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
@@ -42,22 +70,29 @@ def load(folder: Path, selection: Selection | None = None, workers: int | None =
     Raises:
         DicomError: no such folder, or no MR series in it that can be used.
     """
+    return load_with(Anew(), folder, selection, workers)
+
+
+def load_with(
+    reader: Reader[Taken], folder: Path, selection: Selection | None = None, workers: int | None = None
+) -> Iterator[Taken | Rejection]:
+    """`load`, with volumes as `reader` gives them."""
     paths = _files(folder)
     seen: Counter[str] = Counter()
     accepted = 0
     with _processes(workers, paths) as run:
-        for item in _read(run, folder, paths, selection):
-            if isinstance(item, Scan):
-                accepted += 1
-            else:
+        for item in _read(reader, run, folder, paths, selection):
+            if isinstance(item, Rejection):
                 seen[item.reason] += 1
+            else:
+                accepted += 1
             yield item
     if not accepted:
         raise _nothing(folder, len(paths), seen)
 
 
 def survey(
-    folder: Path, selection: Selection | None = None, workers: int | None = None
+    folder: Path, selection: Selection | None = None, workers: int | None = None, reader: Reader[object] | None = None
 ) -> tuple[list[list[Verdict]], list[Rejection]]:
     """What `load` will do with each series, by headers alone, and the files that belong to none.
 
@@ -66,7 +101,7 @@ def survey(
     """
     paths = _files(folder)
     with _processes(workers, paths) as run:
-        return _judged(run, folder, paths, selection)
+        return _judged(reader or Anew(), run, folder, paths, selection)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -84,12 +119,10 @@ def _processes(workers: int | None, paths: list[Path]) -> AbstractContextManager
 
 
 def _judged(
-    run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None
+    reader: Reader[object], run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None
 ) -> tuple[list[list[Verdict]], list[Rejection]]:
     """Verdicts by series, in the order of their UIDs, and refused files in the order of their paths."""
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    headers = (header for chunk in run(read_headers, chunks) for header in chunk)
-    series, refused = group(track(headers, "reading headers", len(paths)))
+    series, refused = group(track(reader.headers(run, paths), "reading headers", len(paths)))
     verdicts = [judge(instances, selection) for instances in series]
     if selection and selection.best_of_study:
         verdicts = best_of_study(verdicts, selection.best_of_study)
@@ -97,8 +130,10 @@ def _judged(
     return verdicts, [replace(file, source=relative(Path(file.source), folder)) for file in files]
 
 
-def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None) -> Iterator[Scan | Rejection]:
-    series, refused = _judged(run, folder, paths, selection)
+def _read(
+    reader: Reader[Taken], run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None
+) -> Iterator[Taken | Rejection]:
+    series, refused = _judged(reader, run, folder, paths, selection)
     yield from refused
     plans: list[Plan] = []
     for verdicts in series:
@@ -107,7 +142,7 @@ def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection
                 plans.append(found)
             else:
                 yield found
-    yield from track(run(read_scan, plans), "reading series", len(plans))
+    yield from track(reader.volumes(run, plans), "reading series", len(plans))
 
 
 def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:
