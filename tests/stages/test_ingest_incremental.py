@@ -219,7 +219,7 @@ def test_a_killed_run_goes_on_where_it_was(project, read, root, place, after):
     project()
     headers, volumes = len(read) - read.count("volume"), read.count("volume")
     assert (headers, volumes) == {
-        "header": (29 - 10, 5),
+        "header": (30 - 10, 5),
         "save": (0, 5 - 3),
         "row": (0, 5 - 2),
         "put": (0, 5 - 5),
