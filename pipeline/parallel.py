@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline import cluster
 from pipeline.processes import Processes
@@ -18,23 +21,31 @@ Result = TypeVar("Result")
 AHEAD = 2
 
 
+@dataclass(frozen=True)
+class Done(Generic[Result]):
+    """An item that needs no work: its result, in its place."""
+
+    result: Result
+
+
 class OrderedMap(Protocol):
     """`map`, with the results in the order of the items."""
 
-    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `function(item)` of each item."""
+    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item | Done[Result]]) -> Iterator[Result]:
+        """Yield `function(item)` of each item, and the results of those that are done."""
         ...
 
 
 @contextmanager
-def ordered_map(workers: int, scheduler: str | None = None) -> Iterator[OrderedMap]:
-    """A map over worker processes, here or on other machines. Function and items must be picklable.
+def ordered_map(workers: int, scheduler: str | None = None, here_s: float = 0.0) -> Iterator[OrderedMap]:
+    """A map over worker processes, here or on other machines. Function, items and results must be picklable.
 
     What a worker was doing that is lost is done again, by another one.
 
     Args:
         workers: processes of this machine; 1: this process, and no other.
         scheduler: address of a Dask scheduler, whose workers are used instead; None: those of this machine.
+        here_s: seconds of work that this process does before it starts others.
 
     Raises:
         WorkerError: worker after worker was lost over one item, or there is none.
@@ -42,32 +53,54 @@ def ordered_map(workers: int, scheduler: str | None = None) -> Iterator[OrderedM
     """
     if scheduler:
         with cluster.connected(scheduler) as (executor, size):
-            yield lambda function, items: _in_order(
-                executor, size * AHEAD, cluster.run, (cluster.Task(function, item) for item in items)
-            )
+            yield partial(_in_order, lambda *task: executor.submit(cluster.run, cluster.Task(*task)), size * AHEAD)
     elif workers == 1:
         yield _here
     else:
         pool = Processes(workers)
         try:
-            yield lambda function, items: _in_order(pool, workers * AHEAD, function, items)
+            yield partial(_in_order, _Submit(pool, here_s), workers * AHEAD)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _here(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def _here(function: Callable[[Item], Result], items: Iterable[Item | Done[Result]]) -> Iterator[Result]:
     """The same without workers."""
-    return map(function, items)
+    return (item.result if isinstance(item, Done) else function(item) for item in items)
 
 
 def _in_order(
-    executor: Executor, ahead: int, function: Callable[[Item], Result], items: Iterable[Item]
+    submit: Callable[[Callable[[Item], Result], Item], Future[Result]],
+    ahead: int,
+    function: Callable[[Item], Result],
+    items: Iterable[Item | Done[Result]],
 ) -> Iterator[Result]:
     """Keep `ahead` items under way and yield the oldest."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
-        waiting.append(executor.submit(function, item))
+        waiting.append(_finished(item.result) if isinstance(item, Done) else submit(function, item))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+class _Submit:
+    """Submits to an executor once this process has worked for some seconds."""
+
+    def __init__(self, executor: Executor, here_s: float) -> None:
+        self._executor, self._left_s = executor, here_s
+
+    def __call__(self, function: Callable[[Any], Result], item: Any) -> Future[Result]:
+        if self._left_s <= 0:
+            return self._executor.submit(function, item)
+        begin = time.monotonic()
+        future = _finished(function(item))
+        self._left_s -= time.monotonic() - begin
+        return future
+
+
+def _finished(result: Result) -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future

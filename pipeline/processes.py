@@ -30,7 +30,7 @@ MOST_LOST = 3
 
 
 class Processes(Executor):
-    """`workers` processes, each replaced when it dies; calls and results must be picklable.
+    """Up to `workers` processes, each started for its first call and replaced when it dies; all must be picklable.
 
     Processes are spawned, not forked: a fork beside the threads of a progress bar or an inference runtime can hang.
     """
@@ -67,13 +67,14 @@ class Processes(Executor):
 
     def _drive(self) -> None:
         """The thread of one worker."""
-        worker = _start()
+        worker: Connection | None = None
         while job := self._jobs.get():
             future, call = job
             if future.set_running_or_notify_cancel():
-                worker = _do(future, call, worker)
+                worker = _do(future, call, worker or _start())
             del job, future, call  # a result may be large, and the next job far
-        worker.close()
+        if worker:
+            worker.close()
 
 
 def _do(future: Future[Any], call: Callable[[], Any], worker: Connection) -> Connection:

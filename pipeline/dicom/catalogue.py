@@ -62,17 +62,17 @@ def pack(folder: Path, paths: Iterable[Path]) -> Files:
 
 
 def place(files: Files) -> list[Placed | Rejection]:
-    """Read the headers of files: to which series each belongs, or why to none; sources are relative to the folder."""
-    folder = files.folder
-    placed: list[Placed | Rejection] = []
-    for header in read_headers(files.paths):
-        if isinstance(header, Rejection):
-            placed.append(Rejection(relative(Path(header.source), folder), header.reason))
-        elif not header.series_uid:
-            placed.append(Rejection(relative(header.path, folder), header.refusal or "no_identity"))
-        else:
-            placed.append((header.series_uid, header.refusal or "", _packed(header.path, folder)))
-    return placed
+    """Read the headers of files: to which series each belongs, or why to none."""
+    return [placed(header, files.folder) for header in read_headers(files.paths)]
+
+
+def placed(header: Instance | Rejection, folder: Path) -> Placed | Rejection:
+    """To which series a file belongs, or why to none; the source is then relative to the folder."""
+    if isinstance(header, Rejection):
+        return Rejection(relative(Path(header.source), folder), header.reason)
+    if not header.series_uid:
+        return Rejection(relative(header.path, folder), header.refusal or "no_identity")
+    return header.series_uid, header.refusal or "", _packed(header.path, folder)
 
 
 class Catalogue:
@@ -106,8 +106,15 @@ class Catalogue:
 
 def judge_series(series: Series, selection: Selection | None) -> list[Verdict]:
     """Read the headers of a series again: what becomes of each of its volumes, and of the rest of it."""
+    return judge_headers(series, read_headers(series.files.paths), selection)
+
+
+def judge_headers(
+    series: Series, headers: Sequence[Instance | Rejection], selection: Selection | None
+) -> list[Verdict]:
+    """What becomes of a series by the headers that its files have now."""
     paths = series.files.paths
-    found, refused = group(read_headers(paths))
+    found, refused = group(headers)
     if len(found) == 1 and not refused and len(found[0]) == len(paths):
         first = found[0][0]
         if (first.series_uid, first.refusal or "") == (series.uid, series.refusal):

@@ -4,34 +4,70 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Plan, Verdict, best_of_study, only_best, outcome
-from pipeline.dicom.catalogue import Catalogue, Files, judge_series, pack, place
+from pipeline.dicom.catalogue import Catalogue, Files, Placed, Series, judge_series, pack, place
 from pipeline.dicom.header import walk_files
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.errors import DicomError
-from pipeline.parallel import OrderedMap, ordered_map
+from pipeline.parallel import Done, OrderedMap, ordered_map
 from pipeline.progress import track
 
 #: Files a worker takes at a time.
 CHUNK = 32
-#: A process is started only for so many files: start and imports take 1.5 to 2.5 s, a file 0.4 ms (256²) to 1.2 (512²),
-#: in JPEG 2000 8 to 30 ms. So a share is worth a start of 2 s from 1,700 to 4,500 files on, or from 70 to 250. Of which
-#: kind they are is not known beforehand: this is near the geometric middle of 70 and 4,500.
-FILES_PER_WORKER = 512
+#: Seconds of work that this process does before it starts others: their start and imports take 1.5 to 2.5 s.
+HERE_S = 2.0
+
+Taken = TypeVar("Taken", covariant=True)
 
 
-def load(
-    folder: Path, selection: Selection | None = None, workers: int | None = None, scheduler: str | None = None
-) -> Iterator[Scan | Rejection]:
+class Reader(Protocol[Taken]):
+    """How files are read: anew, or with what is remembered of them."""
+
+    def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
+        """To which series each file belongs, or why to none; in any order."""
+        ...
+
+    def verdicts(
+        self, run: OrderedMap, catalogue: Iterable[Series], selection: Selection | None
+    ) -> Iterator[list[Verdict]]:
+        """What becomes of each volume of a series, series by series."""
+        ...
+
+    def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Taken | Rejection]:
+        """What each plan comes to; a refusal has come to its end and keeps its place."""
+        ...
+
+
+class Anew:
+    """Reads every file."""
+
+    def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
+        """See `Reader`."""
+        return (file for chunk in run(place, chunks) for file in chunk)
+
+    def verdicts(
+        self, run: OrderedMap, catalogue: Iterable[Series], selection: Selection | None
+    ) -> Iterator[list[Verdict]]:
+        """See `Reader`."""
+        return run(partial(judge_series, selection=selection), catalogue)
+
+    def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Scan | Rejection]:
+        """See `Reader`."""
+        jobs: Iterator[Plan | Done[Scan | Rejection]] = (Done(x) if isinstance(x, Rejection) else x for x in found)
+        return run(read_scan, jobs)
+
+
+def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
     """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
     All headers are read first, to tell the series; then, series by series, they are read again and judged, and pixels
@@ -43,39 +79,62 @@ def load(
         folder: read recursively; links are followed, names and endings do not matter.
         selection: the rules; None: every volume of at least two slices.
         workers: processes; None: one per core.
-        scheduler: of a Dask cluster whose workers find the folder at the same path; None: processes of this machine.
 
     Raises:
         DicomError: no such folder, or no MR series in it that can be used.
+        WorkerError: worker after worker was lost over the same work.
+    """
+    return load_with(Anew(), folder, selection, workers)
+
+
+def load_with(
+    reader: Reader[Taken],
+    folder: Path,
+    selection: Selection | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Iterator[Taken | Rejection]:
+    """`load`, with volumes as `reader` gives them.
+
+    Args:
+        reader: reads the files.
+        folder: see `load`.
+        selection: see `load`.
+        workers: see `load`.
+        scheduler: of a Dask cluster whose workers find the folder at the same path; None: processes of this machine.
+
+    Raises:
+        DicomError: see `load`.
+        WorkerError: see `load`; or the cluster has no worker.
         ConfigError: the scheduler cannot be used.
-        WorkerError: worker after worker was lost over the same work, or there is none.
     """
     folder, files = _files(folder)
     seen: Counter[str] = Counter()
     accepted = 0
-    with _workers(workers, scheduler, files) as run:
-        for item in _read(run, folder, files, selection):
-            if isinstance(item, Scan):
-                accepted += 1
-            else:
+    with _workers(workers, scheduler) as run:
+        for item in _read(reader, run, folder, files, selection):
+            if isinstance(item, Rejection):
                 seen[item.reason] += 1
+            else:
+                accepted += 1
             yield item
     if not accepted:
         raise _nothing(folder, files.count, seen)
 
 
 def survey(
-    folder: Path, selection: Selection | None = None, workers: int | None = None
+    folder: Path, selection: Selection | None = None, workers: int | None = None, reader: Reader[object] | None = None
 ) -> tuple[list[list[Verdict]], Sequence[Rejection]]:
     """What `load` will do with each series, by headers alone, and the files that belong to none.
 
     Raises:
         DicomError: no such folder.
     """
+    reader = reader or Anew()
     folder, files = _files(folder)
-    with _workers(workers, None, files) as run:
-        catalogue = _catalogue(run, folder, files)
-        verdicts = list(_judged(run, catalogue, selection, "judging series"))
+    with _workers(workers, None) as run:
+        catalogue = _catalogue(reader, run, folder, files)
+        verdicts = list(reader.verdicts(run, track(catalogue, "judging series", len(catalogue)), selection))
     if selection and (merits := selection.best_of_study):
         best = best_of_study(verdicts, merits)
         verdicts = [only_best(each, best, merits) for each in verdicts]
@@ -106,38 +165,35 @@ def _files(folder: Path) -> tuple[Path, _Found]:
     return folder, found
 
 
-def _workers(workers: int | None, scheduler: str | None, files: _Found) -> AbstractContextManager[OrderedMap]:
-    return ordered_map(min(workers or os.cpu_count() or 1, files.count // FILES_PER_WORKER) or 1, scheduler)
+def _workers(workers: int | None, scheduler: str | None) -> AbstractContextManager[OrderedMap]:
+    return ordered_map(workers or os.cpu_count() or 1, scheduler, HERE_S)
 
 
-def _catalogue(run: OrderedMap, folder: Path, files: _Found) -> Catalogue:
+def _catalogue(reader: Reader[object], run: OrderedMap, folder: Path, files: _Found) -> Catalogue:
     chunks = (files.chunks.popleft() for _ in range(len(files.chunks)))  # each path stands in one place
-    placed = (file for chunk in run(place, chunks) for file in chunk)
-    return Catalogue(folder, track(placed, "reading headers", files.count))
+    return Catalogue(folder, track(reader.places(run, chunks), "reading headers", files.count))
 
 
-def _judged(run: OrderedMap, catalogue: Catalogue, selection: Selection | None, title: str) -> Iterator[list[Verdict]]:
-    """Verdicts by series, in the order of their UIDs."""
-    return run(partial(judge_series, selection=selection), track(catalogue, title, len(catalogue)))
-
-
-def _read(run: OrderedMap, folder: Path, files: _Found, selection: Selection | None) -> Iterator[Scan | Rejection]:
-    catalogue = _catalogue(run, folder, files)
+def _read(
+    reader: Reader[Taken], run: OrderedMap, folder: Path, files: _Found, selection: Selection | None
+) -> Iterator[Taken | Rejection]:
+    catalogue = _catalogue(reader, run, folder, files)
     yield from catalogue.refused
-    yield from run(_taken, _outcomes(run, catalogue, selection))
+    yield from reader.volumes(run, _outcomes(reader, run, catalogue, selection))
 
 
-def _outcomes(run: OrderedMap, catalogue: Catalogue, selection: Selection | None) -> Iterator[Plan | Rejection]:
+def _outcomes(
+    reader: Reader[object], run: OrderedMap, catalogue: Catalogue, selection: Selection | None
+) -> Iterator[Plan | Rejection]:
     """What is read of each series, and why the rest is not; series by series, while others are read."""
+
+    def judged(title: str) -> Iterator[list[Verdict]]:
+        return reader.verdicts(run, track(catalogue, title, len(catalogue)), selection)
+
     merits = selection.best_of_study if selection else None
-    best = best_of_study(_judged(run, catalogue, selection, "judging series"), merits) if merits else {}
-    for verdicts in _judged(run, catalogue, selection, "reading series"):
+    best = best_of_study(judged("judging series"), merits) if merits else {}
+    for verdicts in judged("reading series"):
         yield from outcome(only_best(verdicts, best, merits) if merits else verdicts)
-
-
-def _taken(found: Plan | Rejection) -> Scan | Rejection:
-    """What a plan comes to; a refusal has come to its end and keeps its place."""
-    return read_scan(found) if isinstance(found, Plan) else found
 
 
 def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:

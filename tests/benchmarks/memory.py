@@ -86,7 +86,8 @@ def measure(scratch: Path, workers: int) -> tuple[float, float, float]:
     params["data"].update(dicom_dir=str(scratch / "scans"), labels=None)
     params["ingest"].update(contrasts=None, min_slices=2, workers=workers)
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(scratch), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment |= {f"XDG_{name}_HOME": str(scratch / name) for name in ("CONFIG", "CACHE")}
     command = [sys.executable, "-m", "pipeline.stages.ingest"]
     begin = time.monotonic()
     with open(scratch / "log", "wb") as log, subprocess.Popen(command, cwd=project, env=environment, stderr=log) as run:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dask
 import pytest
@@ -21,6 +20,7 @@ from distributed import Security
 
 from pipeline import config
 from pipeline.dicom.pseudonym import Pseudonyms
+from pipeline.dicom.saved import Saved
 from pipeline.errors import ConfigError, DicomError, WorkerError
 from pipeline.parallel import ordered_map
 from pipeline.stages import ingest as stage
@@ -43,6 +43,7 @@ def project(root, builder, tmp_path, monkeypatch):
     def run(name: str, scheduler: str | None, dicom_dir: Path = scans) -> dict[str, bytes]:
         project = tmp_path / name
         project.mkdir()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name / "cache"))
         monkeypatch.chdir(project)
         params = yaml.safe_load((root / "params.yaml").read_text())
         params["data"].update(dicom_dir=str(dicom_dir), labels=None)
@@ -88,7 +89,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(project, tmp
     local = project("local", None)
     assert len([name for name in local if name.endswith(".nii.gz")]) == VOLUMES
     monkeypatch.setattr("pipeline.dicom.load.CHUNK", 4)
-    save, done_when_killed = stage.nifti.save, []
+    put, done_when_killed = Saved.put, []
     volumes = tmp_path / "shared/data/ingested/volumes"
     with cluster(tmp_path) as (address, (_, worker, _)):
 
@@ -96,14 +97,14 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(project, tmp
             os.kill(worker, signal.SIGKILL)
             done_when_killed.append(len(list(volumes.iterdir())))
 
-        def save_and_kill(*arguments: Any) -> None:
+        def put_and_kill(volume: Saved, target: Path) -> None:
             """At the third volume a worker stands still, so that it has work under way when it is killed."""
-            save(*arguments)
+            put(volume, target)
             if len(list(volumes.iterdir())) == 3:
                 os.kill(worker, signal.SIGSTOP)
                 threading.Timer(1, kill).start()
 
-        monkeypatch.setattr(stage.nifti, "save", save_and_kill)
+        monkeypatch.setattr(Saved, "put", put_and_kill)
         monkeypatch.setattr(Pseudonyms, "__reduce__", lambda self: pytest.fail("the key must not leave this process"))
         shared = project("shared", address)
     assert 3 <= done_when_killed[0] < VOLUMES, "the rest waited for what the worker had"

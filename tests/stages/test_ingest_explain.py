@@ -27,6 +27,7 @@ def project(root: Path, builder: ModuleType, tmp_path: Path, monkeypatch: pytest
     """A study with two FLAIR series, another with one of T1, and no labels; the stage as a program."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     scans = tmp_path / "scans"
     study = builder.uid("study")
     builder.save(builder.classic("one", 9, patient="MRN-1", StudyInstanceUID=study), scans / "DOE^JANE")
