@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.code import code_version
 from pipeline.errors import ConfigError, WorkerError
 
 #: Seconds that are waited for the scheduler to answer, and for a first worker.
@@ -41,7 +42,7 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
     Dask does again what a worker had that is lost. TLS is set up in Dask's own configuration.
 
     Raises:
-        ConfigError: Dask is not installed, or no scheduler answers.
+        ConfigError: Dask is not installed, no scheduler answers, or workers have another version.
         WorkerError: there is no worker, or worker after worker is lost over the same work, or the scheduler is.
     """
     try:
@@ -58,7 +59,9 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
     with client:
         executor = client.get_executor(pure=False)
         try:
-            yield executor, _size(client, address)
+            size = _size(client, address)
+            _check_versions(client)
+            yield executor, size
         except KilledWorker as error:
             found = f"{error.allowed_failures + 1} that were lost over the same work, as a rule for want of memory"
             raise WorkerError("Dask workers that live", found, "Give each more memory.") from error
@@ -78,6 +81,19 @@ def _size(client: Any, address: str) -> int:
     except TimeoutError as error:
         raise _no_worker(address) from error
     return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _check_versions(client: Any) -> None:
+    """That the workers that are there read scans as this process would."""
+    # Where there is no such function, an error stands in place of its result.
+    versions = client.run(code_version, on_error="return").values()
+    others = sum(version != code_version() for version in versions)
+    if others:
+        raise ConfigError(
+            "Dask workers with this version of mri-transfer, and of what it reads scans with",
+            f"another one, or none, on {others} of {len(versions)}",
+            "Install the same versions on all machines (constraints.txt), and start the workers again.",
+        )
 
 
 def _no_worker(address: str) -> WorkerError:

@@ -4,14 +4,20 @@ import gc
 import os
 import tracemalloc
 import zipfile
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import outcome
 from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place
 from pipeline.dicom.header import Instance, find_files, walk_files
-from pipeline.dicom.load import load
+from pipeline.dicom.incremental import Incremental, memory_of
+from pipeline.dicom.load import Anew, load_with
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.withdrawals import Withdrawals
 
 LONG = "a folder/of some length/as archives have/IMG"
 
@@ -71,10 +77,15 @@ def test_a_file_takes_little_more_memory_than_its_path(tmp_path):
     assert bytes_per_file < len(LONG) + 8 + 45
 
 
-def test_headers_are_in_memory_of_few_series_at_a_time(builder, tmp_path):
+@pytest.mark.parametrize("reader", ["anew", "first time", "second time"])
+def test_headers_are_in_memory_of_few_series_at_a_time(builder, tmp_path, reader):
     for number in range(40):
-        builder.save(builder.classic(f"s{number}", 6), tmp_path)
+        builder.save(builder.classic(f"s{number}", 6), tmp_path / "scans")
+    selection, names = Selection(contrasts=None, min_slices=2, best_of_study=["latest"]), Pseudonyms(PUBLIC_DEMO_KEY)
     most = 0
-    for _ in load(tmp_path, Selection(contrasts=None, min_slices=2, best_of_study=["latest"]), workers=1):
-        most = max(most, sum(issubclass(type(each), Instance) for each in gc.get_objects()))
+    for _ in range(2 if reader == "second time" else 1):
+        with closing(memory_of(tmp_path / "cache", tmp_path / "scans", names)) as memory:
+            how = Anew() if reader == "anew" else Incremental(memory, names, Withdrawals(names, frozenset()))
+            for _ in load_with(how, tmp_path / "scans", selection, workers=1):
+                most = max(most, sum(issubclass(type(each), Instance) for each in gc.get_objects()))
     assert 0 < most < 120, "64 are remembered of each process, of 240"

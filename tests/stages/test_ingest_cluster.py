@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,54 +16,31 @@ from pathlib import Path
 
 import dask
 import pytest
-import yaml
 from distributed import Security
 
-from pipeline import config
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.saved import Saved
 from pipeline.errors import ConfigError, DicomError, WorkerError
 from pipeline.parallel import ordered_map
-from pipeline.stages import ingest as stage
+from tests.stages.many_series import VOLUMES, ManySeries
 from tests.waiting import within
 
-SERIES = 24
-VOLUMES = 17  # of eight slices or more
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def project(root, builder, tmp_path, monkeypatch):
-    """Runs the stage in a folder of its own and gives the bytes of every file that it wrote, by name."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    scans = tmp_path / "scans"
-    for number in range(SERIES):
-        builder.save(builder.classic(f"s{number}", 9 - number % 3, patient=f"MRN-{number}"), scans)
-    builder.save([builder.enhanced("enhanced", 12)], scans)
-    (scans / "notes.txt").write_text("no DICOM")
-
-    def run(name: str, scheduler: str | None, dicom_dir: Path = scans) -> dict[str, bytes]:
-        project = tmp_path / name
-        project.mkdir()
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name / "cache"))
-        monkeypatch.chdir(project)
-        params = yaml.safe_load((root / "params.yaml").read_text())
-        params["data"].update(dicom_dir=str(dicom_dir), labels=None)
-        params["ingest"].update(min_slices=8, workers=1, scheduler=scheduler)
-        Path("params.yaml").write_text(yaml.safe_dump(params))
-        stage.ingest(config.load())
-        written = [path for path in (project / "data").rglob("*") if path.is_file()]
-        return {path.relative_to(project).as_posix(): path.read_bytes() for path in written}
-
-    return run
+    return ManySeries(root, builder, tmp_path, monkeypatch)
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2, protocol: str = "tcp") -> Iterator[tuple[str, list[int]]]:
-    """The address of a scheduler, its process, and those of its workers."""
+def cluster(
+    folder: Path, workers: int = 2, protocol: str = "tcp", root: Path = ROOT
+) -> Iterator[tuple[str, list[int]]]:
+    """The address of a scheduler, its process, and those of its workers, whose package lies below `root`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"{protocol}://127.0.0.1:{free.getsockname()[1]}"
-    root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
     elsewhere = folder / "elsewhere"  # a current directory that no path leads from
     elsewhere.mkdir()
@@ -86,7 +64,7 @@ def cluster(folder: Path, workers: int = 2, protocol: str = "tcp") -> Iterator[t
 
 
 def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(project, tmp_path, monkeypatch):
-    local = project("local", None)
+    local = project("local")
     assert len([name for name in local if name.endswith(".nii.gz")]) == VOLUMES
     monkeypatch.setattr("pipeline.dicom.load.CHUNK", 4)
     put, done_when_killed = Saved.put, []
@@ -106,13 +84,13 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(project, tmp
 
         monkeypatch.setattr(Saved, "put", put_and_kill)
         monkeypatch.setattr(Pseudonyms, "__reduce__", lambda self: pytest.fail("the key must not leave this process"))
-        shared = project("shared", address)
+        shared = project("shared", scheduler=address)
     assert 3 <= done_when_killed[0] < VOLUMES, "the rest waited for what the worker had"
     assert sorted(shared) == sorted(local)
     assert [name for name in local if local[name] != shared[name]] == []
     log = (tmp_path / "cluster.log").read_text()
     assert "MRN-" not in log
-    assert str(tmp_path / "scans") not in log
+    assert str(project.scans) not in log
 
 
 def test_a_cluster_under_tls_is_used_by_who_has_the_certificate(project, tmp_path, monkeypatch):
@@ -130,9 +108,9 @@ def test_a_cluster_under_tls_is_used_by_who_has_the_certificate(project, tmp_pat
     with cluster(tmp_path, workers=1, protocol="tls") as (address, _):
         monkeypatch.setattr("pipeline.cluster.ANSWER_S", 2)
         with pytest.raises(ConfigError, match="found none that answers"):
-            project("without", address)
+            project("without", scheduler=address)
         with dask.config.set(settings):
-            assert len([name for name in project("with", address) if name.endswith(".nii.gz")]) == VOLUMES
+            assert len([name for name in project("with", scheduler=address) if name.endswith(".nii.gz")]) == VOLUMES
 
 
 def test_a_failure_on_a_worker_names_nobody_in_its_log(tmp_path):
@@ -149,20 +127,37 @@ def fail(path: Path) -> None:
 
 
 def test_no_scheduler_or_no_worker_is_an_error_that_says_so(project, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.ANSWER_S", 1)
+    monkeypatch.setattr("pipeline.cluster.ANSWER_S", 5)
     raised = pytest.raises(WorkerError, match="a Dask worker at tcp://.*; found none. Start `dask worker`")
     with cluster(tmp_path, workers=0) as (address, _), raised:
-        project("workless", address)
+        project("workless", scheduler=address)
+    monkeypatch.setattr("pipeline.cluster.ANSWER_S", 1)
     with pytest.raises(ConfigError, match=f"a Dask scheduler at {address}; found none that answers"):
-        project("alone", address)
+        project("alone", scheduler=address)
     with pytest.raises(ConfigError, match="a Dask scheduler at tls://.*; found none that answers"):
-        project("open", address.replace("tcp", "tls"))
+        project("open", scheduler=address.replace("tcp", "tls"))
+
+
+@pytest.mark.parametrize("change", ["another reader", "no such function", "no package"])
+def test_workers_of_another_version_are_an_error(project, tmp_path, change):
+    installed = tmp_path / "installed"
+    shutil.copytree(ROOT / "pipeline", installed / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    if change == "another reader":
+        with open(installed / "pipeline/dicom/header.py", "a") as code:
+            code.write("# another\n")
+    elif change == "no such function":
+        (installed / "pipeline/code.py").unlink()
+    else:
+        (installed / "pipeline/__init__.py").write_text("raise ImportError('none here')")
+    raised = pytest.raises(ConfigError, match=r"Dask workers with this version .*another one, or none, on 1 of 1")
+    with cluster(tmp_path, workers=1, root=installed) as (address, _), raised:
+        project("mixed", scheduler=address)
 
 
 def test_without_dask_the_error_names_the_extra(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"the package distributed.*pip install 'mri-transfer\[cluster\]'"):
-        project("bare", "tcp://127.0.0.1:8786")
+        project("bare", scheduler="tcp://127.0.0.1:8786")
 
 
 @pytest.mark.parametrize(
