@@ -125,7 +125,12 @@ def judge_headers(
 
 
 def _packed(path: Path, folder: Path) -> bytes:
-    return str(path.relative_to(folder)).encode("utf-8", "surrogatepass") + _END
+    return within(path, folder).encode("utf-8", "surrogatepass") + _END
+
+
+def within(path: Path, folder: Path) -> str:
+    """`path.relative_to(folder)` as text, for a path that begins so; many times faster."""
+    return str(path).removeprefix(f"{folder}/")
 
 
 def _text(path: bytes) -> str:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pipeline.contract import Selection
 from pipeline.dicom import saved
 from pipeline.dicom.admission import Plan, Verdict
-from pipeline.dicom.catalogue import Files, Placed, Series, judge_headers, pack, placed
+from pipeline.dicom.catalogue import Files, Placed, Series, judge_headers, pack, placed, within
 from pipeline.dicom.encoded import Header
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.header import Instance, read_headers
@@ -26,7 +26,6 @@ from pipeline.dicom.memory import Memory, Stamp, stamp
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.saved import Encoded, Saved
-from pipeline.dicom.sources import relative
 from pipeline.dicom.withdrawals import Withdrawals
 from pipeline.files import sha256_file
 from pipeline.parallel import Done, OrderedMap
@@ -124,7 +123,7 @@ class Incremental:
         self._memory.forget_unused()
 
     def _key(self, path: Path, folder: Path) -> bytes:
-        return self._memory.digest("file", relative(path, folder))
+        return self._memory.digest("file", within(path, folder))
 
     def _known(self, path: Path, folder: Path) -> Read | None:
         """What is remembered of a file that is as it was."""
@@ -140,8 +139,8 @@ class Incremental:
             return
         for place, header in enumerate(headers):
             if isinstance(header, Instance) and header.path != read.path:
-                within = str(header.path).removeprefix(str(read.path)).encode("utf-8", "surrogateescape")
-                content = read.content and read.content + within
+                inside = within(header.path, read.path).encode("utf-8", "surrogateescape")
+                content = read.content and read.content + inside
                 self._memory.add_file(self._key(header.path, folder), read.at, content, [header], header.path)
                 headers[place] = replace(header, frames=(), pixels=None)
         self._memory.add_file(self._key(read.path, folder), read.at, read.content, headers, read.path)

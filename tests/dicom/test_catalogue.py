@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import outcome
-from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place
+from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place, within
 from pipeline.dicom.header import Instance, find_files, walk_files
 from pipeline.dicom.incremental import Incremental, memory_of
 from pipeline.dicom.load import Anew, load_with
@@ -40,6 +40,13 @@ def test_series_hold_their_files_whatever_their_names(builder, tmp_path):
     loose = {path for name in "ab" for path in found[builder.uid(name, "series")]}
     assert loose == {path for path in find_files(tmp_path) if path.suffix != ".zip"}
     assert {path.parent for path in found[builder.uid("z", "series")]} == {odd / "é.zip/ö"}
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/", "a", "/a/.b"])
+@pytest.mark.parametrize("below", [".b", "a", "a/b", "...", "a.b/.c"])
+def test_what_is_within_a_folder_leads_back_to_it(folder, below):
+    path = Path(folder) / below
+    assert Path(folder) / within(path, Path(folder)) == path
 
 
 def test_files_of_no_series_are_named_relative_to_the_folder(builder, tmp_path):
