@@ -130,9 +130,11 @@ def _files(folder: Path) -> Iterator[_File]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
-        below = parent[len(top) :].lstrip(b"/")
+        # Not os.path.join, which took a fifth of all the time.
+        prefix = parent + b"/"
+        below = prefix[len(top) :].lstrip(b"/")
         for name in sorted(names):
-            yield _file(os.path.join(parent, name), os.path.join(below, name))  # noqa: PTH118
+            yield _file(prefix + name, below + name)
     for path in sorted(lost):
         yield _File(path[len(top) :].lstrip(b"/"), 0, None)
 
