@@ -13,7 +13,6 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
 from pipeline.errors import DataError
-from pipeline.files import write_atomic
 from pipeline.imaging.volume import Volume
 
 #: DICOM counts to the left and back (LPS), NIfTI to the right and front (RAS).
@@ -21,16 +20,6 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 #: Fast: level 6 takes five times as long for some percent less.
 GZIP_LEVEL = 1
-
-
-def save(volume: Volume, path: Path) -> None:
-    """Write a volume as `.nii.gz`.
-
-    Raises:
-        StorageError: the disk is full; what stood at `path` still does.
-    """
-    content = packed(volume)
-    write_atomic(path, lambda handle: handle.write(content))
 
 
 def packed(volume: Volume) -> bytes:
