@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import gc
 import os
 import tracemalloc
 import zipfile
+from collections import Counter
 from contextlib import closing
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pipeline.contract import Selection
 from pipeline.dicom.admission import outcome
 from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place, within
 from pipeline.dicom.header import Instance, find_files, walk_files
-from pipeline.dicom.incremental import Incremental, memory_of
+from pipeline.dicom.incremental import Incremental, Known, memory_of
 from pipeline.dicom.load import Anew, load_with
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.dicom.reasons import Rejection
@@ -84,16 +85,34 @@ def test_a_file_takes_little_more_memory_than_its_path(tmp_path):
     assert bytes_per_file < len(LONG) + 8 + 45
 
 
+@pytest.fixture
+def alive(monkeypatch) -> Counter[str]:
+    """How many headers there are `now`, and were at `most`."""
+    count: Counter[str] = Counter()
+
+    def begin(header, *values, real, **named):
+        count["now"] += 1
+        count["most"] = max(count["most"], count["now"])
+        real(header, *values, **named)
+
+    def end(_):
+        count["now"] -= 1
+
+    monkeypatch.setattr(Instance, "__del__", end, raising=False)
+    for kind in (Instance, Known):
+        monkeypatch.setattr(kind, "__init__", partialmethod(begin, real=kind.__init__))
+    return count
+
+
 @pytest.mark.parametrize("reader", ["anew", "first time", "second time"])
-def test_headers_are_in_memory_of_few_series_at_a_time(builder, tmp_path, reader):
+def test_headers_are_in_memory_of_few_series_at_a_time(builder, tmp_path, alive, reader):
     for number in range(40):
         builder.save(builder.classic(f"s{number}", 6), tmp_path / "scans")
     selection, names = Selection(contrasts=None, min_slices=2, best_of_study=["latest"]), Pseudonyms(PUBLIC_DEMO_KEY)
-    most = 0
     for _ in range(2 if reader == "second time" else 1):
+        alive["most"] = 0
         with closing(memory_of(tmp_path / "cache", tmp_path / "scans", names)) as memory:
             how = Anew() if reader == "anew" else Incremental(memory, names, Withdrawals(names, frozenset()))
-            for number, _ in enumerate(load_with(how, tmp_path / "scans", selection, workers=1)):
-                if number % 8 == 7:  # to look at every object takes long
-                    most = max(most, sum(issubclass(type(each), Instance) for each in gc.get_objects()))
-    assert 0 < most < 120, "64 are remembered of each process, of 240"
+            taken = list(load_with(how, tmp_path / "scans", selection, workers=1))
+        assert len(taken) == 40
+    assert 0 < alive["most"] < 120, "64 are remembered of each process, of 240"
