@@ -6,12 +6,13 @@ again when it is the turn of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Verdict, group, judge
+from pipeline.dicom.encoded import Header
 from pipeline.dicom.header import Instance, read_headers
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.sources import relative
@@ -61,12 +62,21 @@ def pack(folder: Path, paths: Iterable[Path]) -> Files:
     return Files(folder, b"".join(_packed(path, folder) for path in paths))
 
 
-def place(files: Files) -> list[Placed | Rejection]:
+#: What the reader refuses beyond what headers tell: gives a header back, refused or as it is.
+Mark = Callable[[Header], Header]
+
+
+def as_it_is(header: Header) -> Header:
+    """The `Mark` that refuses nothing."""
+    return header
+
+
+def place(files: Files, marked: Mark = as_it_is) -> list[Placed | Rejection]:
     """Read the headers of files: to which series each belongs, or why to none."""
-    return [placed(header, files.folder) for header in read_headers(files.paths)]
+    return [placed(marked(header), files.folder) for header in read_headers(files.paths)]
 
 
-def placed(header: Instance | Rejection, folder: Path) -> Placed | Rejection:
+def placed(header: Header, folder: Path) -> Placed | Rejection:
     """To which series a file belongs, or why to none; the source is then relative to the folder."""
     if isinstance(header, Rejection):
         return Rejection(relative(Path(header.source), folder), header.reason)
@@ -104,14 +114,12 @@ class Catalogue:
             yield Series(uid, refusal, Files(self._folder, bytes(self._files[uid, refusal])))
 
 
-def judge_series(series: Series, selection: Selection | None) -> list[Verdict]:
+def judge_series(series: Series, selection: Selection | None, marked: Mark = as_it_is) -> list[Verdict]:
     """Read the headers of a series again: what becomes of each of its volumes, and of the rest of it."""
-    return judge_headers(series, read_headers(series.files.paths), selection)
+    return judge_headers(series, [marked(header) for header in read_headers(series.files.paths)], selection)
 
 
-def judge_headers(
-    series: Series, headers: Sequence[Instance | Rejection], selection: Selection | None
-) -> list[Verdict]:
+def judge_headers(series: Series, headers: Sequence[Header], selection: Selection | None) -> list[Verdict]:
     """What becomes of a series by the headers that its files have now."""
     paths = series.files.paths
     found, refused = group(headers)

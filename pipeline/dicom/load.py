@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Plan, Verdict, best_of_study, only_best, outcome
-from pipeline.dicom.catalogue import Catalogue, Files, Placed, Series, judge_series, pack, place
+from pipeline.dicom.catalogue import Catalogue, Files, Mark, Placed, Series, as_it_is, judge_series, pack, place
 from pipeline.dicom.header import walk_files
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
@@ -49,17 +49,20 @@ class Reader(Protocol[Taken]):
 
 
 class Anew:
-    """Reads every file."""
+    """Reads every file; `marked` goes to the processes that do."""
+
+    def __init__(self, marked: Mark = as_it_is) -> None:
+        self._marked = marked
 
     def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
         """See `Reader`."""
-        return (file for chunk in run(place, chunks) for file in chunk)
+        return (file for chunk in run(partial(place, marked=self._marked), chunks) for file in chunk)
 
     def verdicts(
         self, run: OrderedMap, catalogue: Iterable[Series], selection: Selection | None
     ) -> Iterator[list[Verdict]]:
         """See `Reader`."""
-        return run(partial(judge_series, selection=selection), catalogue)
+        return run(partial(judge_series, selection=selection, marked=self._marked), catalogue)
 
     def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Scan | Rejection]:
         """See `Reader`."""

@@ -19,7 +19,7 @@ from pipeline.dicom import labels as labels_file
 from pipeline.dicom.deidentify import Options
 from pipeline.dicom.incremental import Incremental, memory_of
 from pipeline.dicom.labels import Labels
-from pipeline.dicom.load import load_with, survey
+from pipeline.dicom.load import Anew, load_with, survey
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.saved import Saved
@@ -34,7 +34,7 @@ from pipeline.dicom.tables import (
     rejected_row,
     shared,
 )
-from pipeline.dicom.withdrawals import AnewButWithdrawn, Withdrawals
+from pipeline.dicom.withdrawals import Withdrawals
 from pipeline.errors import DataError, LabelError
 from pipeline.files import write_csv
 from pipeline.progress import say
@@ -170,7 +170,7 @@ def _explain(params: Params) -> None:
     """
     data, selection = params.data, params.ingest.selection
     names = _pseudonyms(data.dicom_dir, _key_or_passing)
-    reader = AnewButWithdrawn(Withdrawals(names, withdrawn.read()))
+    reader = Anew(Withdrawals(names, withdrawn.read()).marked)
     found = survey(data.dicom_dir, selection, params.ingest.workers, reader)
     for line in explain.lines(*found, names, selection):
         sys.stdout.write(f"{line}\n")
