@@ -98,7 +98,7 @@ def test_workers_die_with_their_parent(tmp_path):
         "import os, time\n"
         "from pipeline.parallel import ordered_map\n"
         "def work(number):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    return number\n"
         "if __name__ == '__main__':\n"
         "    with ordered_map(2) as run:\n"
