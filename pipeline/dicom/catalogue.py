@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Verdict, group, judge
@@ -33,9 +34,14 @@ class Files:
     packed: bytes = field(repr=False)
 
     @property
+    def names(self) -> list[str]:
+        """Their paths below the folder, as `within` gives them."""
+        return [path.decode("utf-8", "surrogatepass") for path in self.packed.split(_END)[:-1]]
+
+    @property
     def paths(self) -> list[Path]:
         """Their whole paths."""
-        return [self.folder / _text(path) for path in self.packed.split(_END)[:-1]]
+        return [self.folder / name for name in self.names]
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,27 @@ class Series:
     files: Files
 
 
+class Member(NamedTuple):
+    """What of a header tells to which series a file belongs; identifying.
+
+    Attributes:
+        path: where it lies.
+        series_uid: empty for none.
+        refusal: as in `Instance`, or why the file belongs to no series; empty for none.
+        patient_id: empty where unknown.
+    """
+
+    path: str
+    series_uid: str
+    refusal: str
+    patient_id: str
+
+
 #: A file that belongs to a series: its SeriesInstanceUID, its refusal, and its packed path.
 Placed = tuple[str, str, bytes]
 
 
-def pack(folder: Path, paths: Iterable[Path]) -> Files:
+def pack(folder: Path, paths: Iterable[Path | str]) -> Files:
     """Files below a folder, which is one of the parents of each."""
     return Files(folder, b"".join(_packed(path, folder) for path in paths))
 
@@ -73,16 +95,22 @@ def as_it_is(header: Header) -> Header:
 
 def place(files: Files, marked: Mark = as_it_is) -> list[Placed | Rejection]:
     """Read the headers of files: to which series each belongs, or why to none."""
-    return [placed(marked(header), files.folder) for header in read_headers(files.paths)]
+    return [placed(member(marked(header)), files.folder) for header in read_headers(files.paths)]
 
 
-def placed(header: Header, folder: Path) -> Placed | Rejection:
-    """To which series a file belongs, or why to none; the source is then relative to the folder."""
+def member(header: Header) -> Member:
+    """What of a header is needed to place its file."""
     if isinstance(header, Rejection):
-        return Rejection(relative(Path(header.source), folder), header.reason)
-    if not header.series_uid:
-        return Rejection(relative(header.path, folder), header.refusal or "no_identity")
-    return header.series_uid, header.refusal or "", _packed(header.path, folder)
+        return Member(header.source, "", header.reason, "")
+    refusal = header.refusal or ("" if header.series_uid else "no_identity")
+    return Member(str(header.path), header.series_uid, refusal, header.patient_id)
+
+
+def placed(file: Member, folder: Path) -> Placed | Rejection:
+    """To which series a file belongs, or why to none; the source is then relative to the folder."""
+    if not file.series_uid:
+        return Rejection(relative(Path(file.path), folder), file.refusal)
+    return file.series_uid, file.refusal, _packed(file.path, folder)
 
 
 class Catalogue:
@@ -132,14 +160,10 @@ def judge_headers(series: Series, headers: Sequence[Header], selection: Selectio
     return [Verdict(lost, None, reason="unreadable_pixels")]
 
 
-def _packed(path: Path, folder: Path) -> bytes:
+def _packed(path: Path | str, folder: Path) -> bytes:
     return within(path, folder).encode("utf-8", "surrogatepass") + _END
 
 
-def within(path: Path, folder: Path) -> str:
+def within(path: Path | str, folder: Path) -> str:
     """`path.relative_to(folder)` as text, for a path that begins so; many times faster."""
     return str(path).removeprefix(f"{folder}/")
-
-
-def _text(path: bytes) -> str:
-    return path.decode("utf-8", "surrogatepass")

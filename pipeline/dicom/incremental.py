@@ -8,24 +8,24 @@ process of the stage alone asks the memory and writes to it; what it does not ho
 from __future__ import annotations
 
 import secrets
-import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.contract import Selection
 from pipeline.dicom import saved
 from pipeline.dicom.admission import Plan, Verdict
-from pipeline.dicom.catalogue import Files, Placed, Series, judge_headers, pack, placed, within
+from pipeline.dicom.catalogue import Files, Member, Placed, Series, judge_headers, member, pack, placed, within
 from pipeline.dicom.encoded import Header
 from pipeline.dicom.frames import Frame
 from pipeline.dicom.header import Instance, read_headers
-from pipeline.dicom.memory import Memory, Stamp, stamp
+from pipeline.dicom.memory import Memory
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.saved import Encoded, Saved
+from pipeline.dicom.stamp import Stamp, stamp
 from pipeline.dicom.withdrawals import Withdrawals
 from pipeline.files import sha256_file
 from pipeline.parallel import Done, OrderedMap
@@ -74,10 +74,12 @@ class Incremental:
         missing: deque[Files] = deque()
         for files in chunks:
             unknown = []
-            for path in files.paths:
-                known = self._known(path, files.folder)
-                if known:
-                    yield from self._placed(known, files.folder)
+            for name in files.names:
+                path = f"{files.folder}/{name}"
+                at, key = stamp(path), self._memory.digest("file", name)
+                known = self._memory.members(key, at, path) if at else None
+                if known is not None:
+                    yield from self._placed(known, key, path, files.folder)
                 else:
                     unknown.append(path)
             if unknown:
@@ -85,7 +87,8 @@ class Incremental:
         for folder, found in run(read_files, (missing.popleft() for _ in range(len(missing)))):
             for read in found:
                 self._remember(read, folder)
-                yield from self._placed(read, folder)
+                found_in = [member(header) for header in read.headers]
+                yield from self._placed(found_in, self._key(read.path, folder), str(read.path), folder)
         self._memory.flush()
 
     def verdicts(
@@ -122,42 +125,44 @@ class Incremental:
         """Forget what is no longer there, or no longer taken."""
         self._memory.forget_unused()
 
-    def _key(self, path: Path, folder: Path) -> bytes:
+    def _key(self, path: Path | str, folder: Path) -> bytes:
         return self._memory.digest("file", within(path, folder))
 
     def _known(self, path: Path, folder: Path) -> Read | None:
         """What is remembered of a file that is as it was."""
-        at = _stamp(path)
+        at = stamp(path)
         known = at and self._memory.file(self._key(path, folder), at, path)
         return Read(path, *known, at) if known else None
 
     def _remember(self, read: Read, folder: Path) -> None:
-        """Remember a file; each of those in an archive by itself, and of the archive what tells their series."""
+        """Remember a file, and each of those in an archive by itself."""
         headers = [self._withdrawals.marked(header) for header in read.headers]
         # Of a withdrawn patient nothing is kept.
         if not read.at or any(_reason(header) in _PASSING | {"withdrawn"} for header in headers):
             return
-        for place, header in enumerate(headers):
+        for header in headers:
             if isinstance(header, Instance) and header.path != read.path:
                 inside = within(header.path, read.path).encode("utf-8", "surrogateescape")
                 content = read.content and read.content + inside
                 self._memory.add_file(self._key(header.path, folder), read.at, content, [header], header.path)
-                headers[place] = replace(header, frames=(), pixels=None)
         self._memory.add_file(self._key(read.path, folder), read.at, read.content, headers, read.path)
 
-    def _placed(self, read: Read, folder: Path) -> Iterator[Placed | Rejection]:
-        headers = [self._withdrawals.marked(header) for header in read.headers]
-        if "withdrawn" not in map(_reason, headers):
-            for path in {read.path, *(header.path for header in headers if isinstance(header, Instance))}:
-                self._memory.use(self._key(path, folder))
-        return (placed(header, folder) for header in headers)
+    def _placed(self, files: list[Member], key: bytes, path: str, folder: Path) -> Iterator[Placed | Rejection]:
+        """Where a file belongs, or those in an archive; they are noted as still there."""
+        files = [self._withdrawals.marked_member(file) for file in files]
+        if all(file.refusal != "withdrawn" for file in files):
+            self._memory.use(key)
+            for file in files:
+                if file.path != path:
+                    self._memory.use(self._key(file.path, folder))
+        return (placed(file, folder) for file in files)
 
     def _headers(self, path: Path, folder: Path) -> Iterator[Header]:
         """The headers of a file again; read again where it is not remembered, or has changed."""
         read = self._known(path, folder) or _read_file(path)
         for header in map(self._withdrawals.marked, read.headers):
             if read.content and isinstance(header, Instance) and not header.refusal:
-                yield Known(**vars(header), content=read.content, at=read.at)
+                yield _known(header, read.content, read.at)
             else:
                 yield header
 
@@ -176,7 +181,7 @@ class Incremental:
         """Write a volume that was read, and remember it if its files are still those that it is known by."""
         key = self._volume_key(plan)
         saved.save(encoded, self._memory.path(key))
-        if all(instance.at and _stamp(instance.path) == instance.at for instance, _ in _slices(plan)):
+        if all(instance.at and stamp(instance.path) == instance.at for instance, _ in _slices(plan)):
             self._memory.add_volume(key, encoded.image, self._names.patient(plan.instances[0].patient_id))
             self._memory.use(key)
         return saved.saved(plan, self._memory.path(key), encoded.image)
@@ -185,6 +190,13 @@ class Incremental:
         """By the contents that it is made of, in their order: headers come from these, too."""
         parts = [(instance.content, str(frame.number)) for instance, frame in _slices(plan)]
         return self._memory.digest("volume", *(part for pair in parts for part in pair))
+
+
+def _known(header: Instance, content: bytes, at: Stamp | None) -> Known:
+    """`Known(**vars(header), content=content, at=at)`, but that the fields of what cannot change are not set singly."""
+    known = object.__new__(Known)
+    vars(known).update(vars(header), content=content, at=at)
+    return known
 
 
 def _slices(plan: Plan) -> Iterator[tuple[Known, Frame]]:
@@ -200,26 +212,14 @@ def read_files(files: Files) -> tuple[Path, list[Read]]:
 
 
 def _read_file(path: Path) -> Read:
-    before = _stamp(path)
+    before = stamp(path)
     headers = read_headers([path])
     usable = any(isinstance(header, Instance) and not header.refusal for header in headers)
     try:
         content = bytes.fromhex(sha256_file(path)) if usable else None
     except OSError:
         return Read(path, headers, secrets.token_bytes(32), None)
-    return Read(path, headers, content, before if before == _stamp(path) else None)
-
-
-def _stamp(path: Path) -> Stamp | None:
-    """The stamp of a regular file, or of the archive that holds a member."""
-    try:
-        status = path.stat()
-    except NotADirectoryError:
-        return next((stamp(parent) for parent in path.parents if parent.is_file()), None)
-    except OSError:
-        return None
-    regular = stat.S_ISREG(status.st_mode)
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns) if regular else None
+    return Read(path, headers, content, before if before == stamp(path) else None)
 
 
 def _reason(header: Header) -> str | None:

@@ -24,9 +24,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.code import code_version
+from pipeline.dicom.catalogue import Member, member
 from pipeline.dicom.encoded import Header, dumps, loads
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.saved import Image
+from pipeline.dicom.stamp import Stamp
 from pipeline.files import FULL, storage_full
 
 #: Rows are kept back for so long, so that a kill costs no more than this.
@@ -40,24 +42,14 @@ CREATE TABLE IF NOT EXISTS files (key BLOB PRIMARY KEY, content BLOB) WITHOUT RO
 CREATE TABLE IF NOT EXISTS volumes (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
 CREATE TEMP TABLE used (key BLOB PRIMARY KEY) WITHOUT ROWID;
 """
+_FIND = {table: f"SELECT content FROM {table} WHERE key = ?" for table in ("files", "volumes")}  # noqa: S608
 
 
-class Stamp(NamedTuple):
-    """By what a file is known again without being read; the change time also tells a time that was set back."""
+class _Row(NamedTuple):
+    """What is asked of each file or volume, and what is not."""
 
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-
-def stamp(path: Path) -> Stamp:
-    """The stamp of a file, or of the archive that it is in.
-
-    Raises:
-        OSError: there is none.
-    """
-    status = path.stat()
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    head: list[Any]
+    rest: bytes = b""
 
 
 class Memory:
@@ -93,22 +85,32 @@ class Memory:
 
     def digest(self, kind: str, *parts: str | bytes) -> bytes:
         """16 bytes that stand for what these name."""
-        whole = hmac.new(self._digest_key, kind.encode(), "sha256")
-        for part in parts:
-            content = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
-            whole.update(b"%d\0" % len(content) + content)
-        return whole.digest()[:16]
+        contents = (part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in parts)
+        whole = b"".join(b"%d\0%b" % (len(content), content) for content in contents)
+        return hmac.digest(self._digest_key, kind.encode() + whole, "sha256")[:16]
+
+    def members(self, key: bytes, at: Stamp, path: str) -> list[Member] | None:
+        """What places a file, or those in an archive, if it has the stamp that it had; takes a third of `file`."""
+        row = self._get("files", key)
+        if row is None or row.head[0] != [*at]:
+            return None
+        return [Member(f"{path}{behind}", *rest) for behind, *rest in row.head[2]]
 
     def file(self, key: bytes, at: Stamp, path: Path) -> tuple[list[Header], bytes | None] | None:
-        """Headers and content digest of a file if it has the stamp that it had."""
+        """Headers and content digest of a file, if it has the stamp that it had; of one in an archive its own."""
         row = self._get("files", key)
-        if row is None or row[0] != [*at]:
+        if row is None or row.head[0] != [*at]:
             return None
-        return loads(row[2], path), None if row[1] is None else bytes.fromhex(row[1])
+        content = row.head[1]
+        return loads(zlib.decompress(row.rest).decode(), path), None if content is None else bytes.fromhex(content)
 
     def add_file(self, key: bytes, at: Stamp, content: bytes | None, headers: list[Header], path: Path) -> None:
-        """Remember a file."""
-        self._put("files", key, [[*at], None if content is None else content.hex(), dumps(headers, path)])
+        """Remember a file; of those in an archive what places them."""
+        members = [member(header) for header in headers]
+        own = [header for header, file in zip(headers, members, strict=True) if file.path == str(path)]
+        places = [[file.path.removeprefix(str(path)), *file[1:]] for file in members]
+        head = [[*at], None if content is None else content.hex(), places]
+        self._put("files", key, _Row(head, zlib.compress(dumps(own, path).encode(), 1)))
 
     def volume(self, key: bytes) -> Image | None:
         """What is known of a volume if its file is as it was written."""
@@ -119,14 +121,13 @@ class Memory:
             status = self.path(key).stat()
         except FileNotFoundError:
             return None
-        if [status.st_size, status.st_mtime_ns] != row[0]:
-            return None
-        return Image(tuple(row[1]), tuple(row[2]), row[3])
+        at, shape, spacing_mm, sha256, _ = row.head
+        return Image(tuple(shape), tuple(spacing_mm), sha256) if at == [status.st_size, status.st_mtime_ns] else None
 
     def add_volume(self, key: bytes, image: Image, patient: str) -> None:
         """Remember a volume that stands in its file, under the pseudonym of its patient."""
         status = self.path(key).stat()
-        self._put("volumes", key, [[status.st_size, status.st_mtime_ns], *image, patient])
+        self._put("volumes", key, _Row([[status.st_size, status.st_mtime_ns], *image, patient]))
 
     def path(self, key: bytes) -> Path:
         """Where the voxels of a volume lie, or will."""
@@ -147,8 +148,8 @@ class Memory:
 
     def forget(self, patient: str, names: Pseudonyms) -> tuple[int, int]:
         """Forget the files and volumes of a patient; how many there were of each."""
-        files = [key for key, row in self._all("files") if _of(patient, row[2], names)]
-        volumes = [key for key, row in self._all("volumes") if row[-1] == patient]
+        files = [key for key, row in self._all("files") if _of(patient, row.head[2], names)]
+        volumes = [key for key, row in self._all("volumes") if row.head[-1] == patient]
         self._remove("files", files)
         self._remove("volumes", volumes)
         self._remove_strays()
@@ -185,28 +186,29 @@ class Memory:
         for path in self.folder.glob("known.sqlite*"):
             path.unlink()
 
-    def _get(self, table: str, key: bytes) -> Any:
-        found = self._rows.execute(f"SELECT content FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+    def _get(self, table: str, key: bytes) -> _Row | None:
+        found = self._rows.execute(_FIND[table], (key,)).fetchone()
         return None if found is None else self._opened(key, found[0])
 
-    def _opened(self, key: bytes, content: bytes) -> Any:
+    def _opened(self, key: bytes, content: bytes) -> _Row | None:
         """A row; None where it is damaged or of another key."""
         try:
-            return json.loads(zlib.decompress(self._box.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], key)))
+            head, _, rest = self._box.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], key).partition(b"\n")
         except InvalidTag:
             return None
+        return _Row(json.loads(head), rest)
 
-    def _put(self, table: str, key: bytes, row: list[Any]) -> None:
+    def _put(self, table: str, key: bytes, row: _Row) -> None:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        packed = zlib.compress(json.dumps(row, separators=(",", ":")).encode(), 1)
-        self._waiting[table][key] = nonce + self._box.encrypt(nonce, packed, key)
+        plain = json.dumps(row.head, separators=(",", ":")).encode() + b"\n" + row.rest
+        self._waiting[table][key] = nonce + self._box.encrypt(nonce, plain, key)
         self._flush_in_time()
 
     def _flush_in_time(self) -> None:
         if time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
-    def _all(self, table: str) -> Iterator[tuple[bytes, Any]]:
+    def _all(self, table: str) -> Iterator[tuple[bytes, _Row]]:
         for key, content in self._rows.execute(f"SELECT key, content FROM {table}"):  # noqa: S608
             row = self._opened(key, content)
             if row is not None:
@@ -234,14 +236,8 @@ class Memory:
             raise
 
 
-def _of(patient: str, headers: str, names: Pseudonyms) -> bool:
-    return any(patient_of(header, names) == patient for header in loads(headers, Path("/")))
-
-
-def patient_of(header: Header, names: Pseudonyms) -> str | None:
-    """The pseudonym of a header's patient; None where it has none."""
-    patient_id = getattr(header, "patient_id", "")
-    return names.patient(patient_id) if patient_id else None
+def _of(patient: str, places: list[list[str]], names: Pseudonyms) -> bool:
+    return any(patient_id and names.patient(patient_id) == patient for *_, patient_id in places)
 
 
 def below(cache: Path) -> list[Path]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.contract import Selection
+from pipeline.dicom import incremental
 from pipeline.dicom.admission import outcome
 from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place, within
 from pipeline.dicom.header import Instance, find_files, walk_files
-from pipeline.dicom.incremental import Incremental, Known, memory_of
+from pipeline.dicom.incremental import Incremental, memory_of
 from pipeline.dicom.load import Anew, load_with
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.dicom.reasons import Rejection
@@ -98,9 +99,14 @@ def alive(monkeypatch) -> Counter[str]:
     def end(_):
         count["now"] -= 1
 
+    def known(*values, real=incremental._known):
+        count["now"] += 1
+        count["most"] = max(count["most"], count["now"])
+        return real(*values)
+
     monkeypatch.setattr(Instance, "__del__", end, raising=False)
-    for kind in (Instance, Known):
-        monkeypatch.setattr(kind, "__init__", partialmethod(begin, real=kind.__init__))
+    monkeypatch.setattr(Instance, "__init__", partialmethod(begin, real=Instance.__init__))
+    monkeypatch.setattr(incremental, "_known", known)
     return count
 
 
