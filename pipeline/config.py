@@ -54,11 +54,12 @@ class Demo(Strict):
 
 
 class Ingest(SelectionRules):
-    """Which series are taken and what of the patient is kept."""
+    """Which series are taken, what of the patient is kept, and who does the work."""
 
     keep_sex_age: bool
     keep_site: bool = False
     workers: Positive | None = None
+    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://\S+:\d+$")] | None = None
 
     @property
     def selection(self) -> Selection:

@@ -25,6 +25,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import write_text
 
 PARAMS = Path("params.yaml")
+DEMO = Path("data/demo/dicom")
 USAGE = "KEY=VALUE with the key in dots, for example backbone.weights=hub"
 
 
@@ -56,7 +57,8 @@ def check(params: config.Params, project: Path = Path()) -> None:
         project: the folder that relative paths start from.
 
     Raises:
-        ConfigError: one of them is missing, the embedded demo makes its own; or there are no labels.
+        ConfigError: one of them is missing, the embedded demo makes its own; there are no labels; or the scans are
+            neither the demo's nor given by an absolute path, from which DVC knows which stage writes their manifest.
     """
     if params.data.labels is None:
         remedy = "Set it to a CSV file; without labels, run `python -m pipeline.stages.ingest` alone."
@@ -64,6 +66,9 @@ def check(params: config.Params, project: Path = Path()) -> None:
     for key, path in (("data.dicom_dir", params.data.dicom_dir), ("data.labels", params.data.labels)):
         if not path.is_relative_to("data/demo") and not (project / path).exists():
             raise ConfigError(f"{key} in params.yaml to exist", f"no {path}", "Write the path from the root: /...")
+    scans = params.data.dicom_dir
+    if not scans.is_absolute() and scans != DEMO:
+        raise ConfigError("an absolute data.dicom_dir in params.yaml", str(scans), "Write the path from the root: /...")
 
 
 def _yaml() -> YAML:

@@ -99,6 +99,7 @@ def test_missing_key_is_named(raw: dict[str, Any], tmp_path: Path) -> None:
             ["4D"],
             "ingest.acquisition_types.0 .*found '4D': Input should be '2D' or '3D'",
         ),
+        ("ingest", "scheduler", "host:8786", "ingest.scheduler .*should match pattern .*tcp.tls"),
         ("ingest", "best_of_study", True, "ingest.best_of_study .*found True: Input should be a valid list"),
         (
             "ingest",

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from pickle import PicklingError
 
 import pytest
 
-from pipeline.errors import WorkerError
+from pipeline.errors import DicomError, WorkerError
 from pipeline.parallel import ordered_map
 
 
@@ -22,6 +24,27 @@ def die(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def die_amid_a_result(job: tuple[int, Path]) -> Half | int:
+    number, seen = job
+    if number == 3 and not seen.exists():
+        seen.touch()
+        return Half()
+    return number
+
+
+class Half:
+    """A result whose sender dies when half of it is sent."""
+
+    def __reduce__(self):
+        parent = os.getpid()
+        threading.Timer(0.3, os.kill, (parent, signal.SIGKILL)).start()
+        return bytes, (bytes(1 << 28),)
+
+
+def fail(number: int) -> int:
+    raise DicomError("a", "b", f"c{number}")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -44,9 +67,28 @@ def test_few_results_are_ahead_of_the_reader():
         assert len(taken) < 10
 
 
-def test_a_worker_that_is_killed_is_an_error():
-    with pytest.raises(WorkerError, match="one that was killed, as a rule for want of memory"), ordered_map(2) as run:
+def test_work_that_kills_every_worker_is_an_error():
+    found = "3 one after the other that were killed over the same work, as a rule for want of memory"
+    with pytest.raises(WorkerError, match=found), ordered_map(2) as run:
         list(run(die, range(8)))
+
+
+def test_work_of_a_worker_that_is_killed_amid_its_result_is_done_again(tmp_path):
+    with ordered_map(2) as run:
+        assert list(run(die_amid_a_result, [(number, tmp_path / "seen") for number in range(8)])) == [*range(8)]
+    assert (tmp_path / "seen").exists()
+
+
+def test_an_error_arrives_whole_and_the_worker_goes_on():
+    with ordered_map(2) as run:
+        with pytest.raises(DicomError, match="expected a; found b. c7"):
+            list(run(fail, [7]))
+        assert list(run(late_when_even, [1])) == [1]
+
+
+def test_what_cannot_be_sent_is_an_error_of_its_own():
+    with ordered_map(2) as run, pytest.raises((AttributeError, PicklingError)):
+        list(run(lambda number: number, [1]))
 
 
 def test_workers_die_with_their_parent(tmp_path):
@@ -56,7 +98,7 @@ def test_workers_die_with_their_parent(tmp_path):
         "import os, time\n"
         "from pipeline.parallel import ordered_map\n"
         "def work(number):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    return number\n"
         "if __name__ == '__main__':\n"
         "    with ordered_map(2) as run:\n"

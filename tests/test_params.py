@@ -96,3 +96,10 @@ def test_only_the_demos_own_data_may_be_missing(file: Path) -> None:
     params.update(file, ["data.dicom_dir=/nowhere/data/demo/dicom"])
     with pytest.raises(ConfigError, match="no /nowhere/data/demo/dicom"):
         params.check(config.load(file))
+
+
+def test_own_scans_need_an_absolute_path_for_dvc(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    params.update(file, ["data.dicom_dir=mine"])
+    with pytest.raises(ConfigError, match=r"an absolute data\.dicom_dir in params\.yaml; found mine\. Write"):
+        params.check(config.load(file), tmp_path)

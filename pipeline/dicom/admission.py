@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from typing import Any
 
 from pipeline.contract import Merit, Selection
 from pipeline.dicom import geometry
@@ -22,6 +22,10 @@ Plane = tuple[int, Frame]
 
 #: PatientID, StudyInstanceUID and contrast.
 Unit = tuple[str, str, str]
+
+#: Merits in their order, SeriesInstanceUID and place in the series: no two volumes have the same.
+Rank = tuple[tuple[Any, ...], str, int]
+Best = dict[Unit, Rank]
 
 
 @dataclass(frozen=True)
@@ -118,25 +122,27 @@ def outcome(verdicts: Sequence[Verdict]) -> list[Plan | Rejection]:
     return [*plans, *(Rejection(series, reason, part=True) for reason in reasons)]
 
 
-def best_of_study(series: Sequence[Sequence[Verdict]], merits: Sequence[Merit]) -> list[list[Verdict]]:
-    """The same verdicts by series, but of each contrast in a study only the best volume is still taken.
+def best_of_study(series: Iterable[Sequence[Verdict]], merits: Sequence[Merit]) -> Best:
+    """Of each contrast in a study the rank of the best volume that is taken; series are not kept.
 
     It is chosen by headers alone. Where all merits are equal, the last by SeriesInstanceUID wins, and of its volumes
     the first: neither depends on the key of the pseudonyms, nor on the order of the files.
     """
-    best: dict[Unit, Verdict] = {}
+    best: Best = {}
     for verdict in (verdict for verdicts in series for verdict in verdicts):
         if verdict.plan:
-            unit = unit_of(verdict)
-            best[unit] = max(best.get(unit, verdict), verdict, key=partial(_rank, merits=merits))
+            unit, rank = unit_of(verdict), _rank(verdict, merits)
+            best[unit] = max(best.get(unit, rank), rank)
+    return best
+
+
+def only_best(verdicts: Sequence[Verdict], best: Best, merits: Sequence[Merit]) -> list[Verdict]:
+    """The same verdicts, but that volumes are left that are not the best of their study."""
     return [
-        [
-            replace(verdict, plan=None, reason="not_best_of_study")
-            if verdict.plan and verdict is not best[unit_of(verdict)]
-            else verdict
-            for verdict in verdicts
-        ]
-        for verdicts in series
+        replace(verdict, plan=None, reason="not_best_of_study")
+        if verdict.plan and _rank(verdict, merits) != best[unit_of(verdict)]
+        else verdict
+        for verdict in verdicts
     ]
 
 
@@ -146,7 +152,7 @@ def unit_of(verdict: Verdict) -> Unit:
     return verdict.first.patient_id, verdict.first.study_uid, contrast
 
 
-def _rank(verdict: Verdict, merits: Sequence[Merit]) -> tuple[object, ...]:
+def _rank(verdict: Verdict, merits: Sequence[Merit]) -> Rank:
     assert verdict.traits is not None
     worth = rules.worth(verdict.traits, merits)
     return worth, verdict.first.series_uid, -(verdict.volume_number or 0)

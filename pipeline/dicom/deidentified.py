@@ -12,7 +12,7 @@ from pipeline.dicom.deidentify import Options
 from pipeline.dicom.export import Job, Written, place, remove_others, write_series
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.reasons import REASONS
-from pipeline.dicom.scan import Scan
+from pipeline.dicom.scan import Described
 from pipeline.errors import ConfigError
 from pipeline.parallel import ordered_map
 from pipeline.progress import say
@@ -42,7 +42,9 @@ def check_folder(folder: Path, scans: Path, artefacts: Path) -> None:
         )
 
 
-def write(folder: Path, scans: Iterable[Scan], names: Pseudonyms, options: Options, workers: int | None = None) -> None:
+def write(
+    folder: Path, scans: Iterable[Described], names: Pseudonyms, options: Options, workers: int | None = None
+) -> None:
     """Write the files of accepted series below `folder`; those of earlier runs that are no longer accepted go.
 
     Args:
@@ -73,7 +75,7 @@ def write(folder: Path, scans: Iterable[Scan], names: Pseudonyms, options: Optio
         say(f"ingest: {removed} de-identified files of earlier runs removed: they are no longer accepted")
 
 
-def _jobs(folder: Path, scans: Iterable[Scan], names: Pseudonyms, options: Options) -> Iterator[Job]:
+def _jobs(folder: Path, scans: Iterable[Described], names: Pseudonyms, options: Options) -> Iterator[Job]:
     """One job a series, with the files of all its volumes."""
     ours = ((place(scan, names), scan.files) for scan in scans)
     for series, volumes in groupby(ours, key=itemgetter(0)):

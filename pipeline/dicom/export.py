@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pipeline.dicom import pixels, source
 from pipeline.dicom.deidentify import Options, deidentify
 from pipeline.dicom.pseudonym import Pseudonyms
-from pipeline.dicom.scan import Scan
+from pipeline.dicom.scan import Described
 from pipeline.dicom.values import UNREADABLE
 from pipeline.files import write_atomic
 
@@ -67,7 +67,7 @@ class Written:
     reason: str | None = None
 
 
-def place(scan: Scan, names: Pseudonyms) -> str:
+def place(scan: Described, names: Pseudonyms) -> str:
     """The folder of a series: pseudonyms of patient, study and series."""
     return f"{names.patient(scan.patient_id)}/{names.study(scan.study_uid)}/{names.series(scan.series_uid)}"
 

@@ -93,14 +93,19 @@ class Instance:
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Every file below `folder`, whatever its name, in the order of their paths; a folder linked twice is read once.
+    """The files of `walk_files`, in the order of their paths."""
+    return sorted(walk_files(folder))
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder`, whatever its name, folder by folder; a folder linked twice is read once.
 
     A folder that cannot be listed stands there itself, so that it is not lost.
     """
     seen: set[tuple[int, int]] = set()
-    found: list[Path] = []
+    shut: list[Path] = []
     for parent, folders, names in os.walk(
-        folder, onerror=lambda error: found.append(Path(error.filename)), followlinks=True
+        folder, onerror=lambda error: shut.append(Path(error.filename)), followlinks=True
     ):
         status = Path(parent).stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -108,8 +113,8 @@ def find_files(folder: Path) -> list[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
-        found.extend(Path(parent, name) for name in names)
-    return sorted(found)
+        yield from (Path(parent, name) for name in sorted(names))
+    yield from shut
 
 
 def read_headers(paths: list[Path]) -> list[Instance | Rejection]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydicom.datadict import keyword_dict
 
 from pipeline.contract import LabelLevel
-from pipeline.dicom.scan import Scan
+from pipeline.dicom.scan import Described
 from pipeline.errors import LabelError
 
 KEY_COLUMNS: dict[LabelLevel, str] = {
@@ -68,7 +68,7 @@ class Labels:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def of(self, scan: Scan) -> list[tuple[int | None, Label]]:
+    def of(self, scan: Described) -> list[tuple[int | None, Label]]:
         """Slice (from 0; None for the whole series) and label of each labelled unit; unlabelled ones are left out."""
         whole = {"patient": scan.patient_id, "study": scan.study_uid, "series": scan.series_uid}
         if self._level != "slice":

@@ -3,35 +3,79 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from pipeline.contract import Selection
-from pipeline.dicom.admission import Plan, Verdict, best_of_study, group, judge, outcome
-from pipeline.dicom.header import find_files, read_headers
+from pipeline.dicom.admission import Plan, Verdict, best_of_study, only_best, outcome
+from pipeline.dicom.catalogue import Catalogue, Files, Mark, Placed, Series, as_it_is, judge_series, pack, place
+from pipeline.dicom.header import walk_files
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
-from pipeline.dicom.sources import relative
 from pipeline.errors import DicomError
-from pipeline.parallel import OrderedMap, ordered_map
+from pipeline.parallel import Done, OrderedMap, ordered_map
 from pipeline.progress import track
 
 #: Files a worker takes at a time.
 CHUNK = 32
-#: A process is started only for so many files: start and imports take 1.5 to 2.5 s, a file 0.4 ms (256²) to 1.2 (512²),
-#: in JPEG 2000 8 to 30 ms. So a share is worth a start of 2 s from 1,700 to 4,500 files on, or from 70 to 250. Of which
-#: kind they are is not known beforehand: this is near the geometric middle of 70 and 4,500.
-FILES_PER_WORKER = 512
+#: Seconds of work that this process does before it starts others: their start and imports take 1.5 to 2.5 s.
+HERE_S = 2.0
+
+Taken = TypeVar("Taken", covariant=True)
+
+
+class Reader(Protocol[Taken]):
+    """How files are read: anew, or with what is remembered of them."""
+
+    def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
+        """To which series each file belongs, or why to none; in any order."""
+        ...
+
+    def verdicts(
+        self, run: OrderedMap, catalogue: Iterable[Series], selection: Selection | None
+    ) -> Iterator[list[Verdict]]:
+        """What becomes of each volume of a series, series by series."""
+        ...
+
+    def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Taken | Rejection]:
+        """What each plan comes to; a refusal has come to its end and keeps its place."""
+        ...
+
+
+class Anew:
+    """Reads every file; `marked` goes to the processes that do."""
+
+    def __init__(self, marked: Mark = as_it_is) -> None:
+        self._marked = marked
+
+    def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
+        """See `Reader`."""
+        return (file for chunk in run(partial(place, marked=self._marked), chunks) for file in chunk)
+
+    def verdicts(
+        self, run: OrderedMap, catalogue: Iterable[Series], selection: Selection | None
+    ) -> Iterator[list[Verdict]]:
+        """See `Reader`."""
+        return run(partial(judge_series, selection=selection, marked=self._marked), catalogue)
+
+    def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Scan | Rejection]:
+        """See `Reader`."""
+        jobs: Iterator[Plan | Done[Scan | Rejection]] = (Done(x) if isinstance(x, Rejection) else x for x in found)
+        return run(read_scan, jobs)
 
 
 def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
     """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
-    Headers come first, all of them; pixels are then read series by series, only of those that `selection` wants. The
-    order depends on the contents alone, but for refused files, which come in the order of their paths.
+    All headers are read first, to tell the series; then, series by series, they are read again and judged, and pixels
+    are read of those that `selection` wants. Refused files come first, in the order of their paths, then the series in
+    an order that depends on the contents alone.
     `Rejection.source` is the path relative to `folder`, or the SeriesInstanceUID.
 
     Args:
@@ -41,73 +85,118 @@ def load(folder: Path, selection: Selection | None = None, workers: int | None =
 
     Raises:
         DicomError: no such folder, or no MR series in it that can be used.
+        WorkerError: worker after worker was lost over the same work.
     """
-    paths = _files(folder)
+    return load_with(Anew(), folder, selection, workers)
+
+
+def load_with(
+    reader: Reader[Taken],
+    folder: Path,
+    selection: Selection | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Iterator[Taken | Rejection]:
+    """`load`, with volumes as `reader` gives them.
+
+    Args:
+        reader: reads the files.
+        folder: see `load`.
+        selection: see `load`.
+        workers: see `load`.
+        scheduler: of a Dask cluster whose workers find the folder at the same path; None: processes of this machine.
+
+    Raises:
+        DicomError: see `load`.
+        WorkerError: see `load`; or the cluster has no worker.
+        ConfigError: the scheduler cannot be used.
+    """
+    folder, files = _files(folder)
     seen: Counter[str] = Counter()
     accepted = 0
-    with _processes(workers, paths) as run:
-        for item in _read(run, folder, paths, selection):
-            if isinstance(item, Scan):
-                accepted += 1
-            else:
+    with _workers(workers, scheduler) as run:
+        for item in _read(reader, run, folder, files, selection):
+            if isinstance(item, Rejection):
                 seen[item.reason] += 1
+            else:
+                accepted += 1
             yield item
     if not accepted:
-        raise _nothing(folder, len(paths), seen)
+        raise _nothing(folder, files.count, seen)
 
 
 def survey(
-    folder: Path, selection: Selection | None = None, workers: int | None = None
-) -> tuple[list[list[Verdict]], list[Rejection]]:
+    folder: Path, selection: Selection | None = None, workers: int | None = None, reader: Reader[object] | None = None
+) -> tuple[list[list[Verdict]], Sequence[Rejection]]:
     """What `load` will do with each series, by headers alone, and the files that belong to none.
 
     Raises:
         DicomError: no such folder.
     """
-    paths = _files(folder)
-    with _processes(workers, paths) as run:
-        return _judged(run, folder, paths, selection)
+    reader = reader or Anew()
+    folder, files = _files(folder)
+    with _workers(workers, None) as run:
+        catalogue = _catalogue(reader, run, folder, files)
+        verdicts = list(reader.verdicts(run, track(catalogue, "judging series", len(catalogue)), selection))
+    if selection and (merits := selection.best_of_study):
+        best = best_of_study(verdicts, merits)
+        verdicts = [only_best(each, best, merits) for each in verdicts]
+    return verdicts, catalogue.refused
 
 
-def _files(folder: Path) -> list[Path]:
+@dataclass
+class _Found:
+    """The files of a folder, `CHUNK` at a time, until they are catalogued."""
+
+    chunks: deque[Files]
+    count: int
+
+
+def _files(folder: Path) -> tuple[Path, _Found]:
+    """The folder's absolute path, as workers elsewhere have another current directory, and its files."""
     if not folder.is_dir():
         raise DicomError(
             f"a folder of DICOM at {folder}",
             "no such folder",
             "Check the path (data.dicom_dir in params.yaml, or the argument).",
         )
-    return find_files(folder)
+    folder = folder.absolute()
+    paths, found = walk_files(folder), _Found(deque(), 0)
+    while some := list(islice(paths, CHUNK)):
+        found.chunks.append(pack(folder, some))
+        found.count += len(some)
+    return folder, found
 
 
-def _processes(workers: int | None, paths: list[Path]) -> AbstractContextManager[OrderedMap]:
-    return ordered_map(min(workers or os.cpu_count() or 1, len(paths) // FILES_PER_WORKER) or 1)
+def _workers(workers: int | None, scheduler: str | None) -> AbstractContextManager[OrderedMap]:
+    return ordered_map(workers or os.cpu_count() or 1, scheduler, HERE_S)
 
 
-def _judged(
-    run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None
-) -> tuple[list[list[Verdict]], list[Rejection]]:
-    """Verdicts by series, in the order of their UIDs, and refused files in the order of their paths."""
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    headers = (header for chunk in run(read_headers, chunks) for header in chunk)
-    series, refused = group(track(headers, "reading headers", len(paths)))
-    verdicts = [judge(instances, selection) for instances in series]
-    if selection and selection.best_of_study:
-        verdicts = best_of_study(verdicts, selection.best_of_study)
-    files = sorted(refused, key=lambda rejection: rejection.source)
-    return verdicts, [replace(file, source=relative(Path(file.source), folder)) for file in files]
+def _catalogue(reader: Reader[object], run: OrderedMap, folder: Path, files: _Found) -> Catalogue:
+    chunks = (files.chunks.popleft() for _ in range(len(files.chunks)))  # each path stands in one place
+    return Catalogue(folder, track(reader.places(run, chunks), "reading headers", files.count))
 
 
-def _read(run: OrderedMap, folder: Path, paths: list[Path], selection: Selection | None) -> Iterator[Scan | Rejection]:
-    series, refused = _judged(run, folder, paths, selection)
-    yield from refused
-    plans: list[Plan] = []
-    for verdicts in series:
-        for found in outcome(verdicts):
-            if isinstance(found, Plan):
-                plans.append(found)
-            else:
-                yield found
-    yield from track(run(read_scan, plans), "reading series", len(plans))
+def _read(
+    reader: Reader[Taken], run: OrderedMap, folder: Path, files: _Found, selection: Selection | None
+) -> Iterator[Taken | Rejection]:
+    catalogue = _catalogue(reader, run, folder, files)
+    yield from catalogue.refused
+    yield from reader.volumes(run, _outcomes(reader, run, catalogue, selection))
+
+
+def _outcomes(
+    reader: Reader[object], run: OrderedMap, catalogue: Catalogue, selection: Selection | None
+) -> Iterator[Plan | Rejection]:
+    """What is read of each series, and why the rest is not; series by series, while others are read."""
+
+    def judged(title: str) -> Iterator[list[Verdict]]:
+        return reader.verdicts(run, track(catalogue, title, len(catalogue)), selection)
+
+    merits = selection.best_of_study if selection else None
+    best = best_of_study(judged("judging series"), merits) if merits else {}
+    for verdicts in judged("reading series"):
+        yield from outcome(only_best(verdicts, best, merits) if merits else verdicts)
 
 
 def _nothing(folder: Path, files: int, seen: Counter[str]) -> DicomError:

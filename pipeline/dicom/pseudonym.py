@@ -74,6 +74,10 @@ class Pseudonyms:
         days, seconds = (int.from_bytes(part, "big") for part in (digest[:8], digest[8:16]))
         return Clock(1 + days % MOST_DAYS, 1 + seconds % MOST_SECONDS)
 
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes for another purpose than names; they tell nothing of the key."""
+        return self._hmac("secret", purpose)
+
     def _digest(self, kind: str, value: str) -> str:
         return self._hmac(kind, value).hex()[:_HEX_DIGITS]
 

@@ -12,6 +12,7 @@ REASONS = MappingProxyType(
         "unreadable_archive": "a zip or gzip that is damaged, locked, beyond the bounds, or within another archive",
         "not_dicom": "the file is no DICOM, or is damaged before its image description ends",
         "media_directory": "a DICOMDIR: the list of a medium's files, which are read themselves",
+        "withdrawn": "the patient was withdrawn (data/withdrawn.csv)",
         "not_mr": "the series is another modality or a secondary capture, not (Enhanced) MR Image Storage",
         "not_an_image": "the object holds no image (a plan, report, raw data or the like)",
         "no_identity": "PatientID or the Study, Series or SOP Instance UID is missing: a leak could not be ruled out",

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,23 @@ AFFINE_STEP_MM = 1e-4
 
 #: Relative differences of Philips's scale below this are rounding.
 SCALE_TOLERANCE = 1e-4
+
+
+class Described(Protocol):
+    """What is known of a volume, wherever its voxels are; the fields of `Scan`."""
+
+    @property
+    def patient_id(self) -> str: ...  # noqa: D102
+    @property
+    def study_uid(self) -> str: ...  # noqa: D102
+    @property
+    def series_uid(self) -> str: ...  # noqa: D102
+    @property
+    def slice_keys(self) -> list[tuple[str, int | None]]: ...  # noqa: D102
+    @property
+    def volume_number(self) -> int | None: ...  # noqa: D102
+    @property
+    def files(self) -> tuple[Path, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -63,25 +80,28 @@ class Scan:
 
 def read_scan(plan: Plan) -> Scan | Rejection:
     """Read the pixels of a planned series; files one at a time."""
-    first = plan.instances[0]
     volume = read_volume(plan)
     if isinstance(volume, Rejection):
         return volume
-    return Scan(
-        volume=volume,
-        patient_id=first.patient_id,
-        study_uid=first.study_uid,
-        series_uid=first.series_uid,
-        slice_keys=[(plan.instances[place].sop_uid, frame.number) for place, frame in plan.slices],
-        manufacturer=first.manufacturer,
-        field_strength_t=first.field_strength_t,
-        contrast=plan.contrast,
-        sex=first.sex,
-        age_years=first.age_years,
-        source_sha256=image_sha256(volume),
-        files=_files(plan),
-        volume_number=plan.volume_number,
-    )
+    return Scan(volume, source_sha256=image_sha256(volume), **described(plan))
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """The fields of a `Scan` that headers alone tell."""
+    first = plan.instances[0]
+    return {
+        "patient_id": first.patient_id,
+        "study_uid": first.study_uid,
+        "series_uid": first.series_uid,
+        "slice_keys": [(plan.instances[place].sop_uid, frame.number) for place, frame in plan.slices],
+        "manufacturer": first.manufacturer,
+        "field_strength_t": first.field_strength_t,
+        "contrast": plan.contrast,
+        "sex": first.sex,
+        "age_years": first.age_years,
+        "files": _files(plan),
+        "volume_number": plan.volume_number,
+    }
 
 
 def read_volume(plan: Plan) -> Volume | Rejection:

@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.dicom.labels import Labels
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.scan import Scan
+from pipeline.dicom.saved import Saved
+from pipeline.dicom.scan import Described
 from pipeline.progress import say
 
 INDEX_COLUMNS = [
@@ -22,17 +23,17 @@ REJECTED_COLUMNS = ["source", "reason", "message"]
 Row = dict[str, Any]
 
 
-def index_row(scan: Scan, names: Pseudonyms, volumes: Path, keep_sex_age: bool) -> Row:
-    """The row of a volume that is saved below `volumes`."""
+def index_row(scan: Saved, names: Pseudonyms, volumes: Path, keep_sex_age: bool) -> Row:
+    """The row of a volume that goes below `volumes`."""
     series = names.volume(scan.series_uid, scan.volume_number)
     return {
         "series": series,
         "patient": names.patient(scan.patient_id),
         "study": names.study(scan.study_uid),
         "path": (volumes / f"{series}.nii.gz").as_posix(),
-        "n_slices": scan.volume.voxels.shape[0],
-        "shape": json.dumps(scan.volume.voxels.shape),
-        "spacing_mm": json.dumps([round(length, 6) for length in scan.volume.spacing_mm]),
+        "n_slices": scan.shape[0],
+        "shape": json.dumps(scan.shape),
+        "spacing_mm": json.dumps([round(length, 6) for length in scan.spacing_mm]),
         "vendor": scan.manufacturer,
         "field_strength_t": "" if scan.field_strength_t is None else scan.field_strength_t,
         "contrast": scan.contrast,
@@ -42,7 +43,7 @@ def index_row(scan: Scan, names: Pseudonyms, volumes: Path, keep_sex_age: bool) 
     }
 
 
-def label_rows(scan: Scan, labels: Labels, row: Row, keep_site: bool) -> list[Row]:
+def label_rows(scan: Described, labels: Labels, row: Row, keep_site: bool) -> list[Row]:
     """One row for the whole series, or for each labelled slice."""
     whose = {"series": row["series"], "patient": row["patient"]}
     return [

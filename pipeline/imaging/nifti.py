@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
 from pipeline.errors import DataError
-from pipeline.files import write_atomic
 from pipeline.imaging.volume import Volume
 
 #: DICOM counts to the left and back (LPS), NIfTI to the right and front (RAS).
@@ -23,27 +22,21 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 GZIP_LEVEL = 1
 
 
-def save(volume: Volume, path: Path) -> None:
-    """Write a volume as `.nii.gz`; equal volumes give equal bytes.
+def packed(volume: Volume) -> bytes:
+    """The content of a `.nii.gz` file; equal volumes give equal bytes.
 
     Voxels are stored (column, row, slice), as int16 where all are whole numbers that fit, else as float32. Both sform
     and qform are the scanner's (code 1), in mm.
-
-    Raises:
-        StorageError: the disk is full; what stood at `path` still does.
     """
     image = nib.Nifti1Image(_compact(volume.voxels).transpose(2, 1, 0), LPS_TO_RAS @ volume.affine_lps)
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
-
-    def write(handle: BinaryIO) -> None:
-        # No name and no time in the header, so that the bytes depend on the volume alone.
-        with gzip.GzipFile("", "wb", GZIP_LEVEL, handle, mtime=0) as packed:
-            packed.write(content)
-
-    write_atomic(path, write)
+    content = io.BytesIO()
+    # No name and no time in the header, so that the bytes depend on the volume alone.
+    with gzip.GzipFile("", "wb", GZIP_LEVEL, content, mtime=0) as handle:
+        handle.write(image.to_bytes())
+    return content.getvalue()
 
 
 def load(path: Path) -> Volume:

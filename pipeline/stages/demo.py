@@ -1,12 +1,14 @@
-"""Stage `demo`: simulated MRI studies as DICOM in data/demo/dicom, with their labels file."""
+"""Stage `demo`: simulated MRI studies as DICOM in data/demo/dicom, with their labels file and manifest."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 
+from pipeline import manifest
 from pipeline.config import Params
 from pipeline.demo import studies
 from pipeline.demo.cohort import census, cohort
@@ -22,7 +24,7 @@ MOST_WORKERS = 8
 
 
 def demo(params: Params) -> None:
-    """Write the demo's studies and labels; what an earlier run left there is removed first."""
+    """Write the demo's studies, labels and manifest; what an earlier run left there is removed first."""
     patients = cohort(params.demo, params.seed)
     say(f"demo: {census(patients)}")
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -31,6 +33,8 @@ def demo(params: Params) -> None:
     with ordered_map(min(len(os.sched_getaffinity(0)), MOST_WORKERS)) as each:
         rows = [row for some in track(each(write, patients), "demo", total=len(patients)) for row in some]
     write_csv(LABELS, studies.COLUMNS, rows)
+    with tempfile.TemporaryDirectory() as memory:  # every file is new
+        manifest.write(FOLDER, Path(memory))
 
 
 if __name__ == "__main__":

@@ -7,19 +7,22 @@ import secrets
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from pipeline import withdrawn
 from pipeline.config import Data, Params
 from pipeline.dicom import deidentified, explain
 from pipeline.dicom import labels as labels_file
 from pipeline.dicom.deidentify import Options
+from pipeline.dicom.incremental import Incremental, memory_of
 from pipeline.dicom.labels import Labels
-from pipeline.dicom.load import load, survey
+from pipeline.dicom.load import Anew, load_with, survey
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
-from pipeline.dicom.reasons import REASONS
-from pipeline.dicom.scan import Scan
+from pipeline.dicom.reasons import REASONS, Rejection
+from pipeline.dicom.saved import Saved
 from pipeline.dicom.sources import resolve
 from pipeline.dicom.tables import (
     INDEX_COLUMNS,
@@ -31,9 +34,9 @@ from pipeline.dicom.tables import (
     rejected_row,
     shared,
 )
+from pipeline.dicom.withdrawals import Withdrawals
 from pipeline.errors import DataError, LabelError
 from pipeline.files import write_csv
-from pipeline.imaging import nifti
 from pipeline.progress import say
 from pipeline.stages import runner
 
@@ -51,7 +54,8 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     Raises:
         LabelError: the labels file cannot be used, or matches no accepted series, or those of one class only.
         DicomError: no such folder, or no MR series in it that can be used.
-        ConfigError: the key for pseudonyms cannot be used.
+        ConfigError: the key for pseudonyms, or ingest.scheduler, cannot be used.
+        WorkerError: worker after worker was lost over the same work.
         StorageError: the disk is full.
     """
     data, settings = params.data, params.ingest
@@ -82,18 +86,21 @@ class _Tables:
     rejected: list[Row] = field(default_factory=list)
 
 
-def _accepted(params: Params, tables: _Tables) -> Iterator[Scan]:
-    """Every volume that is taken, once it is saved and stands in the tables."""
-    settings, names = params.ingest, tables.names
-    for item in load(params.data.dicom_dir, settings.selection, settings.workers):
-        if isinstance(item, Scan):
+def _accepted(params: Params, tables: _Tables) -> Iterator[Saved]:
+    """Every volume that is taken, once it lies among the outputs and stands in the tables."""
+    settings, names, folder = params.ingest, tables.names, params.data.dicom_dir
+    with closing(memory_of(params.cache("ingest"), folder, names)) as memory:
+        reader = Incremental(memory, names, Withdrawals(names, withdrawn.read()))
+        for item in load_with(reader, folder, settings.selection, settings.workers, settings.scheduler):
+            if isinstance(item, Rejection):
+                tables.rejected.append(rejected_row(item, names))
+                continue
             row = index_row(item, names, OUT / "volumes", settings.keep_sex_age)
-            nifti.save(item.volume, Path(row["path"]))
+            item.put(Path(row["path"]))
             tables.index.append(row)
             tables.labelled.extend(label_rows(item, tables.labels, row, settings.keep_site))
             yield item
-        else:
-            tables.rejected.append(rejected_row(item, names))
+        reader.forget_others()
 
 
 def _read_labels(data: Data) -> Labels:
@@ -163,7 +170,9 @@ def _explain(params: Params) -> None:
     """
     data, selection = params.data, params.ingest.selection
     names = _pseudonyms(data.dicom_dir, _key_or_passing)
-    for line in explain.lines(*survey(data.dicom_dir, selection, params.ingest.workers), names, selection):
+    reader = Anew(Withdrawals(names, withdrawn.read()).marked)
+    found = survey(data.dicom_dir, selection, params.ingest.workers, reader)
+    for line in explain.lines(*found, names, selection):
         sys.stdout.write(f"{line}\n")
 
 

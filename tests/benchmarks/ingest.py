@@ -122,6 +122,7 @@ def whole(parent: Path, folders: list[Path], files: int) -> dict[str, float]:
         labels = Path(scratch, "labels.csv")
         labels.write_text("\n".join(["SeriesInstanceUID,label", *rows]) + "\n")
         os.environ["XDG_CONFIG_HOME"] = scratch  # the key for pseudonyms
+        os.environ["XDG_CACHE_HOME"] = scratch  # what it remembers
         os.chdir(scratch)
         try:
             result["stage"] = _timed(lambda: ingest(_params(params, parent, labels)))

@@ -228,6 +228,12 @@ def test_an_unknown_reason_cannot_be_given():
 def test_every_reason_has_a_message_and_a_test():
     tested = {reason for _, reason in FAULTS.values()}
     elsewhere = {"not_dicom", "unreadable_file", "contrast_not_selected", "repeated_volume", "unreadable_archive"}
-    elsewhere |= {"media_directory", "plane_not_selected", "acquisition_type_not_selected", "not_best_of_study"}
+    elsewhere |= {
+        "media_directory",
+        "plane_not_selected",
+        "acquisition_type_not_selected",
+        "not_best_of_study",
+        "withdrawn",
+    }
     assert tested | elsewhere == set(REASONS)
     assert all(len(message) > 15 for message in REASONS.values())

@@ -164,7 +164,7 @@ def test_a_folder_that_may_not_be_listed_is_named(builder, read, tmp_path, monke
 
 
 def test_workers_change_nothing(builder, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.dicom.load.FILES_PER_WORKER", 1)
+    monkeypatch.setattr("pipeline.dicom.load.HERE_S", 0)
     for number in range(6):
         builder.save(builder.classic(f"s{number}", 8), tmp_path / "c")
         builder.save([builder.enhanced(f"e{number}", 8)], tmp_path / "e")

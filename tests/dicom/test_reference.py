@@ -39,7 +39,7 @@ def copy(source: Path, pattern: str, target: Path, most: int = 1) -> Path:
 
 def assert_same(scan: Scan, reference: nib.Nifti1Image, tmp_path: Path) -> None:
     """Equal in space: after both are turned to the nearest axes, affine to 1e-3 and voxels."""
-    nifti.save(scan.volume, tmp_path / "ours.nii.gz")
+    (tmp_path / "ours.nii.gz").write_bytes(nifti.packed(scan.volume))
     ours, theirs = (nib.as_closest_canonical(image) for image in (nib.load(tmp_path / "ours.nii.gz"), reference))
     np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-3)
     np.testing.assert_allclose(ours.get_fdata(), theirs.get_fdata(), rtol=1e-5, atol=1e-3)

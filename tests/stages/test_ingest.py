@@ -30,6 +30,7 @@ def project(root, builder, tmp_path, monkeypatch):
     """A project in the current directory: two good series, three that are refused, labels by series."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     scans = tmp_path / "scans of JANE DOE"
     builder.save(builder.classic("one", 9, patient="MRN-1"), scans / "DOE^JANE")
     builder.save([builder.enhanced("two", 12, patient="MRN-2")], scans)

@@ -72,7 +72,8 @@ def run(root: Path, scans: Any, tmp_path_factory: pytest.TempPathFactory) -> Any
         params["ingest"].update(contrasts=None, min_slices=8, workers=1, **changes)
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         write_csv(folder / "labels.csv", rows[0], labels)
-        environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "PYTHONPATH": str(root)}
+        home = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_CACHE_HOME": str(folder / "cache")}
+        environment = os.environ | home | {"PYTHONPATH": str(root)}
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.stages.ingest", *arguments],
             cwd=folder,

@@ -29,6 +29,7 @@ def project(root: Path, builder: ModuleType, tmp_path: Path, monkeypatch: pytest
     """Two accepted series and one that is refused; the stage as a program."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     scans = tmp_path / "scans"
     builder.save(builder.classic("one", 9, patient="MRN-1"), scans / "one")
     builder.save([builder.enhanced("two", 12, patient="MRN-2")], scans / "two")

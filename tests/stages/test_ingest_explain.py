@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
 
-from pipeline import config
+from pipeline import config, withdrawn
 from pipeline.dicom.pseudonym import Pseudonyms, load_key
 from pipeline.dicom.tables import INDEX_COLUMNS, LABEL_COLUMNS
 from pipeline.errors import LabelError
@@ -27,6 +28,7 @@ def project(root: Path, builder: ModuleType, tmp_path: Path, monkeypatch: pytest
     """A study with two FLAIR series, another with one of T1, and no labels; the stage as a program."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     scans = tmp_path / "scans"
     study = builder.uid("study")
     builder.save(builder.classic("one", 9, patient="MRN-1", StudyInstanceUID=study), scans / "DOE^JANE")
@@ -74,6 +76,26 @@ def test_explain_names_what_ingest_writes(project: Program, builder: ModuleType,
     reasons = {row["reason"] for row in read_csv(Path("data/ingested/rejected.csv"))}
     assert reasons == {"not_best_of_study", "contrast_not_selected", "not_dicom"}
     assert all(reason in done.stdout for reason in reasons)
+
+
+def test_explain_refuses_what_ingest_refuses_of_a_withdrawn_patient(
+    project: Program, builder: ModuleType, tmp_path: Path
+) -> None:
+    scans, mixed = tmp_path / "scans", builder.uid("mixed", "series")
+    builder.save(builder.classic("alone", 1, patient="MRN-1", SeriesInstanceUID=""), scans)
+    builder.save(builder.classic("mixed", 9, patient="MRN-1"), scans / "a")
+    builder.save(builder.classic("other", 9, patient="MRN-3", SeriesInstanceUID=mixed), scans / "b")
+    names = Pseudonyms(load_key(tmp_path / "config/mri-transfer/pseudonym.key"))
+    withdrawn.add(names.patient("MRN-1"))
+    assert project().returncode == 0
+    [row] = read_csv(Path("data/ingested/index.csv"))
+    assert (row["series"], row["patient"]) == (names.series(mixed), names.patient("MRN-3"))
+    refused = Counter(row["reason"] for row in read_csv(Path("data/ingested/rejected.csv")))
+    assert refused == {"withdrawn": 4, "contrast_not_selected": 1, "not_dicom": 1}
+    said = project("--explain").stdout
+    assert "5 series: 1 taken, in 1 volume; 4 left." in said
+    assert "Left: 3 withdrawn, 1 contrast_not_selected." in said
+    assert "Files of no series: 1 not_dicom, 1 withdrawn." in said
 
 
 def test_explain_can_be_cut_off(project: Program, root: Path) -> None:

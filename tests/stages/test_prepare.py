@@ -30,7 +30,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         noise = np.random.default_rng(number).integers(300, 900, (n_slices, 24, 20))
         voxels[:, 8:32, 8:28] = noise * (1 + 0.1 * np.arange(n_slices))[:, None, None]
         path = Path("data/ingested/volumes") / f"{series}.nii.gz"
-        nifti.save(Volume(voxels, np.diag([4.0, 4.0, 6.0, 1.0])), path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(nifti.packed(Volume(voxels, np.diag([4.0, 4.0, 6.0, 1.0]))))
         row = {"series": series, "patient": patient, "study": study, "path": path, "n_slices": n_slices}
         index.append(row)
     write_csv(Path("data/ingested/index.csv"), list(index[0]), index)
@@ -133,15 +134,16 @@ def test_a_patient_on_no_side_is_an_error(project, params) -> None:
 
 def test_a_volume_without_a_picture_is_named_by_its_pseudonym_and_nothing_is_left(project, params) -> None:
     path = Path("data/ingested/volumes/s2.nii.gz")
-    nifti.save(Volume(np.zeros((4, 40, 36), np.float32), np.eye(4)), path)
+    path.write_bytes(nifti.packed(Volume(np.zeros((4, 40, 36), np.float32), np.eye(4))))
     with pytest.raises(DataError, match=r"one value in every voxel \(series s2\)"):
         prepare(params)
     assert not any(Path("data/prepared").iterdir())
 
 
 def test_a_volume_with_other_slices_than_its_index_says_is_an_error(project, params) -> None:
-    volume = nifti.load(Path("data/ingested/volumes/s3.nii.gz"))
-    nifti.save(Volume(volume.voxels[:3], volume.affine_lps), Path("data/ingested/volumes/s3.nii.gz"))
+    path = Path("data/ingested/volumes/s3.nii.gz")
+    volume = nifti.load(path)
+    path.write_bytes(nifti.packed(Volume(volume.voxels[:3], volume.affine_lps)))
     with pytest.raises(DataError, match="6 slices in series s3"):
         prepare(params)
 

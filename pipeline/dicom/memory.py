@@ -1,0 +1,245 @@
+"""What ingest remembers of the files that it read: one SQLite file and the volumes, in a folder of the owner alone.
+
+Rows are encrypted under a key that comes from that of the pseudonyms, and found by keyed digests: without that key the
+folder holds no identifier. What another version of the reading code left is dropped.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import re
+import secrets
+import shutil
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from pipeline.code import code_version
+from pipeline.dicom.catalogue import Member, member
+from pipeline.dicom.encoded import Header, dumps, loads
+from pipeline.dicom.pseudonym import Pseudonyms
+from pipeline.dicom.saved import Image
+from pipeline.dicom.stamp import Stamp
+from pipeline.files import FULL, storage_full
+
+#: Rows are kept back for so long, so that a kill costs no more than this.
+FLUSH_S = 1.0
+
+_NONCE_BYTES = 12
+_ENDING = ".nii.gz"
+_NAME = re.compile(r"([0-9a-f]{2})+\.nii\.gz")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS volumes (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
+CREATE TEMP TABLE used (key BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+_FIND = {table: f"SELECT content FROM {table} WHERE key = ?" for table in ("files", "volumes")}  # noqa: S608
+
+
+class _Row(NamedTuple):
+    """What is asked of each file or volume, and what is not."""
+
+    head: list[Any]
+    rest: bytes = b""
+
+
+class Memory:
+    """Rows by the keyed digest of what they are about."""
+
+    def __init__(self, folder: Path, names: Pseudonyms) -> None:
+        """Open the memory in `folder`, or begin one.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self.folder = folder
+        self._digest_key, self._box = names.secret("ingest keys"), AESGCM(names.secret("ingest rows"))
+        self._waiting: dict[str, dict[bytes, bytes]] = {"files": {}, "volumes": {}}
+        self._used: list[bytes] = []
+        self._flushed = time.monotonic()
+        # All parents but the last may be shared with others.
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        said = folder / "version"
+        version = code_version()
+        if not said.is_file() or said.read_text(encoding="ascii") != version:
+            self._clear()
+            said.write_text(version, encoding="ascii")
+        (folder / "volumes").mkdir(exist_ok=True)
+        try:
+            self._open()
+        except sqlite3.DatabaseError:
+            self._clear()
+            said.write_text(version, encoding="ascii")
+            (folder / "volumes").mkdir(exist_ok=True)
+            self._open()
+
+    def digest(self, kind: str, *parts: str | bytes) -> bytes:
+        """16 bytes that stand for what these name."""
+        contents = (part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in parts)
+        whole = b"".join(b"%d\0%b" % (len(content), content) for content in contents)
+        return hmac.digest(self._digest_key, kind.encode() + whole, "sha256")[:16]
+
+    def members(self, key: bytes, at: Stamp, path: str) -> list[Member] | None:
+        """What places a file, or those in an archive, if it has the stamp that it had; takes a third of `file`."""
+        row = self._get("files", key)
+        if row is None or row.head[0] != [*at]:
+            return None
+        return [Member(f"{path}{behind}", *rest) for behind, *rest in row.head[2]]
+
+    def file(self, key: bytes, at: Stamp, path: Path) -> tuple[list[Header], bytes | None] | None:
+        """Headers and content digest of a file, if it has the stamp that it had; of one in an archive its own."""
+        row = self._get("files", key)
+        if row is None or row.head[0] != [*at]:
+            return None
+        content = row.head[1]
+        return loads(zlib.decompress(row.rest).decode(), path), None if content is None else bytes.fromhex(content)
+
+    def add_file(self, key: bytes, at: Stamp, content: bytes | None, headers: list[Header], path: Path) -> None:
+        """Remember a file; of those in an archive what places them."""
+        members = [member(header) for header in headers]
+        own = [header for header, file in zip(headers, members, strict=True) if file.path == str(path)]
+        places = [[file.path.removeprefix(str(path)), *file[1:]] for file in members]
+        head = [[*at], None if content is None else content.hex(), places]
+        self._put("files", key, _Row(head, zlib.compress(dumps(own, path).encode(), 1)))
+
+    def volume(self, key: bytes) -> Image | None:
+        """What is known of a volume if its file is as it was written."""
+        row = self._get("volumes", key)
+        if row is None:
+            return None
+        try:
+            status = self.path(key).stat()
+        except FileNotFoundError:
+            return None
+        at, shape, spacing_mm, sha256, _ = row.head
+        return Image(tuple(shape), tuple(spacing_mm), sha256) if at == [status.st_size, status.st_mtime_ns] else None
+
+    def add_volume(self, key: bytes, image: Image, patient: str) -> None:
+        """Remember a volume that stands in its file, under the pseudonym of its patient."""
+        status = self.path(key).stat()
+        self._put("volumes", key, _Row([[status.st_size, status.st_mtime_ns], *image, patient]))
+
+    def path(self, key: bytes) -> Path:
+        """Where the voxels of a volume lie, or will."""
+        return self.folder / "volumes" / f"{key.hex()}{_ENDING}"
+
+    def use(self, key: bytes) -> None:
+        """Note that a file or volume is still there and taken."""
+        self._used.append(key)
+        self._flush_in_time()
+
+    def forget_unused(self) -> None:
+        """Forget what was not used since the memory was opened."""
+        self.flush()
+        with self._written():
+            for table in self._waiting:
+                self._rows.execute(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM used)")  # noqa: S608
+        self._remove_strays()
+
+    def forget(self, patient: str, names: Pseudonyms) -> tuple[int, int]:
+        """Forget the files and volumes of a patient; how many there were of each."""
+        files = [key for key, row in self._all("files") if _of(patient, row.head[2], names)]
+        volumes = [key for key, row in self._all("volumes") if row.head[-1] == patient]
+        self._remove("files", files)
+        self._remove("volumes", volumes)
+        self._remove_strays()
+        return len(files), len(volumes)
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self._flushed = time.monotonic()
+        with self._written():
+            for table, rows in self._waiting.items():
+                self._rows.executemany(f"REPLACE INTO {table} VALUES (?, ?)", rows.items())  # noqa: S608
+                rows.clear()
+            self._rows.executemany("INSERT OR IGNORE INTO used VALUES (?)", [(key,) for key in self._used])
+            self._used.clear()
+
+    def close(self) -> None:
+        """Write what waits and let go of the file."""
+        self.flush()
+        self._rows.close()
+
+    def _open(self) -> None:
+        self._rows = sqlite3.connect(self.folder / "known.sqlite", timeout=60)
+        # What is deleted is overwritten: an erased patient leaves no remains.
+        self._rows.execute("PRAGMA secure_delete=ON")
+        self._rows.execute("PRAGMA synchronous=NORMAL")
+        self._rows.executescript(_SCHEMA)
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.folder / "volumes", ignore_errors=True)
+        for path in self.folder.glob("known.sqlite*"):
+            path.unlink()
+
+    def _get(self, table: str, key: bytes) -> _Row | None:
+        found = self._rows.execute(_FIND[table], (key,)).fetchone()
+        return None if found is None else self._opened(key, found[0])
+
+    def _opened(self, key: bytes, content: bytes) -> _Row | None:
+        """A row; None where it is damaged or of another key."""
+        try:
+            head, _, rest = self._box.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], key).partition(b"\n")
+        except InvalidTag:
+            return None
+        return _Row(json.loads(head), rest)
+
+    def _put(self, table: str, key: bytes, row: _Row) -> None:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        plain = json.dumps(row.head, separators=(",", ":")).encode() + b"\n" + row.rest
+        self._waiting[table][key] = nonce + self._box.encrypt(nonce, plain, key)
+        self._flush_in_time()
+
+    def _flush_in_time(self) -> None:
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self.flush()
+
+    def _all(self, table: str) -> Iterator[tuple[bytes, _Row]]:
+        for key, content in self._rows.execute(f"SELECT key, content FROM {table}"):  # noqa: S608
+            row = self._opened(key, content)
+            if row is not None:
+                yield key, row
+
+    def _remove(self, table: str, keys: list[bytes]) -> None:
+        with self._written():
+            self._rows.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])  # noqa: S608
+
+    def _remove_strays(self) -> None:
+        """Volumes without a row: forgotten ones, and what a kill left."""
+        for path in (self.folder / "volumes").iterdir():
+            key = bytes.fromhex(path.name.removesuffix(_ENDING)) if _NAME.fullmatch(path.name) else b""
+            if not self._rows.execute("SELECT 1 FROM volumes WHERE key = ?", (key,)).fetchone():
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            with self._rows:
+                yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise storage_full(self.folder, OSError(min(FULL), "No space left on device")) from error
+            raise
+
+
+def _of(patient: str, places: list[list[str]], names: Pseudonyms) -> bool:
+    return any(patient_id and names.patient(patient_id) == patient for *_, patient_id in places)
+
+
+def below(cache: Path) -> list[Path]:
+    """The folders of all memories that were begun below `cache`."""
+    return [Path(entry.path) for entry in os.scandir(cache) if entry.is_dir()] if cache.is_dir() else []

@@ -1,0 +1,53 @@
+"""Headers come back from their text as they were."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from pipeline.dicom.encoded import dumps, loads
+from pipeline.dicom.header import Instance, find_files, read_headers
+
+
+def _check(paths: list[Path]) -> int:
+    pixels = 0
+    for path in paths:
+        headers = read_headers([path])
+        again = loads(dumps(headers, path), path)
+        assert again == headers
+        # Equality asks neither for the place of the pixels nor for types.
+        assert [repr(vars(header)) for header in again] == [repr(vars(header)) for header in headers]
+        pixels += sum(isinstance(header, Instance) and header.pixels is not None for header in headers)
+    return pixels
+
+
+def test_every_kind_of_file(builder, tmp_path):
+    builder.save(builder.classic("one", 2, Manufacturer="GE MEDICAL SYSTEMS", PatientID="Ünï\udcff"[:3]), tmp_path)
+    builder.save([builder.enhanced("two"), builder.mosaic("three")], tmp_path)
+    (tmp_path / "text").write_text("none")
+    # The parser reads the other two, whose PatientID is not ASCII.
+    assert _check(find_files(tmp_path)) == 2
+
+
+def test_scanners_own_files(shared):
+    paths = find_files(shared / "data/dicom")[::17]
+    assert len(paths) > 20
+    _check(paths)
+
+
+def test_a_file_that_moved_has_its_new_path(builder, tmp_path):
+    [path] = find_files(builder.save(builder.classic("one", 1), tmp_path / "a"))
+    [found] = loads(dumps(read_headers([path]), path), tmp_path / "b")
+    assert found.path == tmp_path / "b"
+
+
+def test_files_in_an_archive_keep_their_place_in_it(builder, tmp_path):
+
+    folder = builder.save(builder.classic("one", 2), tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as packed:
+        for path in folder.iterdir():
+            packed.write(path, f"in/{path.name}")
+    headers = read_headers([tmp_path / "archive.zip"])
+    again = loads(dumps(headers, tmp_path / "archive.zip"), tmp_path / "archive.zip")
+    assert [header.path for header in again] == [header.path for header in headers]
+    assert again[0].path.parent == tmp_path / "archive.zip" / "in"
