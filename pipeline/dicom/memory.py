@@ -111,7 +111,7 @@ class Memory:
         own = [header for header, file in zip(headers, members, strict=True) if file.path == str(path)]
         places = [[file.path.removeprefix(str(path)), *file[1:]] for file in members]
         head = [[*at], None if content is None else content.hex(), places]
-        self._put("files", key, _Row(head, zlib.compress(dumps(own, path).encode(), 1)))
+        self._put("files", key, _Row(head, zlib.compress(dumps(own).encode(), 1)))
 
     def volume(self, key: bytes) -> Image | None:
         """What is known of a volume if its file is as it was written."""
