@@ -109,7 +109,7 @@ def member(header: Header) -> Member:
 def placed(file: Member, folder: Path) -> Placed | Rejection:
     """To which series a file belongs, or why to none; the source is then relative to the folder."""
     if not file.series_uid:
-        return Rejection(relative(Path(file.path), folder), file.refusal)
+        return Rejection(relative(folder / within(file.path, folder), folder), file.refusal)
     return file.series_uid, file.refusal, _packed(file.path, folder)
 
 
