@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from pipeline import config, dvc_history, withdrawn
-from pipeline.dicom.memory import Memory, below
+from pipeline.dicom.memory import Memory
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key
 from pipeline.errors import DataError, PipelineError
 from pipeline.files import read_csv, write_csv
@@ -64,7 +64,7 @@ def erase(params: config.Params, patient: str) -> str:
 def _forget(cache: Path, patient: str, names: Pseudonyms) -> tuple[int, int]:
     """From the memories of all folders of scans."""
     files = volumes = 0
-    for folder in below(cache):
+    for folder in (path for path in sorted(cache.glob("*")) if path.is_dir()):
         with closing(Memory(folder, names)) as memory:
             found = memory.forget(patient, names)
         files, volumes = files + found[0], volumes + found[1]

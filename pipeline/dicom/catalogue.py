@@ -109,7 +109,7 @@ def member(header: Header) -> Member:
 def placed(file: Member, folder: Path) -> Placed | Rejection:
     """To which series a file belongs, or why to none; the source is then relative to the folder."""
     if not file.series_uid:
-        return Rejection(relative(Path(file.path), folder), file.refusal)
+        return Rejection(relative(folder / within(file.path, folder), folder), file.refusal)
     return file.series_uid, file.refusal, _packed(file.path, folder)
 
 
@@ -149,14 +149,13 @@ def judge_series(series: Series, selection: Selection | None, marked: Mark = as_
 
 def judge_headers(series: Series, headers: Sequence[Header], selection: Selection | None) -> list[Verdict]:
     """What becomes of a series by the headers that its files have now."""
-    paths = series.files.paths
     found, refused = group(headers)
-    if len(found) == 1 and not refused and len(found[0]) == len(paths):
+    if len(found) == 1 and not refused and len(found[0]) == series.files.packed.count(_END):
         first = found[0][0]
         if (first.series_uid, first.refusal or "") == (series.uid, series.refusal):
             return judge(found[0], selection)
     # It changed since it was catalogued, as what is found to change when pixels are read.
-    lost = Instance(paths[0], None, "", series.uid, "", "", "")
+    lost = Instance(series.files.paths[0], None, "", series.uid, "", "", "")
     return [Verdict(lost, None, reason="unreadable_pixels")]
 
 

@@ -18,9 +18,9 @@ from pipeline.dicom.variants import Variant
 Header = Instance | Rejection
 
 
-def dumps(headers: Sequence[Header], path: Path) -> str:
-    """The headers of the file at `path`, or of those in it where it is an archive; its own path is not kept."""
-    return json.dumps([_row(header, str(path)) for header in headers], separators=(",", ":"))
+def dumps(headers: Sequence[Header]) -> str:
+    """Headers of one file, without its path."""
+    return json.dumps([_row(header) for header in headers], separators=(",", ":"))
 
 
 def loads(text: str, path: Path) -> list[Header]:
@@ -28,10 +28,8 @@ def loads(text: str, path: Path) -> list[Header]:
     return [_header(row, path) for row in json.loads(text)]
 
 
-def _row(header: Header, path: str) -> list[Any]:
-    if isinstance(header, Rejection):
-        return [header.source.removeprefix(path), header.reason]
-    return [str(header.path).removeprefix(path), *_values(header)[1:]]
+def _row(header: Header) -> list[Any]:
+    return [header.reason] if isinstance(header, Rejection) else _values(header)[1:]
 
 
 def _values(value: Any) -> Any:
@@ -46,16 +44,15 @@ def _values(value: Any) -> Any:
 
 
 def _header(row: list[Any], path: Path) -> Header:
-    behind, rest = row[0], row[1:]
-    if len(rest) == 1:
-        return Rejection(f"{path}{behind}", rest[0])
-    found = dict(zip(_INSTANCE, rest, strict=True))
+    if len(row) == 1:
+        return Rejection(str(path), row[0])
+    found = dict(zip(_INSTANCE, row, strict=True))
     found["shape"], found["start"] = tuple(found["shape"]), tuple(found["start"])
     found["frames"] = tuple(_frame(values) for values in found["frames"])
     if found["pixels"] is not None:
         shape, *others = found["pixels"]
         found["pixels"] = PlainPixels(tuple(shape), *others)
-    return Instance(Path(f"{path}{behind}") if behind else path, **found)
+    return Instance(path, **found)
 
 
 def _frame(values: list[Any]) -> Frame:

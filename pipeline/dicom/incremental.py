@@ -24,6 +24,7 @@ from pipeline.dicom.header import Instance, read_headers
 from pipeline.dicom.memory import Memory
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.recalled import Judgements, Looked, Recalled
 from pipeline.dicom.saved import Encoded, Saved
 from pipeline.dicom.stamp import Stamp, stamp
 from pipeline.dicom.withdrawals import Withdrawals
@@ -68,6 +69,7 @@ class Incremental:
 
     def __init__(self, memory: Memory, names: Pseudonyms, withdrawals: Withdrawals) -> None:
         self._memory, self._names, self._withdrawals = memory, names, withdrawals
+        self._judgements = Judgements(memory, names)
 
     def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
         """See `load.Reader`; those of known files come first."""
@@ -99,9 +101,8 @@ class Incremental:
     ) -> Iterator[list[Verdict]]:
         """See `load.Reader`; by the memory, so in this process."""
         for series in catalogue:
-            paths, folder = series.files.paths, series.files.folder
-            headers = [header for path in paths for header in self._headers(path, folder)]
-            yield judge_headers(series, headers, selection)
+            looked = self._judgements.look(series, selection)
+            yield self._judgements.of(looked) or self._judged(looked, selection)
 
     def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Saved | Rejection]:
         """See `load.Reader`; what a kill leaves is there for the next run."""
@@ -166,10 +167,24 @@ class Incremental:
             else:
                 yield header
 
+    def _judged(self, looked: Looked, selection: Selection | None) -> list[Verdict]:
+        """What becomes of a series by its headers; remembered if its files held still."""
+        series = looked.series
+        headers = [header for path in looked.stamps for header in self._headers(path, series.files.folder)]
+        verdicts = judge_headers(series, headers, selection)
+        still = all(isinstance(each, Known) and each.at and each.at == looked.stamps.get(each.path) for each in headers)
+        # The best of a study is chosen by what is not remembered.
+        if still and not (selection and selection.best_of_study):
+            self._judgements.add(looked, verdicts, [self._volume_key(each.plan) for each in verdicts if each.plan])
+        return verdicts
+
     def _unless_known(self, item: Plan | Rejection) -> Plan | Done[Encoded | Saved | Rejection]:
         """The plan of a volume that has to be read, or what it came to before."""
         if isinstance(item, Rejection):
             return Done(item)
+        if isinstance(item, Recalled):
+            self._memory.use(item.key)
+            return Done(item.saved)
         key = self._volume_key(item)
         image = self._memory.volume(key)
         if not image:

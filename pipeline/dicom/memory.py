@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import re
 import secrets
 import shutil
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,9 +39,11 @@ _NAME = re.compile(r"([0-9a-f]{2})+\.nii\.gz")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS volumes (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS series (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
 CREATE TEMP TABLE used (key BLOB PRIMARY KEY) WITHOUT ROWID;
 """
-_FIND = {table: f"SELECT content FROM {table} WHERE key = ?" for table in ("files", "volumes")}  # noqa: S608
+_TABLES = ("files", "volumes", "series")
+_FIND = {table: f"SELECT content FROM {table} WHERE key = ?" for table in _TABLES}  # noqa: S608
 
 
 class _Row(NamedTuple):
@@ -63,7 +64,7 @@ class Memory:
         """
         self.folder = folder
         self._digest_key, self._box = names.secret("ingest keys"), AESGCM(names.secret("ingest rows"))
-        self._waiting: dict[str, dict[bytes, bytes]] = {"files": {}, "volumes": {}}
+        self._waiting: dict[str, dict[bytes, bytes]] = {table: {} for table in _TABLES}
         self._used: list[bytes] = []
         self._flushed = time.monotonic()
         # All parents but the last may be shared with others.
@@ -110,7 +111,7 @@ class Memory:
         own = [header for header, file in zip(headers, members, strict=True) if file.path == str(path)]
         places = [[file.path.removeprefix(str(path)), *file[1:]] for file in members]
         head = [[*at], None if content is None else content.hex(), places]
-        self._put("files", key, _Row(head, zlib.compress(dumps(own, path).encode(), 1)))
+        self._put("files", key, _Row(head, zlib.compress(dumps(own).encode(), 1)))
 
     def volume(self, key: bytes) -> Image | None:
         """What is known of a volume if its file is as it was written."""
@@ -128,6 +129,15 @@ class Memory:
         """Remember a volume that stands in its file, under the pseudonym of its patient."""
         status = self.path(key).stat()
         self._put("volumes", key, _Row([[status.st_size, status.st_mtime_ns], *image, patient]))
+
+    def series(self, key: bytes) -> list[Any] | None:
+        """What was remembered of a series."""
+        row = self._get("series", key)
+        return row.head[0] if row else None
+
+    def add_series(self, key: bytes, row: list[Any], patient: str) -> None:
+        """Remember what a series of a patient, given by the pseudonym, came to."""
+        self._put("series", key, _Row([row, patient]))
 
     def path(self, key: bytes) -> Path:
         """Where the voxels of a volume lie, or will."""
@@ -148,12 +158,10 @@ class Memory:
 
     def forget(self, patient: str, names: Pseudonyms) -> tuple[int, int]:
         """Forget the files and volumes of a patient; how many there were of each."""
-        files = [key for key, row in self._all("files") if _of(patient, row.head[2], names)]
-        volumes = [key for key, row in self._all("volumes") if row.head[-1] == patient]
-        self._remove("files", files)
-        self._remove("volumes", volumes)
+        files = self._remove("files", lambda head: _of(patient, head[2], names))
+        volumes, _ = (self._remove(table, lambda head: head[-1] == patient) for table in ("volumes", "series"))
         self._remove_strays()
-        return len(files), len(volumes)
+        return files, volumes
 
     def flush(self) -> None:
         """Write what waits.
@@ -208,15 +216,14 @@ class Memory:
         if time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
-    def _all(self, table: str) -> Iterator[tuple[bytes, _Row]]:
-        for key, content in self._rows.execute(f"SELECT key, content FROM {table}"):  # noqa: S608
-            row = self._opened(key, content)
-            if row is not None:
-                yield key, row
-
-    def _remove(self, table: str, keys: list[bytes]) -> None:
+    def _remove(self, table: str, concerned: Callable[[list[Any]], bool]) -> int:
+        """Remove rows by their heads; how many there were."""
+        rows = self._rows.execute(f"SELECT key, content FROM {table}")  # noqa: S608
+        opened = ((key, self._opened(key, content)) for key, content in rows)
+        keys = [(key,) for key, row in opened if row and concerned(row.head)]
         with self._written():
-            self._rows.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])  # noqa: S608
+            self._rows.executemany(f"DELETE FROM {table} WHERE key = ?", keys)  # noqa: S608
+        return len(keys)
 
     def _remove_strays(self) -> None:
         """Volumes without a row: forgotten ones, and what a kill left."""
@@ -238,8 +245,3 @@ class Memory:
 
 def _of(patient: str, places: list[list[str]], names: Pseudonyms) -> bool:
     return any(patient_id and names.patient(patient_id) == patient for *_, patient_id in places)
-
-
-def below(cache: Path) -> list[Path]:
-    """The folders of all memories that were begun below `cache`."""
-    return [Path(entry.path) for entry in os.scandir(cache) if entry.is_dir()] if cache.is_dir() else []

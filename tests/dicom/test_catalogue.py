@@ -13,7 +13,7 @@ import pytest
 from pipeline.contract import Selection
 from pipeline.dicom import incremental
 from pipeline.dicom.admission import outcome
-from pipeline.dicom.catalogue import Catalogue, judge_series, pack, place, within
+from pipeline.dicom.catalogue import Catalogue, Member, judge_series, pack, place, placed, within
 from pipeline.dicom.header import Instance, find_files, walk_files
 from pipeline.dicom.incremental import Incremental, memory_of
 from pipeline.dicom.load import Anew, load_with
@@ -49,6 +49,8 @@ def test_series_hold_their_files_whatever_their_names(builder, tmp_path):
 def test_what_is_within_a_folder_leads_back_to_it(folder, below):
     path = Path(folder) / below
     assert Path(folder) / within(path, Path(folder)) == path
+    assert Path(folder) / within(f"{folder}/{below}", Path(folder)) == path
+    assert placed(Member(f"{folder}/{below}", "", "not_dicom", ""), Path(folder)) == Rejection(below, "not_dicom")
 
 
 def test_files_of_no_series_are_named_relative_to_the_folder(builder, tmp_path):
