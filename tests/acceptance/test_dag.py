@@ -110,7 +110,7 @@ def test_stage_ends_when_dvc_is_killed(built: Any, tmp_path: Path) -> None:
 def _with_a_long_training(built: Any, folder: Path) -> Any:
     """A copy in which fine-tuning has many epochs ahead."""
     project = built.copy(folder)
-    project.set("finetune.patience=500", "finetune.phases.1.epochs=500", "finetune.phases.1.learning_rate=0.0005")
+    project.set("finetune.patience=500", "finetune.phases.1.epochs=500", "finetune.phases.1.learning_rate=0.0015")
     return project
 
 

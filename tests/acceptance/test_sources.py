@@ -66,8 +66,9 @@ def test_only_new_contents_make_ingest_run(own: Any, builder: Any) -> None:
 
 
 def test_no_name_of_a_file_reaches_what_dvc_tracks(own: Any) -> None:
-    [written] = (own.folder / "data/sources").rglob("sources.json")
-    tracked = [written, *own.folder.glob("**/dvc.lock")]
+    manifests = [*(own.folder / "data/sources").rglob("sources.json")]
+    assert manifests
+    tracked = [*manifests, *own.folder.glob("**/dvc.lock")]
     assert [path for path in tracked if "DOE" in path.read_text()] == []
     assert "data/sources" not in own.run("git", "status", "--short")
 
