@@ -71,21 +71,26 @@ class Processes(Executor):
         while job := self._jobs.get():
             future, call = job
             if future.set_running_or_notify_cancel():
-                worker = _do(future, call, worker or _start())
+                worker = _do(future, call, worker)
             del job, future, call  # a result may be large, and the next job far
         if worker:
             worker.close()
 
 
-def _do(future: Future[Any], call: Callable[[], Any], worker: Connection) -> Connection:
-    """Have a worker do a call, or others where it dies; give back the one that lives."""
+def _do(future: Future[Any], call: Callable[[], Any], worker: Connection | None) -> Connection | None:
+    """Have a worker do a call, or others where it dies; give back the one that lives, if one does."""
     for _ in range(MOST_LOST):
+        try:
+            worker = worker or _start()
+        except (OSError, RuntimeError) as error:  # no process can be had, or not from here
+            future.set_exception(error)
+            return None
         try:
             worker.send(call)
             done, result = worker.recv()
         except (EOFError, OSError):  # its end of the pipe is closed: it is gone
             worker.close()
-            worker = _start()
+            worker = None
             continue
         except Exception as error:  # noqa: BLE001 - cannot be pickled, for a reason that is the caller's
             future.set_exception(error)

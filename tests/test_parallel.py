@@ -115,6 +115,17 @@ def test_workers_die_with_their_parent(tmp_path):
         time.sleep(0.05)
 
 
+def test_a_script_that_workers_cannot_import_ends_with_an_error(tmp_path):
+    """Each worker would run it again, as it does not ask whether it is the main module."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from pipeline.parallel import ordered_map\nwith ordered_map(2) as run:\n    print(list(run(abs, [1, 2])))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "WorkerError: expected worker processes that live" in done.stderr
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

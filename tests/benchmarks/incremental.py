@@ -1,7 +1,8 @@
 """What 1 % new studies cost an ingest that has read the rest, against an ingest of all from nothing.
 
-`python -m tests.benchmarks.incremental [--series 500] [--slices 20] [--size 256] [--new 0.01]` simulates a folder, runs
-the stage as a program from nothing, with nothing new and with new series, and prints seconds and shares as JSON.
+`python -m tests.benchmarks.incremental [--series 500] [--slices 20] [--size 256] [--new 0.01]` makes a folder, of
+50 simulated series and copies of them under other UIDs, runs the stage as a program from nothing, with nothing new and
+with new series, and prints seconds and shares as JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,9 @@ from pathlib import Path
 import yaml
 
 from tests.benchmarks.ingest_series import make
+
+#: Series that are simulated one by one, which takes long; more are copies.
+SIMULATED = 50
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +41,7 @@ def main() -> None:
 
 def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
     scans, aside, new = folder / "scans", folder / "aside", max(1, round(asked.series * asked.new))
-    made = make(scans, asked.size, asked.series, asked.slices, compressed=False)
+    made = _many(scans, asked.size, asked.series, asked.slices)
     aside.mkdir()
     for path in made[-new:]:
         path.rename(aside / path.name)
@@ -57,6 +62,26 @@ def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
         "nothing_new_share": round(seconds["nothing_new"] / whole, 4),
         "new_share": round(seconds["new"] / whole, 4),
     }
+
+
+def _many(scans: Path, size: int, series: int, slices: int) -> list[Path]:
+    """Folders of `series` series: simulated ones, then copies of them whose UIDs end in the copy's number."""
+    folders = make(scans, size, min(series, SIMULATED), slices, compressed=False)
+    contents = [[(path.name, path.read_bytes(), _uids(path)) for path in sorted(each.iterdir())] for each in folders]
+    for number in range(SIMULATED, series):
+        target = scans / f"copy-{number}"
+        target.mkdir()
+        for name, content, uids in contents[number % SIMULATED]:
+            for uid in uids:
+                content = content.replace(uid, uid[:-6] + b"%06d" % number)
+            (target / name).write_bytes(content)
+        folders.append(target)
+    return folders
+
+
+def _uids(path: Path) -> set[bytes]:
+    """The UIDs of a file that are its own: those of the standard begin otherwise."""
+    return set(re.findall(rb"2\.25\.\d+", path.read_bytes()))
 
 
 def _ingest(folder: Path, cache: str) -> float:
