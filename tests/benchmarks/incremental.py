@@ -1,8 +1,8 @@
 """What 1 % new studies cost an ingest that has read the rest, against an ingest of all from nothing.
 
-`python -m tests.benchmarks.incremental [--series 500] [--slices 20] [--size 256] [--new 0.01]` makes a folder, of
-50 simulated series and copies of them under other UIDs, runs the stage as a program from nothing, with nothing new and
-with new series, and prints seconds and shares as JSON.
+`python -m tests.benchmarks.incremental [--series 500] [--slices 20] [--size 256] [--new 0.01]` makes a folder of 50
+simulated series and copies of them under other UIDs, runs the stage as a program without the new series, with nothing
+new, with them, and from nothing by all cores and by one process, and prints seconds and shares as JSON.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
         path.rename(scans / path.name)
     seconds["new"] = _ingest(folder, "cache")
     seconds["from_nothing"] = _ingest(folder, "empty")
+    params["ingest"]["workers"] = 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    seconds["by_one_process"] = _ingest(folder, "other")
     whole = seconds["from_nothing"]
     return {
         "files": asked.series * asked.slices,
@@ -61,6 +64,8 @@ def _measure(folder: Path, asked: argparse.Namespace) -> dict[str, float]:
         **{f"{name}_s": round(value, 2) for name, value in seconds.items()},
         "nothing_new_share": round(seconds["nothing_new"] / whole, 4),
         "new_share": round(seconds["new"] / whole, 4),
+        "cores": len(os.sched_getaffinity(0)),
+        "gain_by_cores": round(seconds["by_one_process"] / whole, 2),
     }
 
 
