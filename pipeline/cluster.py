@@ -5,11 +5,13 @@ Who can reach the scheduler or a worker can run what they like on it, and read w
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.code import code_version
@@ -36,13 +38,13 @@ def run(task: Task) -> Any:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[tuple[Executor, int]]:
+def connected(address: str, folder: Path | None = None) -> Iterator[tuple[Executor, int]]:
     """The cluster at `address` (tcp:// or tls://), and how many workers it has at the start.
 
     Dask does again what a worker had that is lost. TLS is set up in Dask's own configuration.
 
     Raises:
-        ConfigError: Dask is not installed, no scheduler answers, or workers have another version.
+        ConfigError: Dask is not installed, no scheduler answers, or workers have another version, or no `folder`.
         WorkerError: there is no worker, or worker after worker is lost over the same work, or the scheduler is.
     """
     try:
@@ -61,6 +63,7 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
         try:
             size = _size(client, address)
             _check_versions(client)
+            _check_folder(client, folder)
             yield executor, size
         except KilledWorker as error:
             found = f"{error.allowed_failures + 1} that were lost over the same work, as a rule for want of memory"
@@ -94,6 +97,14 @@ def _check_versions(client: Any) -> None:
             f"another one, or none, on {others} of {len(versions)}",
             "Install the same versions on all machines (constraints.txt), and start the workers again.",
         )
+
+
+def _check_folder(client: Any, folder: Path | None) -> None:
+    """That the workers that are there find the folder."""
+    without = sum(found is not True for found in client.run(os.path.isdir, str(folder)).values()) if folder else 0
+    if without:
+        remedy = "Mount data.dicom_dir at the same path on all machines."
+        raise ConfigError("Dask workers that find the folder of scans", f"{without} that do not", remedy)
 
 
 def _no_worker(address: str) -> WorkerError:

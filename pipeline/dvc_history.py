@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,19 @@ class Trace:
     Attributes:
         objects: hashes of those that hold the patient's data.
         releases: hashes of the release folders that were made with it.
+        roots: hashes by which the others are found: tables of ingest, then their folders.
+        unknown: outputs of ingest of which the cache does not hold what would tell.
     """
 
     objects: set[str] = field(default_factory=set)
     releases: set[str] = field(default_factory=set)
+    roots: list[str] = field(default_factory=list)
+    unknown: int = 0
+
+    def in_order(self) -> list[str]:
+        """The objects in an order in which, wherever their removal stops, `trace` finds the rest again."""
+        others = sorted(self.objects - {*self.roots}, key=lambda md5: (md5.endswith(".dir"), md5))
+        return others + [md5 for md5 in self.roots if md5 in self.objects]
 
 
 def runs(cache: Path) -> list[Run]:
@@ -53,13 +61,15 @@ def runs(cache: Path) -> list[Run]:
 
 def trace(patient: str, cache: Path) -> Trace:
     """Follow a patient from the outputs of ingest, whose index names them, through every run."""
-    known, found, tainted = runs(cache), Trace(), set[str]()
+    known, found, unknown = runs(cache), Trace(), set[str]()
     for listing in {run.outs[INGESTED] for run in known if INGESTED in run.outs}:
-        tainted.update(_ingested(patient, listing, cache))
-    before = -1
-    while before != len(tainted):
-        before = len(tainted)
-        tainted.update(*(run.outs.values() for run in known if tainted & {*run.deps.values()}))
+        if (held := _held(patient, listing, cache)) is None:
+            unknown.add(listing)
+        else:
+            found.roots += held
+    found.roots.sort(key=lambda md5: md5.endswith(".dir"))
+    found.unknown = len(unknown)
+    tainted, doubtful = _with_derived({*found.roots}, known), _with_derived(unknown, known)
     made = {item for run in known for item in run.outs.items()}
     for path, md5 in made:
         if md5 in tainted and path == RELEASE:
@@ -68,7 +78,7 @@ def trace(patient: str, cache: Path) -> Trace:
             found.objects |= {md5, *(each["md5"] for each in _listing(md5, cache))}
     # What other runs made as well stays theirs: it comes from other patients.
     for _, md5 in made:
-        if md5 not in tainted:
+        if md5 not in tainted | doubtful:
             found.objects -= {md5, *(each["md5"] for each in _listing(md5, cache))}
     return found
 
@@ -92,13 +102,27 @@ def release_name(md5: str, cache: Path) -> tuple[str, str]:
 _TABLES = ("index.csv", "labels.csv")
 
 
-def _ingested(patient: str, listing: str, cache: Path) -> Iterator[str]:
-    """The hash of an output of ingest that holds the patient, and of its tables that name them."""
+def _held(patient: str, listing: str, cache: Path) -> list[str] | None:
+    """The hash of an output of ingest, and of its tables, if it holds the patient; None where nothing tells."""
     files = {each["relpath"]: each["md5"] for each in _listing(listing, cache)}
-    for table in _TABLES:
-        path = place(files.get(table, listing), cache)
-        if table in files and path.is_file() and any(row["patient"] == patient for row in read_csv(path)):
-            yield from (listing, files[table])
+    tables = {name: place(files[name], cache) for name in _TABLES if name in files}
+    held = [
+        files[name]
+        for name, path in tables.items()
+        if path.is_file() and any(row["patient"] == patient for row in read_csv(path))
+    ]
+    if held:
+        return [*held, listing]
+    return [] if "index.csv" in tables and tables["index.csv"].is_file() else None
+
+
+def _with_derived(hashes: set[str], known: list[Run]) -> set[str]:
+    """These and all that runs made of them."""
+    hashes, before = {*hashes}, -1
+    while before != len(hashes):
+        before = len(hashes)
+        hashes.update(*(run.outs.values() for run in known if hashes & {*run.deps.values()}))
+    return hashes
 
 
 def _listing(md5: str, cache: Path) -> list[dict[str, str]]:

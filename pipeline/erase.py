@@ -54,9 +54,14 @@ def erase(params: config.Params, patient: str) -> str:
     if trace.objects or files or volumes or (index.is_file() and name in index.read_text(encoding="utf-8")):
         removed = _empty_workspace()
         say(f"erase: removed, for `dvc repro` to make again: {', '.join(map(str, removed)) or 'no outputs'}")
-        _remove_objects(trace.objects, cache)
-    else:
+        _remove_objects(trace.in_order(), cache)
+    elif not trace.unknown:
         say("erase: nothing here held this patient; if that surprises, compare the PatientID with that of the scans")
+    if trace.unknown:
+        say(
+            f"erase: {trace.unknown} earlier outputs of ingest are not in DVC's cache, so nobody can tell whether they "
+            "hold this patient: `dvc fetch --all-commits --run-cache`, then erase again"
+        )
     say("erase: the scans themselves are not touched; ingest refuses them from now on")
     return name
 
@@ -84,19 +89,20 @@ def _empty_workspace() -> list[Path]:
     return removed
 
 
-def _remove_objects(objects: set[str], cache: Path) -> None:
+def _remove_objects(objects: list[str], cache: Path) -> None:
     """From DVC's cache and from remotes that are folders here; of others, say which have to go."""
-    say(f"erase: {_removed(objects, cache)} objects removed from DVC's cache")
     for name, url in re.findall(r"^remote\.(.+)\.url=(.+)$", _dvc("config", "--list"), re.MULTILINE):
         if Path(url).is_dir():
             say(f"erase: {_removed(objects, Path(url))} objects removed from the remote {name}")
         elif objects:
             say(f"erase: remove these objects from the remote {name}; it cannot be reached as a folder:")
-            for md5 in sorted(objects):
+            for md5 in objects:
                 sys.stdout.write(f"{dvc_history.place(md5, Path()).as_posix()}\n")
+    # Last, as the trace is found in it: until then an erase that was stopped can be done again.
+    say(f"erase: {_removed(objects, cache)} objects removed from DVC's cache")
 
 
-def _removed(objects: set[str], store: Path) -> int:
+def _removed(objects: list[str], store: Path) -> int:
     paths = [path for path in (dvc_history.place(md5, store) for md5 in objects) if path.is_file()]
     for path in paths:
         path.unlink()

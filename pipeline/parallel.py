@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline import cluster
@@ -37,7 +38,9 @@ class OrderedMap(Protocol):
 
 
 @contextmanager
-def ordered_map(workers: int, scheduler: str | None = None, here_s: float = 0.0) -> Iterator[OrderedMap]:
+def ordered_map(
+    workers: int, scheduler: str | None = None, here_s: float = 0.0, folder: Path | None = None
+) -> Iterator[OrderedMap]:
     """A map over worker processes, here or on other machines. Function, items and results must be picklable.
 
     What a worker was doing that is lost is done again, by another one.
@@ -46,13 +49,14 @@ def ordered_map(workers: int, scheduler: str | None = None, here_s: float = 0.0)
         workers: processes of this machine; 1: this process, and no other.
         scheduler: address of a Dask scheduler, whose workers are used instead; None: those of this machine.
         here_s: seconds of work that this process does before it starts others.
+        folder: that workers elsewhere must find.
 
     Raises:
         WorkerError: worker after worker was lost over one item, or there is none.
         ConfigError: the scheduler cannot be used.
     """
     if scheduler:
-        with cluster.connected(scheduler) as (executor, size):
+        with cluster.connected(scheduler, folder) as (executor, size):
             yield partial(_in_order, lambda *task: executor.submit(cluster.run, cluster.Task(*task)), size * AHEAD)
     elif workers == 1:
         yield _here

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import dvc_history
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.files import read_csv
 
@@ -133,6 +134,33 @@ def _next_run_refuses_the_scans_that_are_still_there(project: Any, tmp_path: Pat
     again = project("python", "-m", "pipeline.erase", PATIENT)
     assert "was already in data/withdrawn.csv" in again
     assert len(read_csv(project.folder / "models/releases/withdrawn.csv")) == 1
+
+
+def test_erase_that_was_stopped_finds_the_rest_again(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder)
+    cache = Path(".dvc/cache")
+    trace = dvc_history.trace(PATIENT, cache)
+    order = trace.in_order()
+    assert {*order} == trace.objects
+    assert len(order) > len(trace.roots)
+    for number, md5 in enumerate(order[: -len(trace.roots)], start=1):
+        dvc_history.place(md5, cache).unlink()
+        assert {*order[number:]} <= dvc_history.trace(PATIENT, cache).objects
+
+
+def test_runs_that_the_cache_cannot_tell_of_spare_nothing(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder)
+    cache = Path(".dvc/cache")
+    before = dvc_history.trace(PATIENT, cache)
+    stages = yaml.safe_load(project("git", "show", "HEAD~1:dvc.lock"))["stages"]
+    [index] = [each["md5"] for each in stages["split"]["deps"]]
+    dvc_history.place(index, cache).unlink()
+    found = dvc_history.trace(PATIENT, cache)
+    assert (before.unknown, found.unknown) == (0, 1)
+    assert found.objects >= before.objects
+    said = project("python", "-m", "pipeline.erase", "nobody")
+    assert "1 earlier outputs of ingest are not in DVC's cache" in said
+    assert "nothing here held this patient" not in said
 
 
 def test_remote_elsewhere_gets_a_list(project: Any, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Incremental:
             if unknown:
                 missing.append(pack(files.folder, unknown))
         for folder, found in run(read_files, (missing.popleft() for _ in range(len(missing)))):
-            for read in found:
+            for read in map(_unless_unreadable, found):
                 self._remember(read, folder)
                 found_in = [member(header) for header in read.headers]
                 yield from self._placed(found_in, self._key(read.path, folder), str(read.path), folder)
@@ -237,13 +237,11 @@ def _read_file(path: Path) -> Read:
     return Read(path, headers, content, before if before == stamp(path) else None)
 
 
+def _unless_unreadable(read: Read) -> Read:
+    """A file that a worker could not read is looked at once more, here: the trouble may be the worker's."""
+    unreadable = any(_reason(header) == "unreadable_file" for header in read.headers)
+    return _read_file(read.path) if unreadable else read
+
+
 def _reason(header: Header) -> str | None:
     return header.reason if isinstance(header, Rejection) else header.refusal
-
-
-def memory_of(cache: Path, folder: Path, names: Pseudonyms) -> Memory:
-    """The memory for a folder of scans, named as it is in params.yaml, under one key."""
-    name = names.secret(f"memory of {folder}")[:16].hex()
-    cache.mkdir(parents=True, exist_ok=True)
-    cache.chmod(0o700)
-    return Memory(cache / name, names)

@@ -114,7 +114,7 @@ def load_with(
     folder, files = _files(folder)
     seen: Counter[str] = Counter()
     accepted = 0
-    with _workers(workers, scheduler) as run:
+    with _workers(workers, scheduler, folder) as run:
         for item in _read(reader, run, folder, files, selection):
             if isinstance(item, Rejection):
                 seen[item.reason] += 1
@@ -135,7 +135,7 @@ def survey(
     """
     reader = reader or Anew()
     folder, files = _files(folder)
-    with _workers(workers, None) as run:
+    with _workers(workers, None, folder) as run:
         catalogue = _catalogue(reader, run, folder, files)
         verdicts = list(reader.verdicts(run, track(catalogue, "judging series", len(catalogue)), selection))
     if selection and (merits := selection.best_of_study):
@@ -168,8 +168,8 @@ def _files(folder: Path) -> tuple[Path, _Found]:
     return folder, found
 
 
-def _workers(workers: int | None, scheduler: str | None) -> AbstractContextManager[OrderedMap]:
-    return ordered_map(workers or os.cpu_count() or 1, scheduler, HERE_S)
+def _workers(workers: int | None, scheduler: str | None, folder: Path) -> AbstractContextManager[OrderedMap]:
+    return ordered_map(workers or os.cpu_count() or 1, scheduler, HERE_S, folder)
 
 
 def _catalogue(reader: Reader[object], run: OrderedMap, folder: Path, files: _Found) -> Catalogue:

@@ -15,7 +15,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +23,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.code import code_version
+from pipeline.dicom import memory_file
 from pipeline.dicom.catalogue import Member, member
 from pipeline.dicom.encoded import Header, dumps, loads
 from pipeline.dicom.pseudonym import Pseudonyms
 from pipeline.dicom.saved import Image
 from pipeline.dicom.stamp import Stamp
-from pipeline.files import FULL, storage_full
 
 #: Rows are kept back for so long, so that a kill costs no more than this.
 FLUSH_S = 1.0
@@ -36,12 +36,6 @@ FLUSH_S = 1.0
 _NONCE_BYTES = 12
 _ENDING = ".nii.gz"
 _NAME = re.compile(r"([0-9a-f]{2})+\.nii\.gz")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS volumes (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS series (key BLOB PRIMARY KEY, content BLOB) WITHOUT ROWID;
-CREATE TEMP TABLE used (key BLOB PRIMARY KEY) WITHOUT ROWID;
-"""
 _TABLES = ("files", "volumes", "series")
 _FIND = {table: f"SELECT content FROM {table} WHERE key = ?" for table in _TABLES}  # noqa: S608
 
@@ -60,7 +54,7 @@ class Memory:
         """Open the memory in `folder`, or begin one.
 
         Raises:
-            StorageError: the disk is full.
+            StorageError: the disk is full, or the memory cannot be opened.
         """
         self.folder = folder
         self._digest_key, self._box = names.secret("ingest keys"), AESGCM(names.secret("ingest rows"))
@@ -70,19 +64,11 @@ class Memory:
         # All parents but the last may be shared with others.
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        said = folder / "version"
-        version = code_version()
-        if not said.is_file() or said.read_text(encoding="ascii") != version:
-            self._clear()
-            said.write_text(version, encoding="ascii")
-        (folder / "volumes").mkdir(exist_ok=True)
-        try:
-            self._open()
-        except sqlite3.DatabaseError:
-            self._clear()
-            said.write_text(version, encoding="ascii")
+        with ExitStack() as opened:
+            self._lock = opened.enter_context(memory_file.lock(folder))
+            self._rows = self._begun()
             (folder / "volumes").mkdir(exist_ok=True)
-            self._open()
+            opened.pop_all()  # until `close`
 
     def digest(self, kind: str, *parts: str | bytes) -> bytes:
         """16 bytes that stand for what these name."""
@@ -179,15 +165,21 @@ class Memory:
 
     def close(self) -> None:
         """Write what waits and let go of the file."""
-        self.flush()
-        self._rows.close()
+        try:
+            self.flush()
+        finally:
+            self._rows.close()
+            self._lock.close()
 
-    def _open(self) -> None:
-        self._rows = sqlite3.connect(self.folder / "known.sqlite", timeout=60)
-        # What is deleted is overwritten: an erased patient leaves no remains.
-        self._rows.execute("PRAGMA secure_delete=ON")
-        self._rows.execute("PRAGMA synchronous=NORMAL")
-        self._rows.executescript(_SCHEMA)
+    def _begun(self) -> sqlite3.Connection:
+        """The rows that this version of the code left; none if it left none that are whole."""
+        said, version = self.folder / "version", code_version()
+        if said.is_file() and said.read_text(encoding="ascii") == version:
+            with suppress(sqlite3.DatabaseError):  # damaged
+                return memory_file.open_rows(self.folder)
+        self._clear()
+        said.write_text(version, encoding="ascii")
+        return memory_file.open_rows(self.folder)
 
     def _clear(self) -> None:
         shutil.rmtree(self.folder / "volumes", ignore_errors=True)
@@ -195,7 +187,10 @@ class Memory:
             path.unlink()
 
     def _get(self, table: str, key: bytes) -> _Row | None:
-        found = self._rows.execute(_FIND[table], (key,)).fetchone()
+        try:
+            found = self._rows.execute(_FIND[table], (key,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise memory_file.failure(self.folder, error) from error
         return None if found is None else self._opened(key, found[0])
 
     def _opened(self, key: bytes, content: bytes) -> _Row | None:
@@ -237,11 +232,17 @@ class Memory:
         try:
             with self._rows:
                 yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise storage_full(self.folder, OSError(min(FULL), "No space left on device")) from error
-            raise
+        except sqlite3.DatabaseError as error:
+            raise memory_file.failure(self.folder, error) from error
 
 
 def _of(patient: str, places: list[list[str]], names: Pseudonyms) -> bool:
     return any(patient_id and names.patient(patient_id) == patient for *_, patient_id in places)
+
+
+def memory_of(cache: Path, folder: Path, names: Pseudonyms) -> Memory:
+    """The memory for a folder of scans, under one key."""
+    name = names.secret(f"memory of {folder.resolve()}")[:16].hex()
+    cache.mkdir(parents=True, exist_ok=True)
+    cache.chmod(0o700)
+    return Memory(cache / name, names)

@@ -17,9 +17,10 @@ from pipeline.config import Data, Params
 from pipeline.dicom import deidentified, explain
 from pipeline.dicom import labels as labels_file
 from pipeline.dicom.deidentify import Options
-from pipeline.dicom.incremental import Incremental, memory_of
+from pipeline.dicom.incremental import Incremental
 from pipeline.dicom.labels import Labels
 from pipeline.dicom.load import Anew, load_with, survey
+from pipeline.dicom.memory import memory_of
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.saved import Saved
@@ -56,7 +57,8 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
         DicomError: no such folder, or no MR series in it that can be used.
         ConfigError: the key for pseudonyms, or ingest.scheduler, cannot be used.
         WorkerError: worker after worker was lost over the same work.
-        StorageError: the disk is full.
+        DataError: a patient was withdrawn meanwhile.
+        StorageError: the disk is full, or the memory of ingest cannot be used.
     """
     data, settings = params.data, params.ingest
     if deidentify_to:
@@ -90,7 +92,8 @@ def _accepted(params: Params, tables: _Tables) -> Iterator[Saved]:
     """Every volume that is taken, once it lies among the outputs and stands in the tables."""
     settings, names, folder = params.ingest, tables.names, params.data.dicom_dir
     with closing(memory_of(params.cache("ingest"), folder, names)) as memory:
-        reader = Incremental(memory, names, Withdrawals(names, withdrawn.read()))
+        refused = withdrawn.read()
+        reader = Incremental(memory, names, Withdrawals(names, refused))
         for item in load_with(reader, folder, settings.selection, settings.workers, settings.scheduler):
             if isinstance(item, Rejection):
                 tables.rejected.append(rejected_row(item, names))
@@ -100,6 +103,8 @@ def _accepted(params: Params, tables: _Tables) -> Iterator[Saved]:
             tables.index.append(row)
             tables.labelled.extend(label_rows(item, tables.labels, row, settings.keep_site))
             yield item
+        if withdrawn.read() != refused:
+            raise DataError(f"{withdrawn.LIST} as it was at the start", "another list", "Start ingest again.")
         reader.forget_others()
 
 

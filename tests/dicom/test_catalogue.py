@@ -15,8 +15,9 @@ from pipeline.dicom import incremental
 from pipeline.dicom.admission import outcome
 from pipeline.dicom.catalogue import Catalogue, Member, judge_series, pack, place, placed, within
 from pipeline.dicom.header import Instance, find_files, walk_files
-from pipeline.dicom.incremental import Incremental, memory_of
+from pipeline.dicom.incremental import Incremental
 from pipeline.dicom.load import Anew, load_with
+from pipeline.dicom.memory import memory_of
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.withdrawals import Withdrawals

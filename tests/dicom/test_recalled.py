@@ -14,9 +14,9 @@ import pytest
 from pipeline.contract import Selection
 from pipeline.dicom import incremental
 from pipeline.dicom.catalogue import judge_headers
-from pipeline.dicom.incremental import Incremental, memory_of
+from pipeline.dicom.incremental import Incremental
 from pipeline.dicom.load import load_with
-from pipeline.dicom.memory import Memory
+from pipeline.dicom.memory import Memory, memory_of
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.withdrawals import Withdrawals

@@ -154,6 +154,12 @@ def test_workers_of_another_version_are_an_error(project, tmp_path, change):
         project("mixed", scheduler=address)
 
 
+def test_a_folder_that_workers_do_not_find_is_an_error(tmp_path):
+    raised = pytest.raises(ConfigError, match="Dask workers that find the folder of scans; found 1 that do not")
+    with cluster(tmp_path, workers=1) as (address, _), raised, ordered_map(1, address, folder=tmp_path / "none"):
+        pass
+
+
 def test_without_dask_the_error_names_the_extra(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"the package distributed.*pip install 'mri-transfer\[cluster\]'"):

@@ -16,6 +16,7 @@ import yaml
 from pipeline import config, withdrawn
 from pipeline.dicom import header, incremental, memory, saved
 from pipeline.dicom.pseudonym import Pseudonyms, default_key_file, existing_key
+from pipeline.errors import DataError
 from pipeline.files import read_csv
 from pipeline.stages.ingest import ingest
 
@@ -183,6 +184,14 @@ def test_withdrawn_patients_leave_outputs_and_memory(project, read):
         assert len(list(Path("cache").rglob("*.nii.gz"))) == 4
     assert read.count("volume") == 5
     assert same_as_from_nothing(project)
+
+
+def test_a_patient_who_is_withdrawn_meanwhile_stops_it(project, monkeypatch):
+    lists = iter([frozenset(), frozenset({"P-0123456789ab"})])
+    monkeypatch.setattr("pipeline.withdrawn.read", lambda: next(lists))
+    with pytest.raises(DataError, match="as it was at the start; found another list"):
+        project()
+    assert not Path("data/ingested/index.csv").exists()
 
 
 KILLED = """
