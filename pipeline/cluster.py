@@ -90,7 +90,8 @@ def _check_versions(client: Any) -> None:
     """That the workers that are there read scans as this process would."""
     # Where there is no such function, an error stands in place of its result.
     versions = client.run(code_version, on_error="return").values()
-    others = sum(version != code_version() for version in versions)
+    own = code_version()
+    others = sum(version != own for version in versions)
     if others:
         raise ConfigError(
             "Dask workers with this version of mri-transfer, and of what it reads scans with",

@@ -19,14 +19,13 @@ import yaml
 
 from pipeline import config, dvc_history, withdrawn
 from pipeline.dicom.memory import Memory
-from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key
+from pipeline.dicom.pseudonym import Pseudonyms, existing_key, pseudonyms_of
 from pipeline.errors import DataError, PipelineError
 from pipeline.files import read_csv, write_csv
 from pipeline.progress import say
 
 RELEASES = Path("models/releases/withdrawn.csv")
 RELEASE_COLUMNS = ["name", "version", "dvc_md5", "patient"]
-DEMO = Path("data/demo/dicom")
 
 
 def erase(params: config.Params, patient: str) -> str:
@@ -39,8 +38,7 @@ def erase(params: config.Params, patient: str) -> str:
         ConfigError: this machine holds no key.
         DataError: the list of withdrawn patients is not one, or DVC cannot be asked.
     """
-    key = PUBLIC_DEMO_KEY if params.data.dicom_dir.resolve() == DEMO.resolve() else existing_key(default_key_file())
-    names = Pseudonyms(key)
+    names = pseudonyms_of(params.data.dicom_dir, existing_key)
     name = patient if withdrawn.PSEUDONYM.fullmatch(patient) else names.patient(patient.strip())
     cache = Path(_dvc("cache", "dir").strip())
     trace = dvc_history.trace(name, cache)

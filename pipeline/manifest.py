@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import struct
 import time
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.dicom.stamp import stamp
 from pipeline.errors import DicomError
-from pipeline.files import sha256_file, write_atomic, write_json
+from pipeline.files import sha256_file, walk, write_atomic, write_json
 from pipeline.progress import say
 
 #: What was read is written down so often, so that a kill costs no more; a line says how far it is.
@@ -110,45 +110,26 @@ def _content(folder: Path, file: _File) -> bytes | None:
     """SHA-256 of a file that held still; None where it did not, or cannot be read."""
     if file.key is None:
         return None
-    path = Path(os.fsdecode(os.path.join(os.fsencode(folder), file.path)))  # noqa: PTH118 - bytes
+    path = folder / os.fsdecode(file.path)
     try:
         content = bytes.fromhex(sha256_file(path))
-        return content if _file(os.fsencode(path), file.path).key == file.key else None
+        return content if _file(path, file.path).key == file.key else None
     except OSError:
         return None
 
 
 def _files(folder: Path) -> Iterator[_File]:
-    """Every file in one order, and folders that cannot be listed; a folder linked twice is walked once."""
-    top = os.fsencode(folder)
-    seen: set[tuple[int, int]] = set()
-    lost: list[bytes] = []
-    for parent, folders, names in os.walk(top, onerror=lambda error: lost.append(error.filename), followlinks=True):
-        status = os.stat(parent)  # noqa: PTH116 - a million times
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders.sort()
-        # Not os.path.join, which took a fifth of all the time.
-        prefix = parent + b"/"
-        below = prefix[len(top) :].lstrip(b"/")
-        for name in sorted(names):
-            yield _file(prefix + name, below + name)
-    for path in sorted(lost):
-        yield _File(path[len(top) :].lstrip(b"/"), 0, None)
+    """Every file in one order, and folders that cannot be listed."""
+    top = len(str(folder))
+    return (_file(path, os.fsencode(path[top:].lstrip("/"))) for path in walk(folder))
 
 
-def _file(path: bytes, below: bytes) -> _File:
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError:
+def _file(path: str | Path, below: bytes) -> _File:
+    at = stamp(path)
+    if at is None:
         return _File(below, 0, None)
-    if not stat.S_ISREG(status.st_mode):
-        return _File(below, 0, None)
-    stamp = _STAMP(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     # Nobody gets from this to a name: that would take the times to the nanosecond, which stand beside the name.
-    return _File(below, status.st_size, hashlib.blake2b(stamp + below, digest_size=16).digest())
+    return _File(below, at.size, hashlib.blake2b(_STAMP(*at) + below, digest_size=16).digest())
 
 
 class _Known:

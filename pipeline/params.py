@@ -21,11 +21,11 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline import config
+from pipeline.dicom.pseudonym import DEMO
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import write_text
 
 PARAMS = Path("params.yaml")
-DEMO = Path("data/demo/dicom")
 USAGE = "KEY=VALUE with the key in dots, for example backbone.weights=hub"
 
 

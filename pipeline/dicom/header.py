@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from pipeline.dicom.siblings import Siblings
 from pipeline.dicom.values import DAMAGED, number, tolerant, words
 from pipeline.dicom.vendor import vendor
 from pipeline.dicom.walk import Doubtful
+from pipeline.files import walk
 
 ENHANCED = {EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, EnhancedMRColorImageStorage}
 
@@ -93,31 +93,8 @@ class Instance:
 
 
 def find_files(folder: Path) -> list[Path]:
-    """The files of `walk_files`, in the order of their paths."""
-    return sorted(walk_files(folder))
-
-
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder`, whatever its name, folder by folder; a folder linked twice is read once.
-
-    A folder that cannot be listed stands there itself, so that it is not lost.
-    """
-    return map(Path, walk_paths(folder))
-
-
-def walk_paths(folder: Path) -> Iterator[str]:
-    """`walk_files` as text: a million of `Path` take ten seconds."""
-    seen: set[tuple[int, int]] = set()
-    shut: list[str] = []
-    for parent, folders, names in os.walk(folder, onerror=lambda error: shut.append(error.filename), followlinks=True):
-        status = Path(parent).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders.sort()
-        yield from (f"{parent}/{name}" for name in sorted(names))
-    yield from shut
+    """The files below a folder, as `files.walk` finds them, in the order of their paths."""
+    return sorted(map(Path, walk(folder)))
 
 
 def read_headers(paths: list[Path]) -> list[Instance | Rejection]:

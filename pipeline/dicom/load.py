@@ -15,10 +15,10 @@ from typing import Protocol, TypeVar
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Plan, Verdict, best_of_study, only_best, outcome
 from pipeline.dicom.catalogue import Catalogue, Files, Mark, Placed, Series, as_it_is, judge_series, pack, place
-from pipeline.dicom.header import walk_paths
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.errors import DicomError
+from pipeline.files import walk
 from pipeline.parallel import Done, OrderedMap, ordered_map
 from pipeline.progress import track
 
@@ -161,7 +161,7 @@ def _files(folder: Path) -> tuple[Path, _Found]:
             "Check the path (data.dicom_dir in params.yaml, or the argument).",
         )
     folder = folder.absolute()
-    paths, found = walk_paths(folder), _Found(deque(), 0)
+    paths, found = walk(folder), _Found(deque(), 0)
     while some := list(islice(paths, CHUNK)):
         found.chunks.append(pack(folder, some))
         found.count += len(some)

@@ -78,15 +78,13 @@ class Memory:
 
     def members(self, key: bytes, at: Stamp, path: str) -> list[Member] | None:
         """What places a file, or those in an archive, if it has the stamp that it had; takes a third of `file`."""
-        row = self._get("files", key)
-        if row is None or row.head[0] != [*at]:
-            return None
-        return [Member(f"{path}{behind}", *rest) for behind, *rest in row.head[2]]
+        row = self._file(key, at)
+        return [Member(f"{path}{behind}", *rest) for behind, *rest in row.head[2]] if row else None
 
     def file(self, key: bytes, at: Stamp, path: Path) -> tuple[list[Header], bytes | None] | None:
         """Headers and content digest of a file, if it has the stamp that it had; of one in an archive its own."""
-        row = self._get("files", key)
-        if row is None or row.head[0] != [*at]:
+        row = self._file(key, at)
+        if row is None:
             return None
         content = row.head[1]
         return loads(zlib.decompress(row.rest).decode(), path), None if content is None else bytes.fromhex(content)
@@ -192,6 +190,10 @@ class Memory:
         except sqlite3.DatabaseError as error:
             raise memory_file.failure(self.folder, error) from error
         return None if found is None else self._opened(key, found[0])
+
+    def _file(self, key: bytes, at: Stamp) -> _Row | None:
+        row = self._get("files", key)
+        return row if row and row.head[0] == [*at] else None
 
     def _opened(self, key: bytes, content: bytes) -> _Row | None:
         """A row; None where it is damaged or of another key."""

@@ -10,6 +10,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from pydicom.uid import UID_dictionary
@@ -18,6 +19,8 @@ from pipeline.dicom.clock import MOST_DAYS, MOST_SECONDS, Clock
 from pipeline.errors import ConfigError
 from pipeline.progress import say
 
+#: Where the embedded demo is made.
+DEMO = Path("data/demo/dicom")
 #: The demo's patients are simulated, so their key may be known; with it, everybody gets the same demo.
 PUBLIC_DEMO_KEY = bytes.fromhex("6d72692d7472616e736665722064656d6f206b65792c206e6f7420736563726574")
 
@@ -127,3 +130,8 @@ def existing_key(path: Path) -> bytes:
             "Put the right key there; or remove the file for a new one, which gives everything new pseudonyms.",
         )
     return bytes.fromhex(text)
+
+
+def pseudonyms_of(dicom_dir: Path, key: Callable[[Path], bytes]) -> Pseudonyms:
+    """The demo's patients under the public key, all others under the user's own, which `key` gets from its file."""
+    return Pseudonyms(PUBLIC_DEMO_KEY if dicom_dir.resolve() == DEMO.resolve() else key(default_key_file()))

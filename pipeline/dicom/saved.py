@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.dicom.admission import Plan
 from pipeline.dicom.reasons import Rejection
-from pipeline.dicom.scan import described, image_sha256, read_volume
+from pipeline.dicom.scan import Described, described, image_sha256, read_volume
 from pipeline.files import write_atomic
 from pipeline.imaging import nifti
 
@@ -30,24 +30,12 @@ class Image(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A volume whose voxels lie in `path`; other attributes as in `scan.Scan` and `Image`."""
+class Saved(Described):
+    """A volume whose voxels lie in `path`; shape and spacing as in `Image`."""
 
     path: Path
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
-    source_sha256: str
-    patient_id: str = field(repr=False)
-    study_uid: str = field(repr=False)
-    series_uid: str = field(repr=False)
-    slice_keys: list[tuple[str, int | None]] = field(repr=False)
-    manufacturer: str
-    field_strength_t: float | None
-    contrast: str
-    sex: str = field(repr=False)
-    age_years: int | None = field(repr=False)
-    volume_number: int | None
-    files: tuple[Path, ...] = field(repr=False)
 
     def put(self, target: Path) -> None:
         """The file under another name: a second link to it, or a copy where there can be none."""
@@ -88,4 +76,4 @@ def save(encoded: Encoded, path: Path) -> None:
 
 def saved(plan: Plan, path: Path, image: Image) -> Saved:
     """The volume of a plan that was written to `path`."""
-    return Saved(path, image.shape, image.spacing_mm, image.sha256, **described(plan))
+    return Saved(path, image.shape, image.spacing_mm, source_sha256=image.sha256, **described(plan))

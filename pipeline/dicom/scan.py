@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,42 +28,23 @@ AFFINE_STEP_MM = 1e-4
 SCALE_TOLERANCE = 1e-4
 
 
-class Described(Protocol):
-    """What is known of a volume, wherever its voxels are; the fields of `Scan`."""
-
-    @property
-    def patient_id(self) -> str: ...  # noqa: D102
-    @property
-    def study_uid(self) -> str: ...  # noqa: D102
-    @property
-    def series_uid(self) -> str: ...  # noqa: D102
-    @property
-    def slice_keys(self) -> list[tuple[str, int | None]]: ...  # noqa: D102
-    @property
-    def volume_number(self) -> int | None: ...  # noqa: D102
-    @property
-    def files(self) -> tuple[Path, ...]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One volume of a series, with what is known of it.
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What is known of one volume of a series, wherever its voxels are.
 
     Attributes:
-        volume: voxels float32 (D, H, W); slices in the order of their place along the normal.
         patient_id, study_uid, series_uid: as in the files; for memory only, and not in the `repr`.
         slice_keys: SOPInstanceUID and FrameNumber (from 1; None in classic files; of a mosaic the tile) of each slice.
         manufacturer: a name of `vendor.vendor`.
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
+        source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
         volume_number: its place among the volumes of the series, from 1; None where the series holds one.
         files: of which it was made, each once; none where one also holds frames that are not ORIGINAL: these may show
             text, and a file is passed on whole or not at all.
-        source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
     """
 
-    volume: Volume = field(repr=False)
     patient_id: str = field(repr=False)
     study_uid: str = field(repr=False)
     series_uid: str = field(repr=False)
@@ -78,6 +59,13 @@ class Scan:
     files: tuple[Path, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class Scan(Described):
+    """A volume in memory: `volume`, voxels float32 (D, H, W), slices in the order of their place along the normal."""
+
+    volume: Volume = field(repr=False)
+
+
 def read_scan(plan: Plan) -> Scan | Rejection:
     """Read the pixels of a planned series; files one at a time."""
     volume = read_volume(plan)
@@ -87,7 +75,7 @@ def read_scan(plan: Plan) -> Scan | Rejection:
 
 
 def described(plan: Plan) -> dict[str, Any]:
-    """The fields of a `Scan` that headers alone tell."""
+    """The fields of `Described` that headers alone tell."""
     first = plan.instances[0]
     return {
         "patient_id": first.patient_id,

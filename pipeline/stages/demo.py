@@ -12,12 +12,12 @@ from pipeline import manifest
 from pipeline.config import Params
 from pipeline.demo import studies
 from pipeline.demo.cohort import census, cohort
+from pipeline.dicom.pseudonym import DEMO
 from pipeline.files import write_csv
 from pipeline.parallel import ordered_map
 from pipeline.progress import say, track
 from pipeline.stages import runner
 
-FOLDER = Path("data/demo/dicom")
 LABELS = Path("data/demo/labels.csv")
 #: Each worker holds the template: about 200 MB.
 MOST_WORKERS = 8
@@ -27,14 +27,14 @@ def demo(params: Params) -> None:
     """Write the demo's studies, labels and manifest; what an earlier run left there is removed first."""
     patients = cohort(params.demo, params.seed)
     say(f"demo: {census(patients)}")
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    write = partial(studies.write, seed=params.seed, folder=FOLDER)
+    shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir(parents=True)
+    write = partial(studies.write, seed=params.seed, folder=DEMO)
     with ordered_map(min(len(os.sched_getaffinity(0)), MOST_WORKERS)) as each:
         rows = [row for some in track(each(write, patients), "demo", total=len(patients)) for row in some]
     write_csv(LABELS, studies.COLUMNS, rows)
     with tempfile.TemporaryDirectory() as memory:  # every file is new
-        manifest.write(FOLDER, Path(memory))
+        manifest.write(DEMO, Path(memory))
 
 
 if __name__ == "__main__":

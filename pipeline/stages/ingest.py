@@ -6,7 +6,7 @@ import argparse
 import secrets
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from pipeline.dicom.incremental import Incremental
 from pipeline.dicom.labels import Labels
 from pipeline.dicom.load import Anew, load_with, survey
 from pipeline.dicom.memory import memory_of
-from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms, default_key_file, existing_key, load_key
+from pipeline.dicom.pseudonym import Pseudonyms, existing_key, load_key, pseudonyms_of
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.saved import Saved
 from pipeline.dicom.sources import resolve
@@ -42,7 +42,6 @@ from pipeline.progress import say
 from pipeline.stages import runner
 
 OUT = Path("data/ingested")
-DEMO = Path("data/demo/dicom")
 
 
 def ingest(params: Params, deidentify_to: Path | None = None) -> None:
@@ -63,7 +62,7 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
     data, settings = params.data, params.ingest
     if deidentify_to:
         deidentified.check_folder(deidentify_to, data.dicom_dir, Path("data"))
-    tables = _Tables(_read_labels(data), _pseudonyms(data.dicom_dir))
+    tables = _Tables(_read_labels(data), pseudonyms_of(data.dicom_dir, load_key))
     scans = _accepted(params, tables)
     if deidentify_to:
         options = Options(keep_sex_age=settings.keep_sex_age)
@@ -117,12 +116,6 @@ def _read_labels(data: Data) -> Labels:
     return labels
 
 
-def _pseudonyms(dicom_dir: Path, key: Callable[[Path], bytes] = load_key) -> Pseudonyms:
-    """The demo's patients under the public key, all others under the user's own."""
-    demo = dicom_dir.resolve() == DEMO.resolve()
-    return Pseudonyms(PUBLIC_DEMO_KEY if demo else key(default_key_file()))
-
-
 def _check_labels(params: Params, tables: _Tables) -> None:
     """That the labels reach the accepted series, in both classes."""
     labels, labelled = tables.labels, tables.labelled
@@ -174,7 +167,7 @@ def _explain(params: Params) -> None:
         ConfigError: the key for pseudonyms cannot be used.
     """
     data, selection = params.data, params.ingest.selection
-    names = _pseudonyms(data.dicom_dir, _key_or_passing)
+    names = pseudonyms_of(data.dicom_dir, _key_or_passing)
     reader = Anew(Withdrawals(names, withdrawn.read()).marked)
     found = survey(data.dicom_dir, selection, params.ingest.workers, reader)
     for line in explain.lines(*found, names, selection):
@@ -196,7 +189,7 @@ def _resolve(params: Params, token: str) -> None:
         ConfigError: this machine holds no key.
         DataError: it stands for nothing in the folder of scans.
     """
-    meaning = resolve(token, params.data.dicom_dir, _pseudonyms(params.data.dicom_dir, existing_key))
+    meaning = resolve(token, params.data.dicom_dir, pseudonyms_of(params.data.dicom_dir, existing_key))
     if meaning is None:
         expected = "a pseudonym or token of something below data.dicom_dir"
         raise DataError(expected, "one that nothing there has under this key", "Use the scans and key that made it.")

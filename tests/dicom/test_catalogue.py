@@ -14,19 +14,20 @@ from pipeline.contract import Selection
 from pipeline.dicom import incremental
 from pipeline.dicom.admission import outcome
 from pipeline.dicom.catalogue import Catalogue, Member, judge_series, pack, place, placed, within
-from pipeline.dicom.header import Instance, find_files, walk_files
+from pipeline.dicom.header import Instance, find_files
 from pipeline.dicom.incremental import Incremental
 from pipeline.dicom.load import Anew, load_with
 from pipeline.dicom.memory import memory_of
 from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.withdrawals import Withdrawals
+from pipeline.files import walk
 
 LONG = "a folder/of some length/as archives have/IMG"
 
 
 def catalogue_of(folder: Path) -> Catalogue:
-    return Catalogue(folder, place(pack(folder, walk_files(folder))))
+    return Catalogue(folder, place(pack(folder, walk(folder))))
 
 
 def test_series_hold_their_files_whatever_their_names(builder, tmp_path):

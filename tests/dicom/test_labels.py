@@ -11,7 +11,19 @@ from pipeline.imaging.volume import Volume
 
 def scan(patient="p1", study="1.1", series="1.1.1", keys=(("1.1.1.1", None), ("1.1.1.2", None), ("1.1.1.3", None))):
     volume = Volume(np.zeros((len(keys), 4, 4), np.float32), np.eye(4))
-    return Scan(volume, patient, study, series, list(keys), "GE", 3.0, "FLAIR", "F", 50, "0" * 64)
+    return Scan(
+        volume,
+        patient_id=patient,
+        study_uid=study,
+        series_uid=series,
+        slice_keys=list(keys),
+        manufacturer="GE",
+        field_strength_t=3.0,
+        contrast="FLAIR",
+        sex="F",
+        age_years=50,
+        source_sha256="0" * 64,
+    )
 
 
 @pytest.fixture

@@ -23,7 +23,19 @@ def scan() -> Scan:
     """An enhanced multi-frame series of three slices, whose frames are not stored in their order."""
     voxels = np.random.default_rng(1).random((3, 64, 64), dtype=np.float32)
     keys: list[tuple[str, int | None]] = list(FRAMES)
-    return Scan(Volume(voxels, np.eye(4)), "P", "1.2", "1.2.3", keys, "", None, "?", "", None, "")
+    return Scan(
+        Volume(voxels, np.eye(4)),
+        patient_id="P",
+        study_uid="1.2",
+        series_uid="1.2.3",
+        slice_keys=keys,
+        manufacturer="",
+        field_strength_t=None,
+        contrast="?",
+        sex="",
+        age_years=None,
+        source_sha256="",
+    )
 
 
 def answering(release: Path, logits: list[float]) -> Release:
