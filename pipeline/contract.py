@@ -14,6 +14,7 @@ from pipeline.files import write_json
 SCHEMA_VERSION: Literal[1] = 1
 
 LabelLevel = Literal["patient", "study", "series", "slice"]
+TaskKind = Literal["binary", "multiclass", "multilabel"]
 Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 AcquisitionType = Literal["2D", "3D"]

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config import Params, Phase
+from pipeline.config import Params
 from pipeline.files import read_csv, write_csv
 from pipeline.progress import say
 from pipeline.stages import runner
+from pipeline.training_config import Phase
 from pipeline.transfer.batches import units_of
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import from_backbone, save_model

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.config import Params, Phase
+from pipeline.config import Params
 from pipeline.stages import runner
 from pipeline.stages.finetune import train
+from pipeline.training_config import Phase
 
 
 def scratch(params: Params) -> None:

@@ -13,8 +13,8 @@ import torch
 import torchvision
 from torch import nn
 
-from pipeline.config import Backbone
 from pipeline.errors import ConfigError, WeightsError
+from pipeline.training_config import Backbone
 from pipeline.transfer import embedded, hub, licence, stem
 from pipeline.transfer.weights import Weights, fit, only_file, read
 

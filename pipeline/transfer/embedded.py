@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.config import Backbone, Fraction, Positive
 from pipeline.errors import ConfigError, WeightsError
+from pipeline.training_config import Backbone, Fraction, Positive
 
 EMBEDDED = Path("models/embedded")
 FILE, CARD = "backbone.safetensors", "card.json"

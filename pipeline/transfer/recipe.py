@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pipeline.config import Backbone, Fraction, InputPath, Positive
 from pipeline.contract import Strict
+from pipeline.training_config import Backbone, Fraction, InputPath, Positive
 
 Rate = Annotated[float, Field(gt=0)]
 

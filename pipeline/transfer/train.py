@@ -15,9 +15,9 @@ from monai.utils.enums import CommonKeys
 from torch import nn
 from torch.nn import functional
 
-from pipeline.config import Finetune, Phase
 from pipeline.errors import TrainingError
 from pipeline.progress import say
+from pipeline.training_config import Finetune, Phase
 from pipeline.transfer.augment import augment
 from pipeline.transfer.batches import Batch, Loader, Units, pool
 from pipeline.transfer.checkpoint import Checkpoint, Progress

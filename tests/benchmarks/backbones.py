@@ -28,8 +28,8 @@ from torch import nn
 
 from pipeline import config
 from pipeline.clinical import metrics, resampling
-from pipeline.config import Backbone
 from pipeline.files import read_csv, read_json
+from pipeline.training_config import Backbone
 from pipeline.transfer import backbone, probe, stem
 from pipeline.transfer.predict import run, to_input
 

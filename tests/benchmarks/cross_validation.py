@@ -23,9 +23,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline import config
 from pipeline.clinical import metrics, resampling, units
-from pipeline.config import Params, Phase
+from pipeline.config import Params
 from pipeline.files import read_csv, write_csv
 from pipeline.inference.pooling import pool_mean
+from pipeline.training_config import Phase
 from pipeline.transfer import probe
 from pipeline.transfer.batches import units_of
 from pipeline.transfer.checkpoint import Checkpoint

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.config import Backbone
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.files import read_json, write_json
+from pipeline.training_config import Backbone
 from pipeline.transfer.backbone import load
 from tests import embedded_backbone
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Backbone
 from pipeline.errors import StemError
+from pipeline.training_config import Backbone
 from pipeline.transfer import stem
 from pipeline.transfer.backbone import create, empty_trunk, feature_count, load, source, trunk
 

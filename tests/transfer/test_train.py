@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import Finetune, Phase
 from pipeline.errors import TrainingError
+from pipeline.training_config import Finetune, Phase
 from pipeline.transfer.batches import units_of
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import from_backbone, load, save_model

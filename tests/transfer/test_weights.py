@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.config import Backbone
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.files import sha256_file
+from pipeline.training_config import Backbone
 from pipeline.transfer.backbone import create, load, most_bytes
 
 

@@ -1,0 +1,85 @@
+"""The parts of params.yaml that say how a network is chosen and trained; `pipeline.config` holds the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.contract import Strict
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+def _absolute_if_outside(path: Path) -> Path:
+    """Relative paths out of the project break in the temporary checkouts that DVC makes."""
+    if not path.is_absolute() and ".." in path.parts:
+        raise ValueError("a path outside the project must be absolute")
+    return path
+
+
+InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
+
+
+class Backbone(Strict):
+    """The pre-trained network; `sha256` pins its file, and `licence` is that of a `file`: others state their own."""
+
+    name: str
+    weights: Literal["file", "hub", "embedded"]
+    file: InputPath
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    licence: Annotated[str, Field(min_length=1)] | None = None
+    allow_non_commercial: bool = True
+    options: dict[str, Any] = Field(default_factory=dict)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+class Features(Strict):
+    """Frozen features and the logistic probe on them."""
+
+    batch_slices: Positive
+    probe_c: Annotated[list[float], Field(min_length=1)]
+
+
+class Phase(Strict):
+    """One phase of fine-tuning: the top `trunk` share of the trunk's blocks learns, with the head."""
+
+    name: str
+    trunk: Fraction
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+class Finetune(Strict):
+    """Phases from the head up, and how each step is made."""
+
+    phases: Annotated[list[Phase], Field(min_length=1)]
+    patience: Positive
+    batch_slices: Positive
+    slices_per_unit: Positive
+    weight_decay: float
+    dropout: Fraction
+    precision: Literal["bf16", "fp32"]
+    augment: bool
+
+    @model_validator(mode="after")
+    def _falling(self) -> Finetune:
+        for before, after in zip(self.phases, self.phases[1:], strict=False):
+            if after.learning_rate >= before.learning_rate:
+                raise ValueError(
+                    f"finetune.phases: {after.name!r} has learning_rate {after.learning_rate:g}, which is not below "
+                    f"{before.learning_rate:g} of {before.name!r}; rates must fall from the head up"
+                )
+            if after.trunk < before.trunk:
+                raise ValueError(f"finetune.phases: {after.name!r} unfreezes less of the trunk than {before.name!r}")
+        return self
+
+
+class Scratch(Strict):
+    """The control without transfer."""
+
+    epochs: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
