@@ -68,6 +68,16 @@ class Targets:
         with np.errstate(over="ignore"):  # to infinity, whose inverse is the 0 that is meant
             return np.asarray(1 / (1 + np.exp(-scaled)))
 
+    def scores(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """What units are ranked by, class by class, float64 (U, K): logits, or of a multiclass task log-probabilities.
+
+        A logit of a softmax says nothing without the others of its unit.
+        """
+        values = logits.astype(np.float64)
+        if self.kind != "multiclass":
+            return values
+        return np.asarray(values - np.logaddexp.reduce(values, axis=1, keepdims=True))
+
     def words(self, called: Sequence[bool] | Calls) -> str:
         """Which classes are there, of K: 0 or 1 (binary), else the names, joined by `;`."""
         if self.kind == "binary":

@@ -123,7 +123,7 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
 def fit_probe(params: Params, rows: list[dict[str, str]], features: np.ndarray) -> probe.Probe:
     train = units.units_of(rows, "train")
     _, pooled = pool_mean(features[train.rows], train.slice_units)
-    return probe.fit(pooled, train.labels, np.array(train.patients), params.features.probe_c, params.seed)[0]
+    return probe.fit(pooled, train.labels[:, 0], np.array(train.patients), params.features.probe_c, params.seed)[0]
 
 
 def table(folds: list[list[dict[str, str]]], params: Params) -> None:
