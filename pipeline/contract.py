@@ -81,7 +81,7 @@ class Selection(SelectionRules):
 
 
 class Graph(Strict):
-    """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits` (N, 1); N is free."""
+    """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits` (N, K); N is free."""
 
     file: str
     sha256: str

@@ -30,13 +30,13 @@ def auroc(labels: Labels, scores: Floats, resamples: Resamples) -> Estimate:
     reason = _auroc_undefined(labels, scores)
     if reason:
         return undefined(reason, len(labels))
-    pairs = [(concordance(*each, resamples), each[0]) for each in _by_class(labels, scores)]
-    value = float(_areas(pairs, resamples, np.ones((1, resamples.patients)))[0])
+    pairs = [(concordance(own, given, resamples), own) for own, given in _by_class(labels, scores)]
+    value = float(_mean_of_areas(pairs, resamples, np.ones((1, resamples.patients)))[0])
     if value in (0.0, 1.0):
         sides = [own == c for _, own in pairs for c in (0, 1)]
         scarce = min(int(np.count_nonzero(resamples.per_patient(side))) for side in sides)
         return Estimate(value, *wilson(value * scarce, scarce, resamples.confidence), len(labels))
-    low, high, reason = resamples.interval(_areas(pairs, resamples, resamples.counts))
+    low, high, reason = resamples.interval(_mean_of_areas(pairs, resamples, resamples.counts))
     return Estimate(value, low, high, len(labels), reason)
 
 
@@ -49,9 +49,17 @@ def auroc_difference(labels: Labels, scores: Floats, other: Floats, resamples: R
         (concordance(own, one, resamples) - concordance(own, two, resamples), own)
         for (own, one), (_, two) in zip(_by_class(labels, scores), _by_class(labels, other), strict=True)
     ]
-    value = float(_areas(pairs, resamples, np.ones((1, resamples.patients)))[0])
-    low, high, reason = resamples.interval(_areas(pairs, resamples, resamples.counts))
+    value = float(_mean_of_areas(pairs, resamples, np.ones((1, resamples.patients)))[0])
+    low, high, reason = resamples.interval(_mean_of_areas(pairs, resamples, resamples.counts))
     return Estimate(value, low, high, len(labels), reason)
+
+
+def areas(labels: Labels, scores: Floats, resamples: Resamples) -> Floats:
+    """(B,) resampled AUROC of (U,) or (U, K) scores, as of `auroc`; NaN where it is undefined."""
+    if _auroc_undefined(labels, scores):
+        return np.full(len(resamples.counts), np.nan)
+    pairs = [(concordance(own, given, resamples), own) for own, given in _by_class(labels, scores)]
+    return _mean_of_areas(pairs, resamples, resamples.counts)
 
 
 def sensitivity(labels: Labels, called: Calls, resamples: Resamples) -> Estimate:
@@ -102,7 +110,7 @@ def _by_class(*values: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], ...]]:
     return list(zip(*(np.reshape(value, (len(value), -1)).T for value in values), strict=True))
 
 
-def _areas(pairs: Sequence[tuple[Floats, Labels]], resamples: Resamples, counts: Floats) -> Floats:
+def _mean_of_areas(pairs: Sequence[tuple[Floats, Labels]], resamples: Resamples, counts: Floats) -> Floats:
     """(B,) mean over the classes of their AUROC; NaN where one was not drawn."""
     return np.asarray(np.mean([_auroc_of(each, own, resamples, counts) for each, own in pairs], axis=0))
 

@@ -47,10 +47,11 @@ def validate(params: Params) -> None:
     fixed = _fixed()
     rows = read_csv(PREPARED / "slices.csv")
     split.check([*read_csv(SPLIT), *rows])
-    units = units_of(rows, "test")
+    targets = params.data.targets
+    units = units_of(rows, "test", targets)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     by_slice = {name: slice_logits(load(MODELS_DIR / name), slices) for name in ("finetuned", "scratch")}
-    found = evaluate(units, _pooled(units, by_slice), fixed, params.validate_, params.seed)
+    found = evaluate(units, _pooled(units, by_slice), fixed, params.validate_, params.seed, targets)
     card = read_json(MODELS_DIR / "backbone/card.json")
     figures = {**found.figures, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
@@ -87,27 +88,31 @@ def _fixed() -> Calibration:
 
 
 def _pooled(units: Units, by_slice: Mapping[str, Floats32]) -> dict[str, Floats32]:
-    """Unit logits (U,) of the three models: the networks' slices pooled, and the probe on pooled features."""
+    """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool_mean(values, units.slice_units)[1] for name, values in by_slice.items()}
     logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
-    return {name: logits[name] for name in MODELS}
+    return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
 
 
 def _write_predictions(found: Evaluation) -> None:
+    """A row for each unit; of several classes the label in words, and a probability and logits of each."""
+    targets, labels = found.targets, found.units.labels
+    ends = [""] if targets.kind == "binary" else [f"_{name}" for name in targets.named]
+    columns = {f"probability{end}": found.probabilities[:, place] for place, end in enumerate(ends)}
+    for name, values in found.logits.items():
+        columns |= {f"logit_{name}{end}": values[:, place] for place, end in enumerate(ends)}
     rows = [
         {
             "unit": unit,
             "patient": found.units.patients[i],
             "split": "test",
-            "label": int(found.units.labels[i]),
-            "probability": round(float(found.probabilities[i]), 6),
-            **{f"logit_{name}": round(float(values[i]), 6) for name, values in found.logits.items()},
+            "label": targets.words(labels[i] == 1),
+            **{name: round(float(values[i]), 6) for name, values in columns.items()},
         }
         for i, unit in enumerate(found.units.ids)
     ]
-    columns = ["unit", "patient", "split", "label", "probability", *(f"logit_{name}" for name in found.logits)]
-    write_csv(REPORTS / "predictions.csv", columns, rows)
+    write_csv(REPORTS / "predictions.csv", ["unit", "patient", "split", "label", *columns], rows)
 
 
 def _write_plots(found: Evaluation) -> None:
@@ -121,23 +126,38 @@ def _write_plots(found: Evaluation) -> None:
     write_csv(plots / "roc.csv", ["false_positive_rate", *rates], roc)
     bins = [{"predicted": round(b.predicted, 6), "observed": round(b.observed, 6), "units": b.n} for b in found.bins]
     write_csv(plots / "calibration.csv", ["predicted", "observed", "units"], bins)
-    words = ("negative", "positive")
-    confusion = [
-        {"actual": words[label], "predicted": words[int(called)]}
-        for label, called in zip(found.units.labels, found.positive, strict=True)
-    ]
-    write_csv(plots / "confusion.csv", ["actual", "predicted"], confusion)
+    write_csv(plots / "confusion.csv", ["actual", "predicted"], _confusion(found))
+
+
+def _confusion(found: Evaluation) -> list[dict[str, str]]:
+    """What each unit is and is called; of a multilabel task each unit and class."""
+    targets, actual, called = found.targets, found.units.labels == 1, found.called
+    if targets.kind == "multiclass":
+        pairs = [(targets.words(own), targets.words(call)) for own, call in zip(actual, called, strict=True)]
+    else:
+        several = [(f"not {name}", name) for name in targets.named]
+        words = [("negative", "positive")] if targets.kind == "binary" else several
+        pairs = [
+            (words[place][int(own)], words[place][int(call)])
+            for i in range(len(actual))
+            for place, (own, call) in enumerate(zip(actual[i], called[i], strict=True))
+        ]
+    return [{"actual": own, "predicted": call} for own, call in pairs]
 
 
 def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:
-    """Of each chosen unit the slice with the highest logit, with its saliency."""
-    units = found.units
-    chosen = examples.choose(units.labels, found.probabilities, found.fixed.threshold)
+    """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
+    units, probabilities = found.units, found.probabilities
+    chosen = examples.choose(found.targets, units.labels, probabilities, found.called)
+    scores = found.targets.scores(by_slice.reshape(len(slices), -1)[:, : found.targets.outputs])
     of_unit = np.array(units.slice_units)
-    best = [max(np.flatnonzero(of_unit == units.ids[unit]), key=lambda i: by_slice[i]) for _, unit in chosen]
-    maps = saliency(load(MODELS_DIR / "finetuned"), slices[best])
+    best = []
+    for outcome, unit in chosen:
+        own = np.flatnonzero(of_unit == units.ids[unit])
+        best.append(own[scores[own, outcome.place].argmax()])
+    maps = saliency(load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen]))
     return [
-        examples.Example(outcome, units.ids[unit], float(found.probabilities[unit]), slices[place], heat)
+        examples.Example(outcome, units.ids[unit], float(probabilities[unit, outcome.place]), slices[place], heat)
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
 
@@ -153,7 +173,7 @@ def _content(
         backbone=card,
         histories=histories,
         examples=shown,
-        groups=content.groups(read_csv(SPLIT), index),
+        groups=content.groups(read_csv(SPLIT), index, params.data.targets),
         rejected=content.rejections(read_csv(INGESTED / "rejected.csv")),
         series=len(index),
     )
