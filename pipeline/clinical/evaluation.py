@@ -62,7 +62,6 @@ def evaluate(
     """Measure the models on the test units, all on the same resamples.
 
     Args:
-        units: the U test units.
         logits: pooled logits (U, K) of `finetuned`, `probe` and `scratch`.
         fixed: what was fixed on validation patients.
         targets: what the labels mean.
@@ -83,10 +82,7 @@ def evaluate(
         called=called,
         difference=difference,
         over_probe=metrics.auroc_difference(labels, scores["finetuned"], scores["probe"], drawn),
-        curves={
-            model: mean_roc([roc(*each) for each in zip(labels.T, values.T, strict=True)])
-            for model, values in scores.items()
-        },
+        curves={model: _curve(labels, values) for model, values in scores.items()},
         bins=reliability(labels.ravel(), probabilities.ravel(), settings.confidence),
         confusions=[confusion(*each) for each in zip(labels.T, called.T, strict=True)],
         figures={
@@ -98,6 +94,10 @@ def evaluate(
             "test": {"patients": drawn.patients, "units": len(labels), **by_class.counts(targets, labels)},
         },
     )
+
+
+def _curve(labels: metrics.Labels, scores: Floats) -> Roc:
+    return mean_roc([roc(*each) for each in zip(labels.T, scores.T, strict=True)])
 
 
 def _calibration(brier: Estimate, targets: Targets, temperature: float | list[float]) -> dict[str, Any]:
