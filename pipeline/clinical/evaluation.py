@@ -18,6 +18,8 @@ from pipeline.config import Validate
 from pipeline.contract import Calibration
 from pipeline.targets import BINARY, Targets, calls
 
+Logits = Mapping[str, npt.NDArray[np.floating]]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -52,12 +54,7 @@ class Evaluation:
 
 
 def evaluate(
-    units: Units,
-    logits: Mapping[str, npt.NDArray[np.floating]],
-    fixed: Calibration,
-    settings: Validate,
-    seed: int,
-    targets: Targets = BINARY,
+    units: Units, logits: Logits, fixed: Calibration, settings: Validate, seed: int, targets: Targets = BINARY
 ) -> Evaluation:
     """Measure the models on the test units, all on the same resamples.
 

@@ -11,11 +11,11 @@ from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration
 from pipeline.files import read_csv, sha256_file, write_json
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer.model import load
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer.predict import rows
 
 PREPARED = Path("data/prepared")
 SPLIT = Path("data/split.csv")
@@ -33,9 +33,10 @@ def calibrate(params: Params) -> None:
     targets = params.data.targets
     units = units_of(read_csv(PREPARED / "slices.csv"), "val", targets)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
-    _, logits = pool_mean(slice_logits(load(MODEL), slices), units.slice_units)
+    model = load(MODEL)
+    _, logits = pool(rows(model, slices), units.slice_units, model.head.pooling)
     rule = params.calibrate.threshold
-    temperature, threshold = calibration.fit(units.labels, logits.reshape(units.labels.shape), rule, targets)
+    temperature, threshold = calibration.fit(units.labels, logits, rule, targets)
     found = Calibration(
         temperature=temperature,
         threshold=threshold,

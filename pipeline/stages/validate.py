@@ -18,15 +18,15 @@ from pipeline.clinical.report import content, examples, page
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
-from pipeline.contract import Calibration
+from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json, write_text
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import probe
 from pipeline.transfer.model import load
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import saliency
 
 INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
@@ -50,8 +50,10 @@ def validate(params: Params) -> None:
     targets = params.data.targets
     units = units_of(rows, "test", targets)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
-    by_slice = {name: slice_logits(load(MODELS_DIR / name), slices) for name in ("finetuned", "scratch")}
-    found = evaluate(units, _pooled(units, by_slice), fixed, params.validate_, params.seed, targets)
+    models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
+    by_slice = {name: rows_of(model, slices) for name, model in models.items()}
+    pooling = models["finetuned"].head.pooling
+    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed, targets)
     card = read_json(MODELS_DIR / "backbone/card.json")
     figures = {**found.figures, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
@@ -87,10 +89,10 @@ def _fixed() -> Calibration:
     return fixed
 
 
-def _pooled(units: Units, by_slice: Mapping[str, Floats32]) -> dict[str, Floats32]:
+def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
     """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
-    logits = {name: pool_mean(values, units.slice_units)[1] for name, values in by_slice.items()}
+    logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
     logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
     return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
 
@@ -149,13 +151,15 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
     """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
     units, probabilities = found.units, found.probabilities
     chosen = examples.choose(found.targets, units.labels, probabilities, found.called)
-    scores = found.targets.scores(by_slice.reshape(len(slices), -1)[:, : found.targets.outputs])
+    scores = found.targets.scores(by_slice[:, : found.targets.outputs])
     of_unit = np.array(units.slice_units)
     best = []
     for outcome, unit in chosen:
         own = np.flatnonzero(of_unit == units.ids[unit])
         best.append(own[scores[own, outcome.place].argmax()])
-    maps = saliency(load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen]))
+    maps = saliency(
+        load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64)
+    )
     return [
         examples.Example(outcome, units.ids[unit], float(probabilities[unit, outcome.place]), slices[place], heat)
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)

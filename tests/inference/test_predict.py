@@ -43,7 +43,7 @@ def scan() -> Scan:
 
 def answering(release: Path, logits: list[Any]) -> Release:
     """The release with a network that gives these logits."""
-    backend = SimpleNamespace(logits=lambda slices: np.array(logits, np.float32).reshape(len(logits), -1))
+    backend = SimpleNamespace(rows=lambda slices: np.array(logits, np.float32).reshape(len(logits), -1))
     return replace(open_release(release), backend=backend)  # type: ignore[arg-type]
 
 
