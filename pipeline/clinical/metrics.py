@@ -112,10 +112,10 @@ def _by_class(*values: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], ...]]:
 
 def _mean_of_areas(pairs: Sequence[tuple[Floats, Labels]], resamples: Resamples, counts: Floats) -> Floats:
     """(B,) mean over the classes of their AUROC; NaN where one was not drawn."""
-    return np.asarray(np.mean([_auroc_of(each, own, resamples, counts) for each, own in pairs], axis=0))
+    return np.asarray(np.mean([auroc_under(each, own, resamples, counts) for each, own in pairs], axis=0))
 
 
-def _auroc_of(pairs: Floats, labels: Labels, resamples: Resamples, counts: Floats) -> Floats:
+def auroc_under(pairs: Floats, labels: Labels, resamples: Resamples, counts: Floats) -> Floats:
     """(B,) AUROC under each row of `counts` (B, P); NaN where a class was not drawn."""
     won = np.einsum("bp,bp->b", counts @ pairs, counts)
     possible = (counts @ resamples.per_patient(labels == 1)) * (counts @ resamples.per_patient(labels == 0))
