@@ -53,6 +53,65 @@ class Phase(Strict):
     learning_rate: Annotated[float, Field(gt=0)]
 
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class BiasField(Strict):
+    """The shading of a receive coil; `log_gain` is its largest deviation up or down, as a logarithm."""
+
+    chance: Fraction
+    log_gain: Annotated[float, Field(gt=0, le=1)]
+
+
+class Gibbs(Strict):
+    """Ringing; `resolution` is the least share of the k-space radius that is kept."""
+
+    chance: Fraction
+    resolution: Annotated[float, Field(ge=0.2, lt=1)]
+
+
+class Rician(Strict):
+    """Noise of a magnitude image; `sigma` is its largest standard deviation, as a share of the window."""
+
+    chance: Fraction
+    sigma: Annotated[float, Field(gt=0, le=0.5)]
+
+
+class Motion(Strict):
+    """A head that moves while a slice is acquired, by at most `shift`, a share of the picture's width."""
+
+    chance: Fraction
+    shift: Annotated[float, Field(gt=0, le=0.2)]
+
+
+class Augment(Strict):
+    """Random changes of training slices; what is left out does not happen.
+
+    Attributes:
+        flip_chance: of a unit, to be mirrored left to right.
+        rotation_deg: largest, either way.
+        zoom: largest, as a logarithm.
+        shift: largest, as a share of the picture's width.
+        contrast: largest change of the range, as a share of it.
+        gamma: largest exponent, as a logarithm.
+        brightness: largest step, as a share of the window.
+        bias_field, gibbs, rician: of a unit.
+        motion: of a slice.
+    """
+
+    flip_chance: Fraction = 0
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0
+    zoom: Share = 0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0
+    contrast: Share = 0
+    gamma: Annotated[float, Field(ge=0, le=2)] = 0
+    brightness: Share = 0
+    bias_field: BiasField | None = None
+    gibbs: Gibbs | None = None
+    rician: Rician | None = None
+    motion: Motion | None = None
+
+
 class Finetune(Strict):
     """Phases from the head up, and how each step is made."""
 
@@ -63,7 +122,7 @@ class Finetune(Strict):
     weight_decay: float
     dropout: Fraction
     precision: Literal["bf16", "fp32"]
-    augment: bool
+    augment: Augment | None
 
     @model_validator(mode="after")
     def _falling(self) -> Finetune:

@@ -201,9 +201,9 @@ class Training:
     def _step(self, engine: SupervisedTrainer, batch: Batch) -> dict[str, Any]:
         engine.network.train()
         values = batch.values.to(self.device)
-        if self.settings.augment and values.ndim == 4:
+        if self.settings.augment is not None and values.ndim == 4:
             generator = torch.Generator().manual_seed(_mix(self.seed, self.progress.phase, engine.state.iteration))
-            values = augment(values, batch.owner.to(self.device), generator)
+            values = augment(values, batch.owner, generator, self.settings.augment)
         if values.ndim == 4:
             values = values.contiguous(memory_format=torch.channels_last)
         engine.optimizer.zero_grad(set_to_none=True)

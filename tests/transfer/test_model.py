@@ -1,4 +1,4 @@
-"""Blocks, freezing, pooling, batches, augmentation and saliency."""
+"""Blocks, freezing, pooling, batches and saliency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pipeline.errors import StemError
-from pipeline.transfer.augment import augment
 from pipeline.transfer.backbone import create, trunk
 from pipeline.transfer.batches import Loader, pool, units_of
 from pipeline.transfer.model import TransferModel, blocks, check_blocks, from_backbone
@@ -69,15 +68,6 @@ def test_training_draws_anew_each_epoch_and_validation_takes_all(
     whole = list(Loader(units, 8))
     assert sum(len(batch.values) for batch in whole) == 4 * len(units.rows)
     assert torch.cat([batch.labels for batch in whole])[:, 0].tolist() == units.labels.tolist()
-
-
-def test_augmentation_is_one_change_a_unit_and_keeps_the_range() -> None:
-    slices = torch.rand(1, 1, 32, 32).expand(4, -1, -1, -1)
-    changed = augment(slices, torch.tensor([0, 0, 1, 1]), torch.Generator().manual_seed(2))
-    assert torch.equal(changed[0], changed[1])
-    assert not torch.equal(changed[1], changed[2])
-    assert float(changed.min()) >= 0
-    assert float(changed.max()) <= 1
 
 
 def test_saliency_is_where_the_blob_is() -> None:

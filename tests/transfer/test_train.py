@@ -37,7 +37,7 @@ def settings(**changes: object) -> Finetune:
         "weight_decay": 0.01,
         "dropout": 0.1,
         "precision": "fp32",
-        "augment": True,
+        "augment": {"flip_chance": 0.5, "rotation_deg": 12.0, "rician": {"chance": 0.2, "sigma": 0.05}},
     }
     return Finetune.model_validate(values | changes)
 
@@ -95,7 +95,7 @@ def test_a_head_phase_on_cached_features_equals_one_on_slices(
     plain = Material(material.train, material.val)
     results = []
     for place, given in (("a", material), ("b", plain)):
-        job = training(tmp_path / place, backbone_folder, PHASES[:1], augment=False)
+        job = training(tmp_path / place, backbone_folder, PHASES[:1], augment=None)
         results.append(job.run(given).history)
     for cached, full in zip(*results, strict=True):
         assert cached["train_loss"] == pytest.approx(full["train_loss"], abs=1e-4)
