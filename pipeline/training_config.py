@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.contract import Strict
 
@@ -24,9 +24,16 @@ InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
 
 
 class Backbone(Strict):
-    """The pre-trained network; `sha256` pins its file, and `licence` is that of a `file`: others state their own."""
+    """The pre-trained network.
 
-    name: str
+    Attributes:
+        name: empty (null in params.yaml) where a release in `file` is to say name and options.
+        file: weights, or the folder of a release.
+        sha256: pins the file of weights.
+        licence: that of a `file`; releases and other origins state their own.
+    """
+
+    name: Annotated[str, BeforeValidator(lambda name: "" if name is None else name)]
     weights: Literal["file", "hub", "embedded"]
     file: InputPath
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
