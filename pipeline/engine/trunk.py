@@ -22,8 +22,8 @@ FILE: Literal["trunk.safetensors"] = "trunk.safetensors"
 TOLERANCE = 1e-4
 
 _PREFIX = "trunk."
-#: Operators after the linear layer of the head that only add its bias or change a shape.
-_AFTER = {"Add", "Flatten", "Identity", "Reshape", "Squeeze"}
+#: Operators after the linear layer of the head that add its bias, change a shape or append the score of attention.
+_AFTER = {"Add", "Concat", "Flatten", "Identity", "Reshape", "Squeeze"}
 
 
 def write(model: Path, out: Path) -> None:
