@@ -160,6 +160,7 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
             opset=parity["opset"],
             input_name=export.INPUT,
             output_name=export.OUTPUT,
+            pooling=parity["pooling"],
         ),
         trunk=Trunk(file=trunk.FILE, sha256=trunk_sha256),
         calibration=evidence.calibration,

@@ -56,7 +56,7 @@ def _network(seed: int, folder: Path) -> None:
     torch.manual_seed(seed)
     trunk = empty_trunk("test_resnet", {})
     model = TransferModel(trunk, feature_count(trunk, SIZE))
-    torch.nn.init.normal_(model.head[1].weight)
+    torch.nn.init.normal_(model.head.logits.weight)
     save_model(model, folder, Path("models/backbone"), {})
     history = [
         {"phase": "head", "epoch": i, "learning_rate": 0.01, "train_loss": 0.7 - 0.1 * i, "val_auroc": 0.6 + 0.1 * i}

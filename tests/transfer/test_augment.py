@@ -11,13 +11,15 @@ import torch
 from monai.transforms import AdjustContrast
 
 from pipeline import config
-from pipeline.training_config import Augment, Finetune
+from pipeline.targets import Targets
+from pipeline.training_config import Augment, Finetune, Phase
 from pipeline.transfer import augment as module
-from pipeline.transfer import train
+from pipeline.transfer import feed
 from pipeline.transfer.augment import augment
-from pipeline.transfer.batches import units_of
+from pipeline.transfer.batches import bags_of
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import from_backbone
+from pipeline.transfer.train import Material, Training
 
 ARTEFACTS = {
     "bias_field": {"chance": 0.5, "log_gain": 0.3},
@@ -157,6 +159,7 @@ def test_bright_air_is_not_made_by_brightness(slices: torch.Tensor) -> None:
 
 def test_validation_is_never_augmented(
     tmp_path: Path,
+    root: Path,
     backbone_folder: Path,
     blobs: tuple[np.ndarray, list[dict[str, str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -168,22 +171,17 @@ def test_validation_is_never_augmented(
         seen.extend((picture * 255).round().byte().numpy().tobytes() for picture in slices)
         return augment(slices, *others)
 
-    monkeypatch.setattr(train, "augment", spy)
-    settings = Finetune.model_validate(
-        {
-            "phases": [{"name": "all", "trunk": 1.0, "epochs": 1, "learning_rate": 1e-3}],
-            "patience": 1,
-            "batch_slices": 24,
-            "slices_per_unit": 2,
-            "weight_decay": 0.0,
-            "dropout": 0.0,
-            "precision": "fp32",
-            "augment": {**POSES, **ARTEFACTS},
-        }
-    )
+    monkeypatch.setattr(feed, "augment", spy)
+    changes = {"precision": "fp32", "slices_per_unit": 2, "augment": {**POSES, **ARTEFACTS}}
+    phases = [
+        Phase(name="recorded", trunk=0.0, epochs=2, learning_rate=1e-2),
+        Phase(name="all", trunk=1.0, epochs=1, learning_rate=1e-3),
+    ]
+    settings = config.load(root / "params.yaml").finetune.model_copy(update={"phases": phases})
     model = from_backbone(backbone_folder, 32, 0.0, pretrained=True)
-    job = train.Training("t", model, settings.phases, settings, 3, Checkpoint(tmp_path, "t", [], {}))
-    job.run(train.Material(units_of(values, index, "train"), units_of(values, index, "val")))
+    checkpoint = Checkpoint(tmp_path, "t", [], {})
+    job = Training("t", model, phases, Finetune.model_validate(settings.model_dump() | changes), 3, checkpoint)
+    job.run(Material(*(bags_of(values, index, side, Targets("binary", ("0", "1"))) for side in ("train", "val"))))
     trained = {values[row].tobytes() for row, entry in enumerate(index) if entry["split"] == "train"}
-    assert len(seen) == 2 * 36
+    assert len(seen) == 2 * 36 * 3  # two draws that were recorded, and an epoch
     assert set(seen) <= trained
