@@ -126,13 +126,40 @@ class Task(Strict):
     classes: list[str]
 
 
+class Origin(Strict):
+    """One training in the past of weights.
+
+    Attributes:
+        name: of the release that came of it; of the network where it was published by others.
+        version: of the release; None where others published it.
+        task: what was learnt.
+        data: from what, as it was stated.
+        licence: of that data, or of the weights that others published.
+        sha256: of the weights' file.
+    """
+
+    name: str
+    version: str | None
+    task: str
+    data: str
+    licence: str
+    sha256: str
+
+
+class Trunk(Strict):
+    """The fine-tuned one-channel network without its head, fp32 safetensors, for another project to start from."""
+
+    file: Literal["trunk.safetensors"]
+    sha256: str
+
+
 class Pretrained(Strict):
     """The weights that the training began with.
 
     Attributes:
         name: of the network, in its library.
         options: of its constructor.
-        weights: which kind of origin was asked for.
+        weights: which kind of origin was asked for; `release` where the file was that of an earlier run.
         origin: what its readers call the source.
         sha256: of the file.
         verified: whose checksum the file has, in words, or "not verified".
@@ -141,12 +168,14 @@ class Pretrained(Strict):
         trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
         mean: per RGB channel, of the pictures it was trained on; it is part of the graph.
         std: likewise.
-        parity: largest difference of a logit between the RGB network and its one-channel form.
+        parity: largest difference of a logit between the RGB network and its one-channel form; of a feature between
+            the trunk and the graph of a release.
+        origins: of a release's weights, every training behind them, the last first.
     """
 
     name: str
     options: dict[str, Any]
-    weights: Literal["file", "hub", "embedded"]
+    weights: Literal["file", "hub", "embedded", "release"]
     origin: str
     sha256: str
     verified: str
@@ -156,10 +185,11 @@ class Pretrained(Strict):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     parity: dict[str, float]
+    origins: list[Origin] = Field(default_factory=list)
 
 
 class Manifest(Strict):
-    """The whole contract."""
+    """The whole contract; releases made before there were trunks have none."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -168,6 +198,7 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
+    trunk: Trunk | None = None
     calibration: Calibration
     backbone: Pretrained
     data: dict[str, Any]
