@@ -106,7 +106,9 @@ def _acceptance(root: Path) -> str:
         return "not judged"
     if missed:
         return f"NO, missed: {', '.join(missed)}"
-    waived = [f"{entry['metric']} missed, waived by {entry['waiver']['by']}" for entry in criteria if not entry["passed"]]
+    waived = [
+        f"{entry['metric']} missed, waived by {entry['waiver']['by']}" for entry in criteria if not entry["passed"]
+    ]
     return f"yes, but {'; '.join(waived)}" if waived else "yes, every criterion met"
 
 

@@ -75,8 +75,8 @@ def require(results: Sequence[Result]) -> None:
             "; ".join(f"{result.metric} {result.bound}" for result in failed),
             "; ".join(f"{result.metric}: {result.reason}" for result in failed),
             f"{len(failed)} of {len(results)} criteria failed. See reports/report.html for why the model falls short; "
-            "change a bound in the accept section of params.yaml only for a clinical reason, or have someone answer for "
-            "it there by `waiver: {by: name, reason: text}`.",
+            "change a bound in the accept section of params.yaml only for a clinical reason, or have someone answer "
+            "for it there by `waiver: {by: name, reason: text}`.",
         )
 
 

@@ -93,4 +93,5 @@ def curve(
 
 def control_had_less(finetuned: Curve, control: Curve) -> bool:
     """Whether the control was allowed fewer epochs of the trunk, or did less work on it."""
-    return control.allowed < finetuned.allowed or control.work["passes"][-1] < finetuned.work["passes"][-1]
+    fewer_epochs = control.allowed < finetuned.allowed
+    return fewer_epochs or bool(control.work["passes"][-1] < finetuned.work["passes"][-1])

@@ -169,7 +169,12 @@ def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: con
 
 def test_a_waived_criterion_is_released_and_named(params: config.Params) -> None:
     waiver = {"by": "Dr. Ada Example", "reason": "a comparison of backbones"}
-    harmed = {"metric": "transfer.verdict", "bound": "other than negative", "value": "negative", "reason": "is negative"}
+    harmed = {
+        "metric": "transfer.verdict",
+        "bound": "other than negative",
+        "value": "negative",
+        "reason": "is negative",
+    }
     waived = harmed | {"passed": False, "waived": True, "waiver": waiver}
     change("reports/acceptance.json", criteria=[CRITERION, waived])
     release(params)
