@@ -47,7 +47,7 @@ def render(content: Content) -> str:
         verdict=verdict.transfer_verdict(content.found.difference) or "undefined",
         sentence=verdict.sentence(content.found.difference, confidence),
         tiles=_tiles(content),
-        transfer=transfer.section(content.found, content.learned, content.waived),
+        transfer=transfer.section(content.found, content.learned),
         drawings=_drawings(content),
         gallery=_gallery(content),
         limits=limits(content),

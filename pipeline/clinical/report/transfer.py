@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.clinical.acceptance import Result
 from pipeline.clinical.evaluation import Evaluation
 from pipeline.clinical.indicators import Comparison, Indicators
 from pipeline.clinical.report.svg import Frame, minus, picture, ticks
@@ -20,7 +18,7 @@ NAMES = {"finetuned": "Fine-tuned", "scratch": "From scratch"}
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def section(found: Evaluation, learned: Indicators, waived: Sequence[Result]) -> dict[str, Any]:
+def section(found: Evaluation, learned: Indicators) -> dict[str, Any]:
     """What transfer.html.j2 asks for."""
     return {
         "badge": BADGES[transfer_verdict(found.difference)],
@@ -28,7 +26,6 @@ def section(found: Evaluation, learned: Indicators, waived: Sequence[Result]) ->
         "chart": chart(learned),
         "budgets": budgets(learned),
         "less": less(learned),
-        "waived": [result for result in waived if result.metric.startswith("transfer.") and result.waiver],
     }
 
 
@@ -36,19 +33,17 @@ def rows(found: Evaluation, learned: Indicators) -> list[dict[str, str]]:
     """The indicators as rows of a table, the last being the one that the verdict stands on."""
     test = {name: float(found.figures[name]["auroc"]["value"]) for name in NAMES}
     decided = Comparison(test["finetuned"], test["scratch"], found.difference)
-    passes = learned.sooner["passes"]
+    reached = f"; reached in {learned.reached:.0%} of the resamples" if math.isfinite(learned.reached) else ""
+    until = f"until AUROC {_two(learned.level)}, the control's best{reached}"
     return [
         _auroc("Head start", "AUROC before the trunk learnt", learned.head_start),
-        {
-            "name": "Time to threshold",
-            "what": f"trunk work until AUROC {learned.level:.2f}, the control's best",
-            "finetuned": _amount(passes.finetuned),
-            "scratch": _amount(passes.scratch),
-            "gain": times(passes),
-            "interval": _times_interval(passes),
-        },
+        _threshold("Time to threshold, trunk work", until, learned.sooner["passes"]),
+        _threshold(
+            "The same in slices learnt from", "with those that only the head learnt from", learned.sooner["slices"]
+        ),
+        _threshold("The same in epochs", "with those of the head alone", learned.sooner["epochs"]),
         _auroc("Final level, validation", "AUROC of the epoch that was kept", learned.final),
-        _auroc("Final level, test", "AUROC on test patients; the verdict", decided),
+        _auroc("Final level, test", "AUROC on test patients: the verdict", decided),
     ]
 
 
@@ -65,26 +60,42 @@ def _auroc(name: str, what: str, of: Comparison) -> dict[str, str]:
     }
 
 
+def _threshold(name: str, what: str, of: Comparison) -> dict[str, str]:
+    gain = of.gain
+    if math.isnan(gain.low):
+        interval = gain.reason or "no interval"
+    else:
+        low, high = (_factor(bound) for bound in (gain.low, gain.high))
+        interval = low if low == high else f"{low} to {high}"
+    return {
+        "name": name,
+        "what": what,
+        "finetuned": _amount(of.finetuned),
+        "scratch": _amount(of.scratch),
+        "gain": times(of),
+        "interval": interval,
+    }
+
+
 def times(of: Comparison) -> str:
     """How much sooner the fine-tuned network was there, in words."""
     ratio = of.gain.value
     if math.isinf(of.finetuned) and math.isfinite(of.scratch):
-        return "never reached"
+        return "never there"
     if math.isnan(ratio):
         return "undefined"
     if math.isinf(ratio):
-        return "no trunk work"
-    return f"{ratio:.1f} times sooner" if ratio >= 1 else f"{1 / ratio:.1f} times later"
+        return "at no work"
+    return (
+        f"{ratio:.1f}\N{MULTIPLICATION SIGN} sooner" if ratio >= 1 else f"{1 / ratio:.1f}\N{MULTIPLICATION SIGN} later"
+    )
 
 
-def _times_interval(of: Comparison) -> str:
-    """Bounds of the ratio, where 0 is never and infinity no trunk work."""
-    gain = of.gain
-    if math.isnan(gain.low):
-        return gain.reason or "no interval"
-    low = "never" if gain.low == 0 else "no trunk work" if math.isinf(gain.low) else f"{gain.low:.1f}"
-    high = "never" if gain.high == 0 else "no trunk work" if math.isinf(gain.high) else f"{gain.high:.1f}"
-    return low if low == high else f"{low} to {high}"
+def _factor(ratio: float) -> str:
+    """A bound of the ratio, in which 0 stands for never."""
+    if ratio == 0:
+        return "never"
+    return "\N{INFINITY}" if math.isinf(ratio) else f"{ratio:.2g}\N{MULTIPLICATION SIGN}"
 
 
 def budgets(learned: Indicators) -> list[tuple[str, str, str]]:
@@ -136,13 +147,13 @@ def chart(learned: Indicators) -> Markup:
     known = [value for values in aurocs.values() for value in values if math.isfinite(value)] or [0.0, 1.0]
     margin = max(0.06 * (max(known) - min(known)), 0.02)
     frame = Frame(48, 34, 792, 280, (-0.15 * most, 1.02 * most), (min(known) - margin, max(known) + 1.6 * margin))
-    frame.grid([], ticks(*frame.y_range))
+    frame.grid([], ticks(*frame.y_range, about=8))
     for value in ticks(0, most, 8):
         frame.text(frame.x(value), frame.top + frame.height + 18, _amount(value) if value else "0", "tick mid")
     frame.titles(
         "Trunk work in training (slices, each times the share of the trunk computed for it)", "Validation AUROC"
     )
-    _way(frame, learned)
+    _level(frame, learned)
     for name in reversed(NAMES):
         points = [(x, y) for x, y in zip(work[name], aurocs[name], strict=True) if math.isfinite(y)]
         frame.line(points, name)
@@ -150,6 +161,7 @@ def chart(learned: Indicators) -> Markup:
             if math.isfinite(y):
                 phase = learned.curves[name].phases[epoch]
                 frame.dot((x, y), f"{name} small", f"{NAMES[name]}, epoch {epoch} ({phase}): {y:.3f}", radius=2.5)
+    _ways(frame, learned)
     _start(frame, learned, -0.035 * most)
     passes = learned.sooner["passes"]
     words = (
@@ -160,17 +172,20 @@ def chart(learned: Indicators) -> Markup:
     return picture("learning", 860, 372, "Validation AUROC by trunk work", words, frame.parts)
 
 
-def _way(frame: Frame, learned: Indicators) -> None:
-    """The level, and on it the work of either training up to it."""
-    if not math.isfinite(learned.level):
-        return
-    frame.segment((frame.x_range[0], learned.level), (frame.x_range[1], learned.level), "reference")
-    frame.text(
-        frame.x(frame.x_range[1]), frame.y(learned.level) + 18, f"control's best {learned.level:.2f}", "tick halo end"
-    )
+def _level(frame: Frame, learned: Indicators) -> None:
+    """The control's best, across all."""
+    if math.isfinite(learned.level):
+        low, high = frame.x_range
+        frame.segment((low, learned.level), (high, learned.level), "reference")
+        words = f"control's best {learned.level:.2f}"
+        frame.text(frame.x(high), frame.y(learned.level) + 18, words, "tick halo end")
+
+
+def _ways(frame: Frame, learned: Indicators) -> None:
+    """Where either training first is at that level."""
     passes = learned.sooner["passes"]
     for name, spent in (("scratch", passes.scratch), ("finetuned", passes.finetuned)):
-        if math.isfinite(spent):
+        if math.isfinite(spent) and math.isfinite(learned.level):
             frame.dot((spent, learned.level), f"{name} big", f"{NAMES[name]}: there after {_amount(spent)}", radius=7)
 
 
