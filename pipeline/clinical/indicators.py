@@ -127,7 +127,7 @@ def measure(labels: npt.NDArray[np.floating], curves: Mapping[str, Curve], drawn
     aurocs = {name: values[:, 0] for name, values in areas.items()}
     frozen = curves["finetuned"].frozen_rows
     frozen_row = frozen[chosen(aurocs["finetuned"][frozen])] if frozen else 0
-    ends = {name: values[chosen(values[:, 0])] for name, values in areas.items()}
+    ends = {name: values[1 + chosen(values[1:, 0])] for name, values in areas.items()}
     level, rows = _crossings(areas)
     return Indicators(
         curves=curves,

@@ -23,7 +23,7 @@ class Curve:
     Attributes:
         phases: (E,) the phase of each row.
         work: float64 (E,) by currency, all cumulative: `epochs`, `slices` (training slices that went through the part
-            that learns) and `passes` (slices times the share of the trunk that was computed for them).
+            that learns) and `passes` (of a slice forward through the whole trunk; a pass back counts as two).
         logits: float32 (E, U, K), of the U validation units and K outputs.
         frozen: names of the phases in which no part of the trunk learnt.
         allowed: epochs, at most, in which the trunk was to learn.
@@ -73,7 +73,7 @@ def curve(
         ContractError: the two files are not of one training, or of other validation units or classes.
     """
     expected = (len(history), *shape)
-    if logits.shape != expected or not history or history[0]["phase"] != START:
+    if logits.shape != expected or len(history) < 2 or history[0]["phase"] != START:
         first = history[0]["phase"] if history else "no row"
         raise ContractError(
             f"models/{name}/curve.npz with logits of {expected[0]} rows of history.csv (the first: {START}), "

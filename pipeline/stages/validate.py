@@ -21,15 +21,15 @@ from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
-from pipeline.contract import Calibration
+from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json, write_text
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import probe
 from pipeline.transfer.model import load
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import saliency
 
 INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
@@ -54,8 +54,10 @@ def validate(params: Params) -> None:
     split.check([*read_csv(SPLIT), *rows])
     units = units_of(rows, "test")
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
-    by_slice = {name: slice_logits(load(MODELS_DIR / name), slices) for name in ("finetuned", "scratch")}
-    found = evaluate(units, _pooled(units, by_slice), fixed, params.validate_, params.seed)
+    models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
+    by_slice = {name: rows_of(model, slices) for name, model in models.items()}
+    pooling = models["finetuned"].head.pooling
+    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed)
     learned = _learned(params, rows)
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
@@ -63,7 +65,7 @@ def validate(params: Params) -> None:
     write_json(REPORTS / "metrics.json", figures)
     _write_predictions(found)
     _write_plots(found)
-    shown = _examples(found, slices, by_slice["finetuned"])
+    shown = _examples(found, slices, by_slice["finetuned"][:, 0])
     waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
     write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
     auroc = figures["finetuned"]["auroc"]
@@ -94,10 +96,10 @@ def _fixed() -> Calibration:
     return fixed
 
 
-def _pooled(units: Units, by_slice: Mapping[str, Floats32]) -> dict[str, Floats32]:
+def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
     """Unit logits (U,) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
-    logits = {name: pool_mean(values, units.slice_units)[1] for name, values in by_slice.items()}
+    logits = {name: pool(values, units.slice_units, pooling)[1][:, 0] for name, values in by_slice.items()}
     logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
     return {name: logits[name] for name in MODELS}
 
@@ -124,7 +126,7 @@ def _curves(params: Params, shape: tuple[int, ...]) -> dict[str, Curve]:
     trunk = [phase for phase in phases if phase.trunk != 0]
     allowed = sum(phase.epochs for phase in trunk)
     frozen = {phase.name for phase in phases} - {phase.name for phase in trunk}
-    plans = {"finetuned": (frozen, allowed), "scratch": (set[str](), params.scratch.epochs or allowed)}
+    plans = {"finetuned": (frozen, allowed), "scratch": (set[str](), params.scratch.epochs or allowed or 1)}
     return {name: _curve(name, (shape[0], shape[1]), *plan) for name, plan in plans.items()}
 
 

@@ -66,5 +66,5 @@ def _network(seed: int, folder: Path) -> None:
     torch.manual_seed(seed)
     trunk = empty_trunk("test_resnet", {})
     model = TransferModel(trunk, feature_count(trunk, SIZE))
-    torch.nn.init.normal_(model.head[1].weight)
+    torch.nn.init.normal_(model.head.logits.weight)
     save_model(model, folder, Path("models/backbone"), {})

@@ -151,7 +151,7 @@ def chart(learned: Indicators) -> Markup:
     for value in ticks(0, most, 8):
         frame.text(frame.x(value), frame.top + frame.height + 18, _amount(value) if value else "0", "tick mid")
     frame.titles(
-        "Trunk work in training (slices, each times the share of the trunk computed for it)", "Validation AUROC"
+        "Trunk work in training (passes of a slice through the trunk; a pass back counts as two)", "Validation AUROC"
     )
     _level(frame, learned)
     for name in reversed(NAMES):
