@@ -99,7 +99,7 @@ def test_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
         (["calibration", "temperature"], 0, "calibration.temperature"),
         (["transform", "size"], "big", "transform.size"),
         (["transform", "interpolation"], "cubic", "transform.interpolation"),
-        (["graph", "pooling"], "max", "graph.pooling"),
+        (["graph", "pooling"], "median", "graph.pooling"),
     ],
 )
 def test_manifest_that_is_not_understood_is_refused(
