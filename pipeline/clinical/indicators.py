@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import metrics
 from pipeline.clinical.learning import Curve, control_had_less
+from pipeline.clinical.metrics import auroc_under, concordance
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 
 _UNDEFINED = "a validation AUROC is undefined: a class is missing, or an output is not finite"
@@ -101,12 +101,13 @@ def score(labels: npt.NDArray[np.floating], logits: npt.NDArray[np.floating], re
     """(B,) resampled AUROC of (U, K) logits for (U, K) labels of 0 and 1: the mean over the K outputs.
 
     With one output it is the AUROC; with more, the macro average of one class against the rest. NaN where a class has
-    no unit, or no unit is without it.
+    no unit, or no unit is without it, or a logit is not finite.
     """
-    areas = [
-        metrics.areas(labels[:, k].astype(np.int64), logits[:, k].astype(np.float64), resamples)
-        for k in range(labels.shape[1])
-    ]
+    if not np.isfinite(logits).all():
+        return np.full(len(resamples.counts), np.nan)
+    areas = []
+    for own, given in zip(labels.T.astype(np.int64), logits.T.astype(np.float64), strict=True):
+        areas.append(auroc_under(concordance(own, given, resamples), own, resamples, resamples.counts))
     return np.asarray(np.mean(areas, axis=0))
 
 

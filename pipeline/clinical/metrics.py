@@ -46,13 +46,6 @@ def auroc_difference(labels: Labels, scores: Floats, other: Floats, resamples: R
     return Estimate(value, low, high, len(labels), reason)
 
 
-def areas(labels: Labels, scores: Floats, resamples: Resamples) -> Floats:
-    """(B,) resampled AUROC of (U,) scores; NaN where it is undefined."""
-    if _auroc_undefined(labels, scores):
-        return np.full(len(resamples.counts), np.nan)
-    return _auroc_of(concordance(labels, scores, resamples), labels, resamples, resamples.counts)
-
-
 def sensitivity(labels: Labels, probabilities: Floats, threshold: float, resamples: Resamples) -> Estimate:
     """Share of the positive units whose probability (U,) reaches the threshold."""
     if not np.isfinite(probabilities).all():
