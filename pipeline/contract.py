@@ -69,6 +69,12 @@ class Selection(SelectionRules):
     modality: Literal["MR"] = "MR"
 
     @property
+    def domain(self) -> str:
+        """The images that the model is about, such as `MRI, FLAIR, axial`."""
+        kinds = (self.contrasts, self.planes, self.acquisition_types)
+        return ", ".join(["MRI", *(" or ".join(kind) for kind in kinds if kind)])
+
+    @property
     def rules(self) -> list[str]:
         """Each rule in words."""
         said = [
@@ -118,10 +124,17 @@ class Engine(Strict):
 
 
 class Task(Strict):
-    """What was transferred: source task and domain, target task and domain (T1)."""
+    """What was transferred, from where to where (the domains and tasks of Pan & Yang 2010, IEEE TKDE 22:1345).
+
+    Attributes:
+        source, target: the tasks.
+        source_domain, target_domain: the images that each is about.
+    """
 
     source: str
     target: str
+    source_domain: str = "not recorded"
+    target_domain: str = "not recorded"
     label_level: LabelLevel
     classes: list[str]
 

@@ -159,6 +159,21 @@ def test_criterion_has_exactly_one_bound(raw: dict[str, Any], tmp_path: Path, bo
         _load(raw, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("waiver", "named"),
+    [
+        ({"by": "Dr. Ada Example"}, "accept.0.waiver.reason"),
+        ({"by": " ", "reason": "for a test"}, "accept.0.waiver.by"),
+        ({"by": "Dr. Ada Example", "reason": ""}, "accept.0.waiver.reason"),
+        ("yes", "accept.0.waiver"),
+    ],
+)
+def test_waiver_names_who_and_why(raw: dict[str, Any], tmp_path: Path, waiver: Any, named: str) -> None:
+    raw["accept"] = [{"metric": "transfer.verdict", "not_equal": "negative", "waiver": waiver}]
+    with pytest.raises(ConfigError, match=named):
+        _load(raw, tmp_path)
+
+
 def test_file_that_is_no_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("seed: 1\ndata: {source\n")
     with pytest.raises(ConfigError, match="expected YAML in .*line 3"):

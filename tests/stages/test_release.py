@@ -116,6 +116,8 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
     assert manifest.signature == "UNSIGNED"
     assert manifest.task.source == "image classification by mobilenetv2_100 (mobilenetv2_100.safetensors)"
     assert manifest.task.target == "MRI classification, one label a series"
+    assert manifest.task.source_domain == "not stated by the weights' file"
+    assert manifest.task.target_domain == "MRI, FLAIR"
     assert manifest.transform == params.prepare
     assert manifest.graph.sha256 == sha256_file(RELEASE / "model.onnx")
     assert manifest.calibration.threshold == 0.41
@@ -193,6 +195,9 @@ def test_an_embedded_backbone_is_called_what_it_is(params: config.Params) -> Non
     manifest = contract.load(RELEASE)
     assert manifest.task.source == "image classification by resnet10t (embedded: ImageNet subset, 200 classes, 64x64)"
     assert manifest.backbone.model_dump(mode="json") == pretrained.embedded_card()
+    assert manifest.task.source_domain == "natural photographs (ImageNet subset, 200 classes, 64x64)"
+    assert "| Source domain | natural photographs (ImageNet subset, 200 classes, 64x64) |" in card.splitlines()
+    assert "| Target domain | MRI, FLAIR |" in card.splitlines()
 
 
 def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: config.Params) -> None:
@@ -201,6 +206,30 @@ def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: con
     (RELEASE / "model.sm75.engine").write_bytes(b"stale")
     release(params)
     assert {path.name: path.read_bytes() for path in RELEASE.iterdir()} == first
+
+
+def test_a_waived_criterion_is_released_and_named(params: config.Params) -> None:
+    waiver = {"by": "Dr. Ada Example", "reason": "a comparison of backbones"}
+    harmed = {
+        "metric": "transfer.verdict",
+        "bound": "other than negative",
+        "value": "negative",
+        "reason": "is negative",
+    }
+    waived = harmed | {"passed": False, "waived": True, "waiver": waiver}
+    change("reports/acceptance.json", criteria=[CRITERION, waived])
+    release(params)
+    card = (RELEASE / "model_card.md").read_text()
+    assert "| transfer.verdict | other than negative | negative (**missed, waived**) |" in card.splitlines()
+    assert "transfer.verdict other than negative.** Dr. Ada Example answers for it: a comparison of backbones" in card
+    assert contract.load(RELEASE).validation["acceptance"][1]["waiver"] == waiver
+
+
+@pytest.mark.parametrize("waiver", [None, {"by": "Dr. Ada Example", "reason": " "}])
+def test_a_waiver_without_a_name_and_a_reason_is_none(waiver: dict[str, str] | None, params: config.Params) -> None:
+    change("reports/acceptance.json", criteria=[CRITERION | {"passed": False, "waived": True, "waiver": waiver}])
+    with pytest.raises(ContractError, match="but for those waived in writing"):
+        release(params)
 
 
 def test_without_engines_the_card_says_why(params: config.Params) -> None:
