@@ -14,7 +14,6 @@ from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import licence, stem
 from pipeline.transfer.backbone import Source, load, trunk
-from pipeline.transfer.model import check_blocks
 from pipeline.transfer.weights import Weights
 
 OUT = Path("models/backbone")
@@ -36,7 +35,6 @@ def backbone(params: Params) -> None:
     worst = stem.prove(network, adapted, chosen.name, source.mean, source.std, params.prepare.size)
     say(f"backbone: one channel, largest logit difference {worst:.1e} (allowed {stem.TOLERANCE:g})")
     one_channel = trunk(adapted)
-    check_blocks(one_channel, chosen.name)
     tensors = {key: value.contiguous() for key, value in one_channel.state_dict().items()}
     write_atomic(OUT / "backbone.safetensors", lambda handle: handle.write(save(tensors)))
     if chosen.weights == "hub":  # so that DVC keeps it: a hub may be out of reach the next time

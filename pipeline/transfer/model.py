@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from pipeline.errors import StemError
 from pipeline.files import write_atomic, write_json
+from pipeline.transfer import layers
 from pipeline.transfer.backbone import empty_trunk, feature_count
 
 
@@ -47,14 +46,15 @@ class TransferModel(nn.Module):
         Returns:
             How many blocks learn.
         """
-        ordered = blocks(self.trunk)
-        learning = math.ceil(trained_share * len(ordered))
-        self._frozen = ordered[: len(ordered) - learning]
+        ordered = layers.blocks(self.trunk)
+        frozen = ordered[: layers.place(self.trunk, trained_share)]
+        self._frozen = [module for block in frozen for module in block.modules]
         self.requires_grad_(True)
-        for block in self._frozen:
-            block.requires_grad_(False)
+        for block in frozen:
+            for parameter in block.parameters:
+                parameter.requires_grad_(False)
         self.train(self.training)
-        return learning
+        return len(ordered) - len(frozen)
 
     def train(self, mode: bool = True) -> TransferModel:
         """As in PyTorch, but frozen blocks stay in evaluation mode."""
@@ -62,33 +62,6 @@ class TransferModel(nn.Module):
         for block in self._frozen:
             block.eval()
         return self
-
-
-def blocks(trunk: nn.Module) -> list[nn.Module]:
-    """The trunk's blocks from the stem up: its children with parameters, Sequentials opened."""
-    found: list[nn.Module] = []
-    for child in trunk.children():
-        if isinstance(child, nn.Sequential):
-            found += blocks(child)
-        elif next(child.parameters(), None) is not None:
-            found.append(child)
-    return found
-
-
-def check_blocks(trunk: nn.Module, name: str) -> None:
-    """See that freezing blocks can freeze everything.
-
-    Raises:
-        StemError: parameters that belong to no block (a vision transformer's class token, say) would stay free.
-    """
-    owned = {id(parameter) for block in blocks(trunk) for parameter in block.parameters()}
-    loose = [path for path, parameter in trunk.named_parameters() if id(parameter) not in owned]
-    if loose:
-        raise StemError(
-            f"every parameter of {name} in a block that can be frozen",
-            f"{len(loose)} outside: {', '.join(loose[:3])}",
-            "Choose a convolutional network for backbone.name.",
-        )
 
 
 def from_backbone(folder: Path, size: int, dropout: float, *, pretrained: bool) -> TransferModel:

@@ -5,41 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from pipeline.errors import StemError
 from pipeline.transfer.augment import augment
-from pipeline.transfer.backbone import create, trunk
 from pipeline.transfer.batches import Loader, pool, units_of
-from pipeline.transfer.model import TransferModel, blocks, check_blocks, from_backbone
+from pipeline.transfer.layers import blocks
+from pipeline.transfer.model import TransferModel, from_backbone
 from pipeline.transfer.saliency import saliency
 
 
 def test_frozen_blocks_stay_in_evaluation_mode_when_the_model_trains(backbone_folder: Path) -> None:
     model = from_backbone(backbone_folder, 32, 0.0, pretrained=True)
-    count = len(blocks(model.trunk))
-    assert model.freeze(0.5) == -(-count // 2)
+    found = blocks(model.trunk)
+    assert model.freeze(0.5) == -(-len(found) // 2)
     model.train()
-    modes = [block.training for block in blocks(model.trunk)]
+    modes = [block.modules[0].training for block in found]
     assert modes == sorted(modes)
     assert modes[0] is False
     assert modes[-1] is True
-    assert [next(block.parameters()).requires_grad for block in blocks(model.trunk)] == modes
+    assert [block.parameters[0].requires_grad for block in found] == modes
     assert model.freeze(0.0) == 0
     assert all(parameter.requires_grad for parameter in model.head.parameters())
-
-
-def test_blocks_own_every_parameter_of_the_trunk_once(backbone_folder: Path) -> None:
-    model = from_backbone(backbone_folder, 32, 0.0, pretrained=True)
-    owned = [id(parameter) for block in blocks(model.trunk) for parameter in block.parameters()]
-    assert sorted(owned) == sorted(id(parameter) for parameter in model.trunk.parameters())
-
-
-def test_a_network_with_parameters_outside_its_blocks_is_refused() -> None:
-    vit = trunk(create("vit_tiny_patch16_224", {"img_size": 32}))
-    with pytest.raises(StemError, match="2 outside: cls_token, pos_embed.*convolutional"):
-        check_blocks(vit, "vit_tiny_patch16_224")
 
 
 def test_the_control_has_other_weights(backbone_folder: Path) -> None:
