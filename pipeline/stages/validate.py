@@ -30,7 +30,7 @@ from pipeline.transfer.predict import slice_logits
 from pipeline.transfer.saliency import saliency
 
 INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
-SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
+SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/probe_features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
 
@@ -90,7 +90,7 @@ def _pooled(units: Units, by_slice: Mapping[str, Floats32]) -> dict[str, Floats3
     """Unit logits (U,) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool_mean(values, units.slice_units)[1] for name, values in by_slice.items()}
-    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])[:, 0]
     return {name: logits[name] for name in MODELS}
 
 

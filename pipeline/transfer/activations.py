@@ -11,18 +11,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import timm
 import torch
 import torchvision
 from torch import nn
 
-import timm
 from pipeline.errors import StorageError
 from pipeline.files import sha256_file, write_atomic
 from pipeline.progress import track
@@ -32,7 +32,8 @@ from pipeline.transfer.predict import device, to_input
 #: Seconds after which a file that nobody finished is taken for the leftover of a kill.
 _STALE_S = 24 * 3600.0
 
-_CODE = tuple(Path(module.__file__ or "") for module in (backbone, layers, predict, stem)) + (Path(__file__),)
+#: The source files that decide the values.
+_CODE = (Path(__file__), *(Path(module.__file__ or "") for module in (backbone, layers, predict, stem)))
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _write(
     _nested(paths, fill, [])
 
 
-def _nested(paths: Sequence[Path], fill, handles: list[BinaryIO]) -> None:  # type: ignore[no-untyped-def]
+def _nested(paths: Sequence[Path], fill: Callable[[list[BinaryIO]], None], handles: list[BinaryIO]) -> None:
     """`write_atomic` of several files at once."""
     if not paths:
         fill(handles)

@@ -141,22 +141,13 @@ def examine(
         keys=(activations.weights_key(network.trunk, network.facts["name"]), material.key),
         batch=settings.batch_slices,
     )
-    trained = material.slices[np.sort(_even(material.train.rows))]
-    distance = domain.distance(network.trunk, trained, settings.batch_slices)
+    distance = domain.distance(network.trunk, material.slices, material.train.rows, settings.batch_slices)
     near = segment(distance, names, swept)
     found = []
     for name in swept:
         values = np.load(files[name], mmap_mode="r")
-        fitted, figures = measure(
-            values, material.train, material.val, material.kind, settings.probe_c, seed
-        )
+        fitted, figures = measure(values, material.train, material.val, material.kind, settings.probe_c, seed)
         figures["domain_distance"] = near[name]
         depth = (names.index(name) + 1) / len(names)
         found.append(Layer(name, depth, int(values.shape[1]), fitted, figures))
     return Examined(network, found, files, distance)
-
-
-def _even(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """An even choice of rows, so that no more slices are read than the distance looks at."""
-    places = np.linspace(0, len(rows) - 1, min(domain.SLICES, len(rows))).round().astype(np.int64)
-    return rows[places]

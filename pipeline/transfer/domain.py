@@ -1,7 +1,7 @@
 """How far the target images are from those that a network was trained on, without any of those (T11).
 
-A BatchNorm layer remembers mean and variance of its inputs over the training images. Compared with those over the target
-images they give a distance between the two distributions at that depth, as in Schneider et al. 2020 ("Improving
+A BatchNorm layer remembers mean and variance of its inputs over the training images. Compared with those over the
+target images they give a distance between the two distributions at that depth, as in Schneider et al. 2020 ("Improving
 robustness against common corruptions by covariate shift adaptation", NeurIPS), who measure the same shift. Between
 Gaussians with diagonal covariance the Fréchet distance is (m_t - m_s)^2 + (s_t - s_s)^2 per channel (Dowson & Landau
 1982, J Multivar Anal 12:450; Heusel et al. 2017, NeurIPS); divided by s_s^2, the layer's own scale, it has no unit.
@@ -73,12 +73,13 @@ class _Moments:
 
 
 @torch.no_grad()
-def distance(trunk: nn.Module, slices: npt.NDArray[np.uint8], batch: int) -> Distance:
-    """The distance of slices (N, H, W) from the images that the trunk was trained on.
+def distance(trunk: nn.Module, slices: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], batch: int) -> Distance:
+    """The distance of slices from the images that the trunk was trained on.
 
     Args:
         trunk: one-channel network with the weights as they were trained.
-        slices: of training patients; of more than `SLICES` an even choice.
+        slices: (N, H, W).
+        rows: those of training patients; of more than `SLICES` an even choice.
         batch: slices at once.
     """
     norms = {
@@ -86,13 +87,13 @@ def distance(trunk: nn.Module, slices: npt.NDArray[np.uint8], batch: int) -> Dis
         for name, module in trunk.named_modules()
         if isinstance(module, _BatchNorm) and module.running_mean is not None
     }
-    if not norms or not len(slices):
-        return Distance(float("nan"), {}, NO_BATCH_NORM if not norms else "no slices to compare")
+    if not norms:
+        return Distance(float("nan"), {}, NO_BATCH_NORM)
     on = device()
     trunk = trunk.to(on, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     moments = {name: _Moments() for name in norms}
     handles = [module.register_forward_pre_hook(moments[name]) for name, module in norms.items()]
-    chosen = np.unique(np.linspace(0, len(slices) - 1, min(SLICES, len(slices))).round().astype(np.int64))
+    chosen = np.sort(rows[np.linspace(0, len(rows) - 1, min(SLICES, len(rows))).round().astype(np.int64)])
     try:
         for start in track(range(0, len(chosen), batch), "domain distance"):
             trunk(to_input(slices[chosen[start : start + batch]], on))

@@ -1,7 +1,7 @@
 """The advisor's regret: what its recommendation costs against the measured best, on patients that nobody used.
 
-    python -m tests.benchmarks.advisor WORKSPACE --draws setting --out FOLDER [--file NAME=PATH ...] [--sizes 4 8 16 all]
-        [--repeats 2] [--sites DU] [--finetune] [--only 0 2 ...]
+    python -m tests.benchmarks.advisor WORKSPACE --draws setting --out FOLDER [--file NAME=PATH ...]
+        [--sizes 4 8 16 all] [--repeats 2] [--sites DU] [--finetune] [--only 0 2 ...]
 
 WORKSPACE is a checkout in which `dvc repro features` has run. A subset is a draw of patients: a third are not used, a
 fifth of the others validate, and 4, 8, 16 or all of the rest train. `--draws setting` are those by which the rule was
@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from pipeline import config
-from pipeline import params as params_file
 from pipeline.config import Params
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json
 from pipeline.inference.pooling import pool_mean
@@ -82,7 +82,7 @@ def of_file(name: str, path: str) -> Candidate:
 
 
 def write_draws(args: argparse.Namespace, params: Params, rows: list[dict[str, str]], out: Path) -> None:
-    """`split.csv` of each subset; a subset's patients depend on the seed, the kind of draw, its size and number only."""
+    """`split.csv` of each subset; its patients depend on the seed, the kind of draw, its size and number only."""
     site = {row["patient"]: row["site"] for row in read_csv(Path("data/ingested/labels.csv"))} if args.sites else {}
     patients = sorted({row["patient"] for row in rows if not args.sites or site[row["patient"]] in args.sites})
     for size in args.sizes:
@@ -92,8 +92,8 @@ def write_draws(args: argparse.Namespace, params: Params, rows: list[dict[str, s
             drawn = [patients[place] for place in rng.permutation(len(patients))]
             unused = len(drawn) // 3
             val = unused + (len(drawn) - unused) // 5
-            sides = {patient: "test" for patient in drawn[:unused]} | {patient: "val" for patient in drawn[unused:val]}
-            sides |= {patient: "train" for patient in drawn[val : val + count]}
+            sides = dict.fromkeys(drawn[:unused], "test") | dict.fromkeys(drawn[unused:val], "val")
+            sides |= dict.fromkeys(drawn[val : val + count], "train")
             path = out / f"{args.draws}-{size.rjust(3, '0')}-{repeat}" / "split.csv"
             if not path.exists():
                 write_csv(path, ["patient", "split"], [{"patient": p, "split": s} for p, s in sides.items()])
@@ -142,7 +142,7 @@ def write_outcome(path: Path, divided: list[dict[str, str]], logits: np.ndarray)
 
 def fine_tuned(folder: Path, network: candidates.Network, divided: list[dict[str, str]]) -> np.ndarray:
     """Run the stages `features` and `finetune` in a project of this subset; the logits of the patients not used."""
-    project, here = folder / "project", Path.cwd()
+    project = folder / "project"
     (project / "data/prepared").mkdir(parents=True, exist_ok=True)
     kept = [row for row in divided if row["split"]]
     places = np.array([place for place, row in enumerate(divided) if row["split"]])
@@ -153,11 +153,14 @@ def fine_tuned(folder: Path, network: candidates.Network, divided: list[dict[str
     backbone.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in network.trunk.state_dict().items()}, backbone / "backbone.safetensors")
     write_json(backbone / "card.json", network.facts)
-    shutil.copy(here / "params.yaml", project)
-    params_file.update(project / "params.yaml", ["features.candidates=[]", "features.layers=null"])
+    settings = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    settings["features"] |= {"candidates": [], "layers": None}
+    (project / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     for stage in ("features", "finetune"):
         command = [sys.executable, "-m", f"pipeline.stages.{stage}"]
-        subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, check=True)
+        subprocess.run(
+            command, cwd=project, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, check=True
+        )
     test = np.array([row["split"] == "test" for row in kept])
     units = [row["unit"] for row in kept if row["split"] == "test"]
     logits = pool_mean(slice_logits(model.load(project / "models/finetuned"), slices[test]), units)[1]

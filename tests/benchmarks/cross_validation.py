@@ -94,7 +94,7 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
     test = np.array([row["split"] == "test" for row in rows])
     tested = [row["unit"] for row, chosen in zip(rows, test, strict=True) if chosen]
     begin = time.monotonic()
-    names, found = pool_mean(fit_probe(params, rows, features).logits(features[test]), tested)
+    names, found = pool_mean(fit_probe(params, rows, features).logits(features[test])[:, 0], tested)
     scores = {"probe": found}
     material = Material(
         units_of(slices, rows, "train"),
@@ -123,7 +123,8 @@ def run(params: Params, index: list[dict[str, str]], division: dict[str, str], n
 def fit_probe(params: Params, rows: list[dict[str, str]], features: np.ndarray) -> probe.Probe:
     train = units.units_of(rows, "train")
     _, pooled = pool_mean(features[train.rows], train.slice_units)
-    return probe.fit(pooled, train.labels, np.array(train.patients), params.features.probe_c, params.seed)[0]
+    targets = train.labels[:, None].astype(np.float32)
+    return probe.fit(pooled, targets, "binary", np.array(train.patients), params.features.probe_c, params.seed)[0]
 
 
 def table(folds: list[list[dict[str, str]]], params: Params) -> None:
