@@ -45,9 +45,12 @@ def decide(known: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         known: as `facts` gives it, or as reports/transferability.json has it.
     """
-    label, backbone = _backbone(known)
-    chosen = known["candidates"][label]
-    return {"backbone": backbone, "layer": _layer(chosen), "training": _training(known["training"], chosen)}
+    candidates = known["candidates"]
+    training = {label: _training(known["training"], found) for label, found in candidates.items()}
+    scores = {label: _score(found, training[label]["choice"]) for label, found in candidates.items()}
+    backbone = _backbone(known["chosen"], scores)
+    label = backbone["choice"]
+    return {"backbone": backbone, "layer": _layer(candidates[label]), "training": training[label]}
 
 
 def sentences(advice: Mapping[str, Any]) -> list[str]:
@@ -68,15 +71,20 @@ def read(reports: Path) -> dict[str, Any]:
     return dict(read_json(path)["advice"])
 
 
-def _backbone(known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The candidate whose best layer explains the labels best; near to equal, the one that is chosen already."""
-    scores = {label: _number(_best(found)["logme"]) for label, found in known["candidates"].items()}
-    first = known["chosen"]
+def _score(candidate: Mapping[str, Any], way: str) -> float:
+    """LogME of the layer that a classifier is put on: a probe's own, the last one of a network that is fine-tuned."""
+    rows = candidate["layers"]
+    layer = candidate["best_layer"] if way == "freeze" else max(rows, key=lambda name: float(rows[name]["depth"]))
+    return _number(rows[layer]["logme"])
+
+
+def _backbone(first: str, scores: Mapping[str, float]) -> dict[str, Any]:
+    """The candidate whose features explain the labels best; near to equal, the one that is chosen already."""
     top = max(scores, key=lambda label: (scores[label], label == first))
     label = top if scores[top] > scores[first] + MARGIN else first
     if len(scores) == 1:
         reason = "There is no other candidate; features.candidates names some."
-    elif label == first and top == first:
+    elif top == first:
         reason = f"Its LogME, {scores[first]:.3f}, is the highest of {len(scores)} candidates."
     elif label == first:
         reason = (
@@ -85,12 +93,13 @@ def _backbone(known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         )
     else:
         reason = f"Its LogME, {scores[label]:.3f}, is above that of the chosen {first}, {scores[first]:.3f}."
-    return label, {"choice": label, "reason": reason, "evidence": {"logme": scores}}
+    return {"choice": label, "reason": reason, "evidence": {"logme": dict(scores)}}
 
 
 def _layer(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The boundary: as it is below, for this task above."""
-    name, best = chosen["best_layer"], _best(chosen)
+    name = chosen["best_layer"]
+    best = chosen["layers"][name]
     auroc = {layer: row["val_auroc"] for layer, row in chosen["layers"].items()}
     if best["val_auroc"] is None or math.isnan(best["val_auroc"]):
         reason = (
@@ -130,11 +139,6 @@ def _training(counts: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str,
         )
     evidence = {"patients_of_rarest": patients, "needed": needed, "domain_distance": distance}
     return {"choice": choice, "reason": reason, "evidence": evidence}
-
-
-def _best(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
-    row: Mapping[str, Any] = candidate["layers"][candidate["best_layer"]]
-    return row
 
 
 def _number(value: float | None, missing: float = -math.inf) -> float:

@@ -69,7 +69,7 @@ def main() -> None:
     for number, folder in enumerate(folders):
         if args.only is None or number in args.only:
             measure(folder, networks, params, rows, finetune=args.finetune)
-    table([folder for folder in folders if (folder / "figures.json").exists()])
+    table([each for each in folders if each.name.startswith(args.draws) and (each / "figures.json").exists()])
 
 
 def of_file(name: str, path: str) -> Candidate:
@@ -169,7 +169,7 @@ def fine_tuned(folder: Path, network: candidates.Network, divided: list[dict[str
 
 
 def table(folders: list[Path]) -> None:
-    """A line a subset; the mean regret over those whose recommendation was measured, and the worst."""
+    """Two lines a subset; the mean regret, and the worst, over those of which every choice was measured."""
     regrets = []
     for folder in folders:
         figures = read_json(folder / "figures.json")
@@ -181,11 +181,14 @@ def table(folders: list[Path]) -> None:
         measured = {choice: value for choice, value in outcomes.items() if value is not None}
         advice = advisor.decide(figures)
         chosen = (advice["backbone"]["choice"], advice["training"]["choice"])
-        best = max(measured, key=lambda choice: measured[choice])
-        regret = measured[best] - measured[chosen] if chosen in measured else None
-        regrets += [] if regret is None else [regret]
+        said = "not measured"
+        if chosen in measured:
+            regret = max(measured.values()) - measured[chosen]
+            said = f"{regret:.3f}" + (
+                "" if len(measured) == len(outcomes) else ", not all choices measured: not counted"
+            )
+            regrets += [regret] if len(measured) == len(outcomes) else []
         shown = "  ".join(f"{label} {way} {value:.3f}" for (label, way), value in sorted(measured.items()))
-        said = "not measured" if regret is None else f"{regret:.3f}"
         print(f"{folder.name:18} {shown}\n{'':18} advised: {chosen[0]} {chosen[1]}  regret {said}")
     if regrets:
         print(f"mean regret {np.mean(regrets):.3f}, worst {max(regrets):.3f}, of {len(regrets)} subsets")

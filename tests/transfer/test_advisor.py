@@ -59,6 +59,15 @@ def test_the_backbone_of_the_highest_logme_is_recommended() -> None:
     assert "-0.300, is above that of the chosen first, -0.400" in advice["backbone"]["reason"]
 
 
+def test_the_layer_that_carries_the_classifier_decides_between_backbones() -> None:
+    """A probe takes its own layer, a fine-tuned network its last one."""
+    early, late = candidate(-0.4, low=0.9), candidate(-0.35)
+    early["layers"]["low"]["logme"] = -0.3
+    found = {"late": late, "early": early}
+    assert advisor.decide(known(advisor.PATIENTS - 1, **found))["backbone"]["choice"] == "early"
+    assert advisor.decide(known(advisor.PATIENTS, **found))["backbone"]["choice"] == "late"
+
+
 def test_the_chosen_backbone_stays_where_another_is_hardly_better() -> None:
     advice = advisor.decide(known(first=candidate(-0.40), second=candidate(-0.40 + advisor.MARGIN / 2)))
     assert advice["backbone"]["choice"] == "first"
