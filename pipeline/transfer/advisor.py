@@ -111,7 +111,7 @@ def _layer(chosen: Mapping[str, Any]) -> dict[str, Any]:
         last = max(chosen["layers"].values(), key=lambda row: float(row["depth"]))
         reason = (
             f"Validation AUROC of a probe is highest there, {best['val_auroc']:.3f} against {last['val_auroc']:.3f} at "
-            "the last layer: what lies above is made for the images that the network was trained on."
+            "the last layer: the layers above it serve this task less."
         )
     return {"choice": name, "reason": reason, "evidence": {"val_auroc": auroc, "depth": best["depth"]}}
 
