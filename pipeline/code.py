@@ -1,4 +1,4 @@
-"""Which code reads scans: results of another one are not mixed with ours."""
+"""Which code made something: results of another one are not mixed with ours."""
 
 from __future__ import annotations
 
@@ -7,16 +7,25 @@ import zlib
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("pydicom", "numpy", "nibabel", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle")
-_FOLDERS = ("dicom", "imaging")
+_READING = ("pydicom", "numpy", "nibabel", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle")
+_TRAINING = ("torch", "torchvision", "timm", "monai", "numpy")
 
 
 def code_version() -> str:
     """A digest of all code that decides what reading gives: the readers here, and the packages they stand on."""
-    digest = hashlib.sha256(zlib.ZLIB_RUNTIME_VERSION.encode())
-    for package in _PACKAGES:
+    return _digest(_READING, ("dicom", "imaging"), zlib.ZLIB_RUNTIME_VERSION)
+
+
+def training_version() -> str:
+    """A digest of all code that decides what a training gives."""
+    return _digest(_TRAINING, ("transfer",))
+
+
+def _digest(packages: tuple[str, ...], folders: tuple[str, ...], beginning: str = "") -> str:
+    digest = hashlib.sha256(beginning.encode())
+    for package in packages:
         digest.update(f"{package} {metadata.version(package)}\n".encode())
-    for folder in _FOLDERS:
+    for folder in folders:
         for path in sorted((Path(__file__).parent / folder).glob("*.*")):
             if path.suffix in {".py", ".csv"}:
                 digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -14,6 +14,7 @@ from pipeline.files import write_json
 SCHEMA_VERSION: Literal[1] = 1
 
 LabelLevel = Literal["patient", "study", "series", "slice"]
+Pooling = Literal["mean", "max", "attention"]
 TaskKind = Literal["binary", "multiclass", "multilabel"]
 Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
@@ -81,14 +82,18 @@ class Selection(SelectionRules):
 
 
 class Graph(Strict):
-    """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits` (N, 1); N is free."""
+    """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits`; N is free.
+
+    `logits` is (N, K) for K outputs; where `pooling` is attention (N, K + 1), the score by which a slice counts last.
+    `pipeline.inference.pooling` makes the logits of a unit from them.
+    """
 
     file: str
     sha256: str
     opset: int
     input_name: str
     output_name: str
-    pooling: Literal["mean"] = "mean"
+    pooling: Pooling = "mean"
 
 
 class Calibration(Strict):

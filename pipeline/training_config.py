@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.contract import Strict
+from pipeline.contract import Pooling, Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -60,41 +61,81 @@ class Features(Strict):
 
 
 class Phase(Strict):
-    """One phase of fine-tuning: the top `trunk` share of the trunk's blocks learns, with the head."""
+    """One phase of fine-tuning.
+
+    Attributes:
+        trunk: what learns beside the head: the top share of the trunk's blocks, or the block from which on all learn.
+    """
 
     name: str
-    trunk: Fraction
+    trunk: Fraction | str
     epochs: Positive
     learning_rate: Annotated[float, Field(gt=0)]
+
+
+class Mixup(Strict):
+    """Mixing pairs of units (Zhang et al. 2018, ICLR; in feature space: Verma et al. 2019, ICML).
+
+    Attributes:
+        alpha: of the Beta distribution that a unit's share is drawn from; 0: no mixing.
+        at: `slices` that go into the network, or `features` before the head.
+    """
+
+    alpha: Annotated[float, Field(ge=0)]
+    at: Literal["slices", "features"]
+
+
+class Recordings(Strict):
+    """While only the top of the trunk learns, what the frozen part gives is computed a few times and kept on disk.
+
+    Attributes:
+        copies: differently augmented draws of the training slices; 0: none, the frozen part runs in every step.
+        gigabytes: that they may take in `cache_dir`; fewer copies, or none, where they would take more.
+    """
+
+    copies: Annotated[int, Field(ge=0)]
+    gigabytes: Annotated[float, Field(ge=0)]
 
 
 class Finetune(Strict):
     """Phases from the head up, and how each step is made."""
 
+    pooling: Pooling
     phases: Annotated[list[Phase], Field(min_length=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    warmup: Fraction
     patience: Positive
     batch_slices: Positive
     slices_per_unit: Positive
-    weight_decay: float
+    accumulate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
     dropout: Fraction
-    precision: Literal["bf16", "fp32"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: bool
+    mixup: Mixup
+    average: Annotated[float, Field(gt=0, lt=1)] | None
     augment: bool
+    recordings: Recordings
+    precision: Literal["bf16", "fp16", "fp32"]
+    compile: bool
+    processes: Positive
 
     @model_validator(mode="after")
     def _falling(self) -> Finetune:
-        for before, after in zip(self.phases, self.phases[1:], strict=False):
+        for before, after in pairwise(self.phases):
             if after.learning_rate >= before.learning_rate:
                 raise ValueError(
                     f"finetune.phases: {after.name!r} has learning_rate {after.learning_rate:g}, which is not below "
                     f"{before.learning_rate:g} of {before.name!r}; rates must fall from the head up"
                 )
-            if after.trunk < before.trunk:
+            shares = (before.trunk, after.trunk)
+            if all(isinstance(share, float) for share in shares) and shares[1] < shares[0]:  # type: ignore[operator]
                 raise ValueError(f"finetune.phases: {after.name!r} unfreezes less of the trunk than {before.name!r}")
         return self
 
 
 class Scratch(Strict):
-    """The control without transfer."""
+    """The control without transfer; `epochs` null: as many as those phases of `finetune` that train the trunk have."""
 
-    epochs: Positive
+    epochs: Positive | None
     learning_rate: Annotated[float, Field(gt=0)]

@@ -17,7 +17,9 @@ INPUT, OUTPUT, BATCH = "slices", "logits", "N"
 
 
 def export(model: nn.Module, size: int, opset: int, path: Path) -> None:
-    """Write `model` as ONNX: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits` (N, 1), N free.
+    """Write `model` as ONNX: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits`, N free.
+
+    `logits` are the rows of `transfer.head.Head`: (N, K), or (N, K + 1) with attention.
 
     The graph is the model in evaluation mode, in fp32; weights stand in the file itself.
 
@@ -47,7 +49,9 @@ def export(model: nn.Module, size: int, opset: int, path: Path) -> None:
     assert program is not None
     graph = program.model_proto
     strip_provenance(graph)
-    check(graph, size, opset)
+    with torch.inference_mode():
+        columns = model(example).shape[1]
+    check(graph, size, opset, columns)
     write_atomic(path, lambda handle: handle.write(graph.SerializeToString(deterministic=True)))
 
 
@@ -73,7 +77,7 @@ def _messages(message: Any) -> Iterator[Any]:
                 yield from _messages(inner)
 
 
-def check(graph: onnx.ModelProto, size: int, opset: int) -> None:
+def check(graph: onnx.ModelProto, size: int, opset: int, columns: int) -> None:
     """See that the graph is valid ONNX and has the shape that the contract promises.
 
     Raises:
@@ -91,12 +95,12 @@ def check(graph: onnx.ModelProto, size: int, opset: int) -> None:
         [(value.name, *_shape(value)) for value in (*graph.graph.input, *graph.graph.output)],
         {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import},
     )
-    promised = ([(INPUT, BATCH, 1, size, size), (OUTPUT, BATCH, 1)], {"ai.onnx": opset})
+    promised = ([(INPUT, BATCH, 1, size, size), (OUTPUT, BATCH, columns)], {"ai.onnx": opset})
     if found != promised:
         raise EngineError(
             f"a graph of {promised}",
             str(found),
-            "The network must take (N, 1, size, size) for any N and give (N, 1); choose another one or another opset.",
+            "The network must take any number of slices and give as many rows; choose another one or another opset.",
         )
 
 

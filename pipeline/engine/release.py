@@ -149,6 +149,7 @@ def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None)
             opset=parity["opset"],
             input_name=export.INPUT,
             output_name=export.OUTPUT,
+            pooling=parity["pooling"],
         ),
         calibration=evidence.calibration,
         backbone=Pretrained.model_validate(evidence.backbone),

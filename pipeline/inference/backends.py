@@ -68,11 +68,11 @@ class OnnxRuntime:
         self.size = int(self._input.shape[-1])
 
     def run(self, slices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits float32 (N, 1) of float32 (N, 1, size, size) slices in 0..1, in one call."""
+        """The graph's rows, float32 (N, K or K + 1), of float32 (N, 1, size, size) slices in 0..1, in one call."""
         (logits,) = self._session.run([self._output.name], {self._input.name: slices})
         return np.asarray(logits, dtype=np.float32)
 
-    def logits(self, slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Logits float32 (N,) of uint8 (N, size, size) slices, `BATCH` at a time."""
+    def rows(self, slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Rows of uint8 (N, size, size) slices, `BATCH` at a time."""
         parts = [self.run(scaled(slices[begin : begin + BATCH])) for begin in range(0, len(slices), BATCH)]
-        return np.concatenate(parts).reshape(-1)
+        return np.concatenate(parts)

@@ -14,7 +14,7 @@ from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool
 from pipeline.inference.release import Release
 
 #: A DICOM UID, PS3.5 chapter 9.
@@ -66,17 +66,17 @@ def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Pre
             yield from _of_units(release, kept)
             kept.clear()
         try:
-            logits = release.backend.logits(prepare(scan.volume, release.manifest.transform))
+            rows = release.backend.rows(prepare(scan.volume, release.manifest.transform))
         except PipelineError as error:
             yield Prediction(scan.study_uid, scan.series_uid, status="not_prepared", message=str(error))
             continue
-        if not np.isfinite(logits).all():
+        if not np.isfinite(rows).all():
             message = "the network gave a value that is no number"
             yield Prediction(scan.study_uid, scan.series_uid, status="not_finite", message=message)
         elif level == "slice":
-            yield from _of_slices(release, scan, logits)
+            yield from _of_slices(release, scan, rows)
         else:
-            kept.append((scan, logits))
+            kept.append((scan, rows))
     yield from _of_units(release, kept)
 
 
@@ -87,11 +87,11 @@ def _refused(rejection: Rejection) -> Prediction:
     return Prediction(SeriesInstanceUID=series_uid, status=rejection.reason, message=rejection.message)
 
 
-def _of_slices(release: Release, scan: Scan, logits: npt.NDArray[np.float32]) -> Iterator[Prediction]:
+def _of_slices(release: Release, scan: Scan, rows: npt.NDArray[np.float32]) -> Iterator[Prediction]:
     """One answer for each slice."""
-    for logit, (sop_uid, frame) in zip(logits, scan.slice_keys, strict=True):
+    for row, (sop_uid, frame) in zip(rows, scan.slice_keys, strict=True):
         place = Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
-        yield _answered(place, float(logit), release.manifest.calibration)
+        yield _answered(place, float(row[0]), release.manifest.calibration)
 
 
 def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
@@ -100,11 +100,11 @@ def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
         return
     level = release.manifest.task.label_level
     unit_of = {_place(scan, level): _unit(scan, level) for scan, _ in kept}
-    units = [_unit(scan, level) for scan, logits in kept for _ in logits]
-    names, pooled = pool_mean(np.concatenate([logits for _, logits in kept]), units)
+    units = [_unit(scan, level) for scan, rows in kept for _ in rows]
+    names, pooled = pool(np.concatenate([rows for _, rows in kept]), units, release.manifest.graph.pooling)
     answers = dict(zip(names, pooled, strict=True))
     for place, unit in unit_of.items():
-        yield _answered(place, float(answers[unit]), release.manifest.calibration)
+        yield _answered(place, float(answers[unit][0]), release.manifest.calibration)
 
 
 def _place(scan: Scan, level: LabelLevel) -> Prediction:

@@ -11,11 +11,11 @@ from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration
 from pipeline.files import read_csv, sha256_file, write_json
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer.model import load
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer.predict import rows
 
 PREPARED = Path("data/prepared")
 SPLIT = Path("data/split.csv")
@@ -32,9 +32,10 @@ def calibrate(params: Params) -> None:
     """
     units = units_of(read_csv(PREPARED / "slices.csv"), "val")
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
-    _, logits = pool_mean(slice_logits(load(MODEL), slices), units.slice_units)
+    model = load(MODEL)
+    _, logits = pool(rows(model, slices), units.slice_units, model.head.pooling)
     rule = params.calibrate.threshold
-    temperature, threshold = calibration.fit(units.labels, logits, rule)
+    temperature, threshold = calibration.fit(units.labels, logits[:, 0], rule)
     found = Calibration(
         temperature=temperature,
         threshold=threshold,

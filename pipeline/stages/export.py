@@ -37,6 +37,7 @@ def export(params: Params) -> None:
         **asdict(result),
         "tolerance": params.export.tolerance,
         "opset": params.export.opset,
+        "pooling": model.head.pooling,
         "model_sha256": sha256_file(MODEL / "model.safetensors"),
         "onnx_sha256": sha256_file(path),
     }

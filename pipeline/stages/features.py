@@ -33,8 +33,7 @@ def features(params: Params) -> None:
     material = material_of(params)
     chosen, others = examine_all(params, material)
     best = chosen.best
-    _copy(chosen.files[chosen.layers[-1].name], OUT / "features.npy")
-    _copy(chosen.files[best.name], OUT / "probe_features.npy")
+    _copy(chosen.files[best.name], OUT / "features.npy")
     best.probe.save(PROBE)
     units = len(material.train.patients)
     write_json(

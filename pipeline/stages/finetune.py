@@ -8,27 +8,36 @@ import numpy as np
 import torch
 
 from pipeline.config import Params
-from pipeline.files import read_csv, write_csv
+from pipeline.files import read_csv, write_atomic, write_csv
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.training_config import Phase
-from pipeline.transfer.batches import units_of
+from pipeline.transfer.batches import bags_of
 from pipeline.transfer.checkpoint import Checkpoint
+from pipeline.transfer.distributed import first, launch
 from pipeline.transfer.model import from_backbone, save_model
 from pipeline.transfer.train import Material, Training
 
-PREPARED, BACKBONE, FEATURES = Path("data/prepared"), Path("models/backbone"), Path("data/features/features.npy")
+PREPARED, BACKBONE = Path("data/prepared"), Path("models/backbone")
 
 
 def finetune(params: Params) -> None:
-    """Write `models/finetuned/`: the model of the best validation AUROC and its history."""
-    train(params, "finetuned", params.finetune.phases, pretrained=True)
+    """Write `models/finetuned/`: the model of the best validation AUROC, its history and its curve."""
+    launch(train, params.finetune.processes, params, "finetuned", params.finetune.phases, True)
 
 
-def train(params: Params, name: str, phases: list[Phase], *, pretrained: bool) -> None:
+def train(params: Params, name: str, phases: list[Phase], pretrained: bool) -> None:
     """Train `phases` on the prepared slices into `models/<name>/`, from the last checkpoint if there is one."""
     torch.manual_seed(params.seed)
-    model = from_backbone(BACKBONE, params.prepare.size, params.finetune.dropout, pretrained=pretrained)
+    targets, settings = params.data.targets, params.finetune
+    model = from_backbone(
+        BACKBONE,
+        params.prepare.size,
+        settings.dropout,
+        pretrained=pretrained,
+        outputs=targets.outputs,
+        pooling=settings.pooling,
+    )
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")
     index = read_csv(PREPARED / "slices.csv")
     inputs = [
@@ -37,21 +46,19 @@ def train(params: Params, name: str, phases: list[Phase], *, pretrained: bool) -
         BACKBONE / "backbone.safetensors",
         BACKBONE / "card.json",
     ]
-    settings = params.finetune.model_dump() | {"phases": [phase.model_dump() for phase in phases], "seed": params.seed}
-    checkpoint = Checkpoint(params.cache("checkpoints"), name, inputs, settings)
-    cached = {}
-    if pretrained:
-        values = np.load(FEATURES, mmap_mode="r")
-        cached = {
-            "train_features": units_of(values, index, "train"),
-            "val_features": units_of(values, index, "val"),
-        }
-    material = Material(units_of(slices, index, "train"), units_of(slices, index, "val"), **cached)
-    training = Training(name, model, phases, params.finetune, params.seed, checkpoint)
+    chosen = settings.model_dump() | {"phases": [phase.model_dump() for phase in phases], "task": targets.kind}
+    checkpoint = Checkpoint(params.cache("checkpoints"), name, inputs, chosen | {"seed": params.seed})
+    sides = [bags_of(slices, index, side, targets) for side in ("train", "val")]
+    material = Material(sides[0], sides[1], targets.kind)
+    training = Training(name, model, phases, settings, params.seed, checkpoint)
     result = training.run(material)
+    if not first():
+        return
     out = Path("models") / name
     save_model(training.model, out, BACKBONE, {"pretrained": pretrained, "val_auroc": round(result.best_auroc, 6)})
     write_csv(out / "history.csv", result.history[0].keys(), result.history)
+    curve = torch.stack(result.curve).numpy()
+    write_atomic(out / "curve.npz", lambda handle: np.savez(handle, logits=curve))
     checkpoint.remove()
     say(f"{name}: best validation AUROC {result.best_auroc:.4f}")
 

@@ -6,13 +6,14 @@ from pipeline.config import Params
 from pipeline.stages import runner
 from pipeline.stages.finetune import train
 from pipeline.training_config import Phase
+from pipeline.transfer.distributed import launch
 
 
 def scratch(params: Params) -> None:
     """Write `models/scratch/`: trained from random weights, all layers from the start."""
-    chosen = params.scratch
-    phase = Phase(name="all", trunk=1.0, epochs=chosen.epochs, learning_rate=chosen.learning_rate)
-    train(params, "scratch", [phase], pretrained=False)
+    epochs = params.scratch.epochs or sum(phase.epochs for phase in params.finetune.phases if phase.trunk != 0)
+    phase = Phase(name="all", trunk=1.0, epochs=epochs or 1, learning_rate=params.scratch.learning_rate)
+    launch(train, params.finetune.processes, params, "scratch", [phase], False)
 
 
 if __name__ == "__main__":

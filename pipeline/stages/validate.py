@@ -18,19 +18,19 @@ from pipeline.clinical.report import content, examples, page
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
-from pipeline.contract import Calibration
+from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json, write_text
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import probe
 from pipeline.transfer.model import load
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import saliency
 
 INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
-SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/probe_features.npy")
+SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
 
@@ -49,14 +49,16 @@ def validate(params: Params) -> None:
     split.check([*read_csv(SPLIT), *rows])
     units = units_of(rows, "test")
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
-    by_slice = {name: slice_logits(load(MODELS_DIR / name), slices) for name in ("finetuned", "scratch")}
-    found = evaluate(units, _pooled(units, by_slice), fixed, params.validate_, params.seed)
+    models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
+    by_slice = {name: rows_of(model, slices) for name, model in models.items()}
+    pooling = models["finetuned"].head.pooling
+    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed)
     card = read_json(MODELS_DIR / "backbone/card.json")
     figures = {**found.figures, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
     _write_predictions(found)
     _write_plots(found)
-    shown = _examples(found, slices, by_slice["finetuned"])
+    shown = _examples(found, slices, by_slice["finetuned"][:, 0])
     write_text(REPORTS / "report.html", page.render(_content(params, found, card, shown)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
@@ -86,10 +88,10 @@ def _fixed() -> Calibration:
     return fixed
 
 
-def _pooled(units: Units, by_slice: Mapping[str, Floats32]) -> dict[str, Floats32]:
+def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
     """Unit logits (U,) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
-    logits = {name: pool_mean(values, units.slice_units)[1] for name, values in by_slice.items()}
+    logits = {name: pool(values, units.slice_units, pooling)[1][:, 0] for name, values in by_slice.items()}
     logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])[:, 0]
     return {name: logits[name] for name in MODELS}
 

@@ -9,91 +9,122 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.targets import Targets
+
 
 @dataclass(frozen=True)
-class Units:
+class Bags:
     """What can be learnt from: an array with one row a slice, and the units that own the rows.
 
     Attributes:
-        values: prepared slices, uint8 (N, H, W), or cached features, float32 (N, F).
-        rows: for each unit, the indices of its rows.
-        labels: (U,) of 0 and 1.
+        values: prepared slices, uint8 (N, H, W), or recorded activations, float (N, ...).
+        rows: for each of U units, the indices of its rows.
+        targets: float32 (U, K) of 0 and 1.
     """
 
-    values: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    values: npt.NDArray[np.uint8] | npt.NDArray[np.floating]
     rows: list[npt.NDArray[np.int64]]
-    labels: npt.NDArray[np.float32]
+    targets: npt.NDArray[np.float32]
+
+    def shard(self, rank: int, world: int, seed: int) -> Bags:
+        """The units of one of `world` processes, dealt at random; all get equally many, so one may be dealt twice."""
+        if world == 1:
+            return self
+        dealt = np.random.default_rng([seed, world]).permutation(len(self.rows))
+        chosen = np.resize(dealt, -(-len(dealt) // world) * world)[rank::world]
+        return Bags(self.values, [self.rows[unit] for unit in chosen], self.targets[chosen])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of several units.
+    """Rows of B units.
 
     Attributes:
-        values: float32 (N, 1, H, W) in 0..1, or (N, F).
-        owner: int64 (N,), the place of each row's unit in `labels`.
-        labels: float32 (B, 1).
+        values: uint8 (N, H, W) slices, or activations (N, ...); on its device float32, slices as (N, 1, H, W) in 0..1.
+        owner: int64 (N,), the place of each row's unit in `targets`.
+        targets: float32 (B, K).
     """
 
     values: torch.Tensor
     owner: torch.Tensor
-    labels: torch.Tensor
+    targets: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on `device`, as the network takes it; slices and maps channels-last."""
+        values = self.values.to(device, non_blocking=True)
+        values = values.unsqueeze(1).float() / 255 if values.dtype == torch.uint8 else values.float()
+        if values.ndim == 4:
+            values = values.contiguous(memory_format=torch.channels_last)
+        return Batch(values, self.owner.to(device), self.targets.to(device))
 
 
-def units_of(
-    values: npt.NDArray[np.uint8] | npt.NDArray[np.float32], index: Sequence[dict[str, str]], split: str
-) -> Units:
+def bags_of(
+    values: npt.NDArray[np.uint8] | npt.NDArray[np.floating],
+    index: Sequence[dict[str, str]],
+    split: str,
+    targets: Targets,
+) -> Bags:
     """The units of one side of the split, in order of first appearance in `slices.csv`."""
     rows: dict[str, list[int]] = {}
-    labels: dict[str, float] = {}
+    labels: dict[str, str] = {}
     for number, entry in enumerate(index):
         if entry["split"] == split:
             rows.setdefault(entry["unit"], []).append(number)
-            labels[entry["unit"]] = float(entry["label"])
-    return Units(values, [np.array(found) for found in rows.values()], np.array(list(labels.values()), np.float32))
+            labels[entry["unit"]] = entry["label"]
+    return Bags(values, [np.array(found) for found in rows.values()], targets.encode(list(labels.values())))
+
+
+def units_a_batch(bags: Bags, batch_slices: int, slices_per_unit: int | None = None) -> int:
+    """Of how many units about `batch_slices` slices are; at least one."""
+    usual = float(np.mean([len(own) for own in bags.rows]))
+    return max(1, round(batch_slices / min(usual, slices_per_unit or usual)))
 
 
 class Loader:
     """Batches of units; a new order and draw each epoch in training, everything in order otherwise.
 
     Args:
-        units: what to draw from.
-        batch_slices: slices a batch, about; whole units, at least one.
+        bags: what to draw from.
+        batch_units: units a batch.
+        seed: with `epoch`, decides draw and order; None: all rows, in order (validation).
         slices_per_unit: rows drawn from a unit each time it is seen; None: all of them.
-        seed: with `epoch`, decides order and draw; None: no shuffling (validation).
+        shuffle: whether the order changes, too.
     """
 
     def __init__(
-        self, units: Units, batch_slices: int, slices_per_unit: int | None = None, seed: Sequence[int] | None = None
+        self,
+        bags: Bags,
+        batch_units: int,
+        seed: Sequence[int] | None = None,
+        slices_per_unit: int | None = None,
+        *,
+        shuffle: bool = True,
     ) -> None:
-        self.units, self.slices_per_unit, self.seed = units, slices_per_unit, seed
-        usual = float(np.mean([len(own) for own in units.rows]))
-        self.batch_units = max(1, round(batch_slices / min(usual, slices_per_unit or usual)))
+        self.bags, self.batch_units, self.seed = bags, batch_units, seed
+        self.slices_per_unit, self.shuffle = slices_per_unit, shuffle
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, -(-len(self.units.rows) // self.batch_units))
+        return max(1, -(-len(self.bags.rows) // self.batch_units))
+
+    @property
+    def slices(self) -> int:
+        """Rows of one epoch."""
+        most = self.slices_per_unit or np.inf
+        return int(sum(min(len(own), most) for own in self.bags.rows))
 
     def __iter__(self) -> Iterator[Batch]:
-        count = len(self.units.rows)
+        count = len(self.bags.rows)
         rng = np.random.default_rng([*self.seed, self.epoch]) if self.seed is not None else None
-        order = rng.permutation(count) if rng is not None else np.arange(count)
+        order = rng.permutation(count) if rng is not None and self.shuffle else np.arange(count)
         for start in range(0, count, self.batch_units):
             yield self._batch(order[start : start + self.batch_units], rng)
 
     def _batch(self, chosen: npt.NDArray[np.int64], rng: np.random.Generator | None) -> Batch:
-        rows = [self.units.rows[unit] for unit in chosen]
+        rows = [self.bags.rows[unit] for unit in chosen]
         if rng is not None and self.slices_per_unit is not None:
             wanted = self.slices_per_unit
             rows = [np.sort(rng.choice(own, wanted, replace=False)) if len(own) > wanted else own for own in rows]
         owner = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
-        values = torch.from_numpy(np.asarray(self.units.values[np.concatenate(rows)]))
-        if values.dtype == torch.uint8:
-            values = values.unsqueeze(1).float() / 255
-        return Batch(values, torch.from_numpy(owner), torch.from_numpy(self.units.labels[chosen])[:, None])
-
-
-def pool(logits: torch.Tensor, owner: torch.Tensor, count: int) -> torch.Tensor:
-    """Mean of the row logits (N, 1) of each unit: (count, 1)."""
-    sums = logits.new_zeros(count, 1).index_add(0, owner, logits)
-    return sums / torch.bincount(owner, minlength=count)[:, None]
+        values = torch.from_numpy(np.asarray(self.bags.values[np.concatenate(rows)]))
+        return Batch(values, torch.from_numpy(owner), torch.from_numpy(self.bags.targets[chosen]))

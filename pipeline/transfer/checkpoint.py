@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 
+from pipeline.code import training_version
+from pipeline.errors import TrainingError
 from pipeline.files import sha256_file, write_atomic
 
 
@@ -27,7 +30,10 @@ class Progress:
         model: parameters now.
         best: parameters of the best epoch.
         optimizer: the optimizer's state.
-        history: a row an epoch.
+        scaler: the state of fp16's loss scale.
+        average: the moving average of what learns, if one is kept.
+        history: a row an epoch, and before them one of the start.
+        curve: logits (U, K) of the validation units, for each row of `history`.
     """
 
     phase: int = 0
@@ -37,7 +43,10 @@ class Progress:
     model: dict[str, torch.Tensor] = field(default_factory=dict)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[torch.Tensor] = field(default_factory=list)
 
 
 class Checkpoint:
@@ -50,21 +59,38 @@ class Checkpoint:
         self.path = cache / f"{name}-{digest.hexdigest()[:16]}" / "checkpoint.pt"
 
     def load(self) -> dict[str, Any] | None:
-        """The last state that was wholly written, or None."""
+        """The last state that was wholly written, or None.
+
+        Raises:
+            TrainingError: other code wrote it, or it is no checkpoint; it stays where it is.
+        """
         if not self.path.is_file():
             return None
-        return dict(torch.load(self.path, map_location="cpu", weights_only=True))
+        try:
+            found = dict(torch.load(self.path, map_location="cpu", weights_only=True))
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+            raise self._unusable("a file that cannot be read as one") from error
+        if found.pop("code", None) != training_version():
+            raise self._unusable("one that other code wrote: another version of the pipeline or of its packages")
+        return found
+
+    def _unusable(self, found: str) -> TrainingError:
+        return TrainingError(
+            f"a checkpoint of this training in {self.path}",
+            found,
+            f"Go on with the version that wrote it, or remove {self.path.parent} to train from the start.",
+        )
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint; a kill leaves the old one or the new one.
+        """Replace the checkpoint; a kill or a full disk leaves the old one or the new one.
 
         Args:
             state: numbers, strings and tensors, in lists and dicts.
         """
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save({**state, "code": training_version()}, buffer)
         write_atomic(self.path, lambda handle: handle.write(buffer.getbuffer()))
 
     def remove(self) -> None:
-        """Forget it: the training's result is written."""
+        """Forget it, and what lies beside it: the training's result is written."""
         shutil.rmtree(self.path.parent, ignore_errors=True)

@@ -34,6 +34,6 @@ def run(network: nn.Module, slices: npt.NDArray[np.uint8], batch: int, title: st
     return np.concatenate(parts)
 
 
-def slice_logits(model: TransferModel, slices: npt.NDArray[np.uint8], batch: int = 64) -> npt.NDArray[np.float32]:
-    """Logits (N,) of a model for uint8 (N, H, W) slices, fp32."""
-    return run(model, slices, batch, "predict")[:, 0]
+def rows(model: TransferModel, slices: npt.NDArray[np.uint8], batch: int = 64) -> npt.NDArray[np.float32]:
+    """A model's rows for uint8 (N, H, W) slices, fp32: (N, K), or (N, K + 1) with attention."""
+    return run(model, slices, batch, "predict")

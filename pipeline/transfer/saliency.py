@@ -32,8 +32,8 @@ def saliency(model: TransferModel, slices: npt.NDArray[np.uint8]) -> npt.NDArray
     handle = layer.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
     with torch.enable_grad():
         batch.requires_grad_(True)
-        logits = model(batch)
-        (gradient,) = torch.autograd.grad(logits.sum(), maps[0])
+        rows = model(batch)
+        (gradient,) = torch.autograd.grad(rows[:, : model.head.logits.out_features].sum(), maps[0])
     handle.remove()
     cam = (maps[0] * gradient.mean((2, 3), keepdim=True)).sum(1, keepdim=True).clamp(min=0).detach()
     large = functional.interpolate(cam, size=batch.shape[2:], mode="bilinear", align_corners=False)

@@ -1,41 +1,37 @@
-"""Training in phases on MONAI's engines: head first, then more of the trunk, each at a lower rate."""
+"""Training in phases: head first, then more of the trunk, each at a lower rate."""
 
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+import ignite.distributed as idist
+import numpy as np
 import torch
-from ignite.engine import Engine, Events
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import ROCAUC, ValidationHandler
-from monai.utils.enums import CommonKeys
-from torch import nn
-from torch.nn import functional
 
+from pipeline.contract import TaskKind
 from pipeline.errors import TrainingError
 from pipeline.progress import say
 from pipeline.training_config import Finetune, Phase
-from pipeline.transfer.augment import augment
-from pipeline.transfer.batches import Batch, Loader, Units, pool
+from pipeline.transfer import objective
+from pipeline.transfer.batches import Bags
 from pipeline.transfer.checkpoint import Checkpoint, Progress
+from pipeline.transfer.distributed import first
+from pipeline.transfer.feed import Feed, Feeder
+from pipeline.transfer.learner import Learner, state_with, unit_logits
 from pipeline.transfer.model import TransferModel
 from pipeline.transfer.predict import device
-
-#: Slices a validation batch, about.
-_VALIDATION_SLICES = 160
+from pipeline.transfer.steps import PRECISION, Steps, Task
 
 
 @dataclass(frozen=True)
 class Material:
-    """Training and validation units, as slices and (for a phase that only trains the head) as frozen features."""
+    """Training and validation units, as slices, and what their targets mean."""
 
-    train: Units
-    val: Units
-    train_features: Units | None = None
-    val_features: Units | None = None
+    train: Bags
+    val: Bags
+    kind: TaskKind = "binary"
 
 
 class Training:
@@ -47,6 +43,7 @@ class Training:
         phases: in order, from the head up.
         settings: how each step is made.
         seed: with phase and epoch, decides order, draw, augmentation and dropout.
+        checkpoint: in the cache directory; recordings go beside it.
     """
 
     def __init__(
@@ -59,174 +56,114 @@ class Training:
         checkpoint: Checkpoint,
     ) -> None:
         self.name, self.phases, self.settings, self.seed, self.checkpoint = name, phases, settings, seed, checkpoint
-        self.device = device()
+        self.device = idist.device() if idist.get_world_size() > 1 else device()
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.progress = Progress()
+        self.after_epoch: Callable[[], None] = lambda: None
 
     def run(self, material: Material) -> Progress:
         """Train all phases, going on from the last checkpoint if there is one.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: the loss is not finite, or the checkpoint is of other code.
+            ConfigError: a phase names a block that the trunk does not have.
+            SplitError: a side on which no class can be learnt or measured.
         """
-        found = self.checkpoint.load()
-        if found is not None:
-            self.progress = Progress(**found)
-            self.model.load_state_dict(self.progress.model)
-            phase = self.phases[min(self.progress.phase, len(self.phases) - 1)]
-            say(f"{self.name}: resuming at phase {phase.name}, epoch {self.progress.epoch + 1}")
+        settings, rank, world = self.settings, idist.get_rank(), idist.get_world_size()
+        weights = objective.balanced(material.kind, material.train.targets) if settings.class_weights else None
+        loss = objective.Objective(material.kind, weights, settings.label_smoothing)
+        self.task = Task(self.model, loss, settings, self.seed, self.device)
+        for phase in self.phases:
+            self.model.freeze(phase.trunk)
+        folder = self.checkpoint.path.parent / f"recordings-{rank}"
+        feeder = Feeder(
+            self.model, settings, material.train.shard(rank, world, self.seed), material.val, folder, self.seed
+        )
+        self._resume()
         while self.progress.phase < len(self.phases):
-            self._phase(self.phases[self.progress.phase], material)
+            self._phase(self.phases[self.progress.phase], feeder)
             self._next_phase()
         self.model.load_state_dict(self.progress.best)
+        bias = self.model.head.logits.bias
+        bias.data.copy_(loss.unweighted(bias.data))
         self.model.freeze(1.0)
         self.model.eval()
         return self.progress
+
+    def _resume(self) -> None:
+        found = self.checkpoint.load()
+        if found is None:
+            return
+        self.progress = Progress(**found)
+        self.model.load_state_dict(self.progress.model)
+        phase = self.phases[min(self.progress.phase, len(self.phases) - 1)]
+        self._say(f"resuming at phase {phase.name}, epoch {self.progress.epoch + 1}")
 
     def _next_phase(self) -> None:
         """Each phase starts from the best epoch so far, with a fresh optimizer."""
         state = self.progress
         self.model.load_state_dict(state.best)
-        state.phase, state.epoch, state.stale, state.optimizer = state.phase + 1, 0, 0, {}
+        state.phase, state.epoch, state.stale, state.optimizer, state.average = state.phase + 1, 0, 0, {}, {}
         state.model = copy.deepcopy(state.best)
-        self.checkpoint.save(vars(state))
+        self._save()
 
-    def _phase(self, phase: Phase, material: Material) -> None:
-        learning = self.model.freeze(phase.trunk)
-        cached = learning == 0 and material.train_features is not None and material.val_features is not None
-        network: nn.Module = self.model.head if cached else self.model
-        train, val = (material.train_features, material.val_features) if cached else (material.train, material.val)
-        assert train is not None
-        assert val is not None
-        say(f"{self.name}: phase {phase.name}: {learning} blocks learn at {phase.learning_rate:g}")
-        trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=phase.learning_rate, weight_decay=self.settings.weight_decay)
-        if self.progress.optimizer:
-            optimizer.load_state_dict(self.progress.optimizer)
-        loader = Loader(
-            train, self.settings.batch_slices, self.settings.slices_per_unit, (self.seed, self.progress.phase)
-        )
-        engine = self._trainer(phase, network, optimizer, loader, Loader(val, _VALIDATION_SLICES))
-        if self.progress.epoch < phase.epochs and self.progress.stale < self.settings.patience:
-            engine.state.epoch = self.progress.epoch
-            engine.state.iteration = self.progress.epoch * len(loader)
-            engine.run()
+    def _phase(self, phase: Phase, feeder: Feeder) -> None:
+        state = self.progress
+        frozen = self.model.freeze(phase.trunk)
+        feed = feeder.phase(state.phase, phase, frozen)
+        self._say(f"phase {phase.name}: {feed.said} at {phase.learning_rate:g}")
+        if not state.history:
+            self._record(phase, feed, feed.learner, None)
+        steps = Steps(self.task, phase, feed, frozen, state)
+        while state.epoch < phase.epochs and state.stale < self.settings.patience:
+            loss = steps.epoch(state.epoch + 1)
+            if not np.isfinite(loss):
+                raise TrainingError(
+                    "a finite loss",
+                    f"{loss} in phase {phase.name}, epoch {state.epoch + 1}",
+                    "Lower its learning_rate, or set finetune.precision: fp32. "
+                    f"The epochs before it are kept: {self.checkpoint.path}.",
+                )
+            state.epoch += 1
+            self._record(phase, feed, steps.learnt, loss)
+            steps.keep(state)
+            state.model = state_with(self.model, feed.learner, feed.learner)
+            self._save()
+            self.after_epoch()
+        if state.stale >= self.settings.patience:
+            self._say(f"phase {phase.name} ends, {state.stale} epochs without a better validation AUROC")
 
-    def _trainer(
-        self, phase: Phase, network: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader, val_loader: Loader
-    ) -> SupervisedTrainer:
-        """MONAI's trainer with its evaluator, schedule, checkpoint and early stop."""
-        evaluator = SupervisedEvaluator(
-            device=self.device,
-            val_data_loader=val_loader,
-            network=network,
-            iteration_update=self._evaluate,
-            key_val_metric={"val_auroc": ROCAUC(output_transform=_scores)},
-        )
-        trainer = SupervisedTrainer(
-            device=self.device,
-            max_epochs=phase.epochs,
-            train_data_loader=loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=functional.binary_cross_entropy_with_logits,
-            iteration_update=self._step,
-        )
-        total = phase.epochs * len(loader)
-
-        def begin(engine: Engine) -> None:
-            loader.epoch = engine.state.epoch
-            torch.manual_seed(_mix(self.seed, self.progress.phase, engine.state.epoch))
-
-        def rate(engine: Engine) -> None:
-            share = (engine.state.iteration - 1) / total
-            optimizer.param_groups[0]["lr"] = phase.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-        trainer.add_event_handler(Events.EPOCH_STARTED, begin)
-        trainer.add_event_handler(Events.ITERATION_STARTED, rate)
-        losses: list[float] = []
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"]))
-        ValidationHandler(interval=1, validator=evaluator).attach(trainer)
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._keep, phase, evaluator, optimizer, losses)
-        return trainer
-
-    def _keep(
-        self,
-        engine: Engine,
-        phase: Phase,
-        evaluator: SupervisedEvaluator,
-        optimizer: torch.optim.Optimizer,
-        losses: list[float],
-    ) -> None:
-        """After each epoch: history, best, checkpoint, early stop."""
-        state, auroc = self.progress, float(evaluator.state.metrics["val_auroc"])
-        loss = sum(losses) / len(losses)
-        losses.clear()
-        if not math.isfinite(loss):
-            raise TrainingError(
-                "a finite loss",
-                f"{loss} in phase {phase.name}",
-                "Lower its learning_rate, or set finetune.precision: fp32.",
-            )
-        state.epoch = engine.state.epoch
-        state.model = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
-        state.stale = 0 if auroc > state.best_auroc else state.stale + 1
-        if auroc >= state.best_auroc:  # of equals, the one that has learnt longer
-            state.best_auroc, state.best = auroc, state.model
-        state.optimizer = optimizer.state_dict()
+    def _record(self, phase: Phase, feed: Feed, learnt: Learner, loss: float | None) -> None:
+        """History, curve and best, after an epoch; `loss` None: before the first."""
+        state = self.progress
+        logits = unit_logits(learnt, feed.val, self.device, PRECISION[self.settings.precision])
+        auroc = objective.auroc(feed.val.targets, logits)
+        state.curve.append(torch.from_numpy(logits))
+        last = state.history[-1] if state.history else {"slices": 0, "passes": 0.0}
+        learning, world = loss is not None, idist.get_world_size()
         state.history.append(
             {
-                "phase": phase.name,
-                "epoch": len(state.history) + 1,
-                "learning_rate": phase.learning_rate,
-                "train_loss": round(loss, 6),
+                "phase": phase.name if learning else "start",
+                "epoch": len(state.history),
+                "learning_rate": phase.learning_rate if learning else "",
+                "train_loss": round(loss, 6) if loss is not None else "",
                 "val_auroc": round(auroc, 6),
+                "slices": last["slices"] + (feed.train.slices * world if learning else 0),
+                "passes": round(last["passes"] + (feed.passes(state.epoch) * world if learning else 0), 1),
             }
         )
-        self.checkpoint.save(vars(state))
-        say(f"{self.name}: {phase.name} {state.epoch}/{phase.epochs}: loss {loss:.4f}, validation AUROC {auroc:.4f}")
-        if state.stale >= self.settings.patience:
-            say(f"{self.name}: phase {phase.name} ends early, {state.stale} epochs without a better validation AUROC")
-            engine.terminate()
+        if not learning:
+            return
+        state.stale = 0 if auroc > state.best_auroc else state.stale + 1
+        if auroc >= state.best_auroc:  # of equals, the one that has learnt longer
+            state.best_auroc, state.best = auroc, state_with(self.model, feed.learner, learnt)
+        self._say(f"{phase.name} {state.epoch}/{phase.epochs}: loss {loss:.4f}, validation AUROC {auroc:.4f}")
 
-    def _logits(self, network: nn.Module, batch: Batch, values: torch.Tensor) -> torch.Tensor:
-        """Unit logits (B, 1) under the chosen precision.
+    def _save(self) -> None:
+        if first():
+            self.checkpoint.save(vars(self.progress))
+        idist.barrier()
 
-        Autocast is opened here because MONAI's own opens it for CUDA whatever the device.
-        """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            rows = network(values)
-        return pool(rows.float(), batch.owner.to(self.device), len(batch.labels))
-
-    def _step(self, engine: SupervisedTrainer, batch: Batch) -> dict[str, Any]:
-        engine.network.train()
-        values = batch.values.to(self.device)
-        if self.settings.augment and values.ndim == 4:
-            generator = torch.Generator().manual_seed(_mix(self.seed, self.progress.phase, engine.state.iteration))
-            values = augment(values, batch.owner.to(self.device), generator)
-        if values.ndim == 4:
-            values = values.contiguous(memory_format=torch.channels_last)
-        engine.optimizer.zero_grad(set_to_none=True)
-        loss = engine.loss_function(self._logits(engine.network, batch, values), batch.labels.to(self.device))
-        loss.backward()
-        engine.optimizer.step()
-        return {CommonKeys.LOSS: float(loss.detach())}
-
-    def _evaluate(self, engine: SupervisedEvaluator, batch: Batch) -> dict[str, Any]:
-        engine.network.eval()
-        with torch.no_grad():
-            logits = self._logits(engine.network, batch, batch.values.to(self.device))
-        return {CommonKeys.PRED: logits.cpu(), CommonKeys.LABEL: batch.labels}
-
-
-def _scores(output: dict[str, Any]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """MONAI's metrics take lists of one item a unit."""
-    return list(output[CommonKeys.PRED]), list(output[CommonKeys.LABEL])
-
-
-def _mix(*parts: int) -> int:
-    """One seed from several numbers."""
-    mixed = 0
-    for part in parts:
-        mixed = (mixed * 1_000_003 + part) % (2**63)
-    return mixed
+    def _say(self, text: str) -> None:
+        if first():
+            say(f"{self.name}: {text}")

@@ -34,10 +34,9 @@ from sklearn.metrics import roc_auc_score
 from pipeline import config
 from pipeline.config import Params
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json
-from pipeline.inference.pooling import pool_mean
+from pipeline.inference.pooling import pool
 from pipeline.training_config import Candidate
-from pipeline.transfer import advisor, candidates, model
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer import advisor, candidates, model, predict
 from pipeline.transfer.transferability import side_of
 
 WAYS = {"freeze": "probe", "fine-tune": "finetuned"}
@@ -141,7 +140,7 @@ def write_outcome(path: Path, divided: list[dict[str, str]], logits: np.ndarray)
 
 
 def fine_tuned(folder: Path, network: candidates.Network, divided: list[dict[str, str]]) -> np.ndarray:
-    """Run the stages `features` and `finetune` in a project of this subset; the logits of the patients not used."""
+    """Run the stage `finetune` in a project of this subset; the logits of the patients not used."""
     project = folder / "project"
     (project / "data/prepared").mkdir(parents=True, exist_ok=True)
     kept = [row for row in divided if row["split"]]
@@ -154,16 +153,13 @@ def fine_tuned(folder: Path, network: candidates.Network, divided: list[dict[str
     save_file({k: v.contiguous() for k, v in network.trunk.state_dict().items()}, backbone / "backbone.safetensors")
     write_json(backbone / "card.json", network.facts)
     settings = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    settings["features"] |= {"candidates": [], "layers": None}
     (project / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    for stage in ("features", "finetune"):
-        command = [sys.executable, "-m", f"pipeline.stages.{stage}"]
-        subprocess.run(
-            command, cwd=project, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, check=True
-        )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-m", "pipeline.stages.finetune"], cwd=project, env=environment, check=True)
     test = np.array([row["split"] == "test" for row in kept])
     units = [row["unit"] for row in kept if row["split"] == "test"]
-    logits = pool_mean(slice_logits(model.load(project / "models/finetuned"), slices[test]), units)[1]
+    found = predict.rows(model.load(project / "models/finetuned"), slices[test])
+    logits = pool(found, units, settings["finetune"]["pooling"])[1][:, 0]
     shutil.rmtree(project)
     return logits
 

@@ -43,7 +43,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     features = np.stack([pixels.mean((1, 2)) / 25, rng.normal(size=len(slices))], axis=1).astype(np.float32)
     # Reversed on the other sides, so that features of the wrong rows show.
     features[[row["split"] != "test" for row in slices]] *= -1
-    write_atomic(Path("data/features/probe_features.npy"), lambda handle: np.save(handle, features))
+    write_atomic(Path("data/features/features.npy"), lambda handle: np.save(handle, features))
     Probe(np.array([[1], [0.1]], np.float32), np.array([-4.6], np.float32)).save(Path("models/probe"))
     write_json(Path("models/backbone/card.json"), card("test_resnet"))
     for seed, name in enumerate(("finetuned", "scratch")):
@@ -56,7 +56,7 @@ def _network(seed: int, folder: Path) -> None:
     torch.manual_seed(seed)
     trunk = empty_trunk("test_resnet", {})
     model = TransferModel(trunk, feature_count(trunk, SIZE))
-    torch.nn.init.normal_(model.head[1].weight)
+    torch.nn.init.normal_(model.head.logits.weight)
     save_model(model, folder, Path("models/backbone"), {})
     history = [
         {"phase": "head", "epoch": i, "learning_rate": 0.01, "train_loss": 0.7 - 0.1 * i, "val_auroc": 0.6 + 0.1 * i}

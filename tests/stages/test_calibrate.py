@@ -8,7 +8,7 @@ from pipeline.files import read_csv, sha256_file
 from pipeline.inference.pooling import pool_mean
 from pipeline.stages.calibrate import OUT, calibrate
 from pipeline.transfer.model import load as load_model
-from pipeline.transfer.predict import slice_logits
+from pipeline.transfer.predict import rows as rows_of
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def test_the_threshold_reaches_its_target_on_validation_patients(trained, params
     rows = read_csv(trained / "data/prepared/slices.csv")
     pixels = np.load(trained / "data/prepared/slices.npy")
     side = np.array([row["split"] == "val" for row in rows])
-    logits = slice_logits(load_model(trained / "models/finetuned"), pixels[side])
+    logits = rows_of(load_model(trained / "models/finetuned"), pixels[side])
     units, pooled = pool_mean(logits, [row["unit"] for row in rows if row["split"] == "val"])
     positive = np.array([int(unit[-1]) % 2 == 1 for unit in units])
-    calls = expit(pooled / found.temperature) >= found.threshold
+    calls = expit(pooled[:, 0] / found.temperature) >= found.threshold
     assert np.mean(calls[positive]) == 1  # 6 positives: 5 of 6 would be below 0.9
 
 

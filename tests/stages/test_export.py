@@ -11,7 +11,9 @@ import torch
 from pipeline import config
 from pipeline.files import read_json, sha256_file, write_csv, write_json
 from pipeline.inference.backends import OnnxRuntime
+from pipeline.inference.pooling import pool
 from pipeline.stages.export import export
+from pipeline.transfer.head import pool as pool_torch
 from pipeline.transfer.model import from_backbone, load, save_model
 
 SIZE = 64
@@ -24,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(Path("models/backbone/card.json"), {"name": "test_efficientnet", "options": {"pad_type": "same"}})
     torch.manual_seed(1)
     model = from_backbone(Path("models/backbone"), SIZE, 0.2, pretrained=False)
-    torch.nn.init.normal_(model.head[1].weight, std=0.1)
+    torch.nn.init.normal_(model.head.logits.weight, std=0.1)
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
     slices = np.random.default_rng(2).integers(0, 256, (50, SIZE, SIZE), dtype=np.uint8)
     Path("data/prepared").mkdir(parents=True)
@@ -54,7 +56,7 @@ def test_it_writes_the_graph_and_its_parity_on_validation_slices(project: Path, 
     slices = np.load("data/prepared/slices.npy")
     with torch.no_grad():
         expected = load(Path("models/finetuned"))(torch.from_numpy(slices[:, None] / np.float32(255)))
-    assert np.abs(OnnxRuntime(graph).logits(slices) - expected.numpy().ravel()).max() < 1e-4
+    assert np.abs(OnnxRuntime(graph).rows(slices) - expected.numpy()).max() < 1e-4
 
 
 def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> None:
@@ -62,3 +64,22 @@ def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> 
     first = {path.name: path.read_bytes() for path in Path("models/export").iterdir()}
     export(params)
     assert {path.name: path.read_bytes() for path in Path("models/export").iterdir()} == first
+
+
+def test_bags_of_any_size_are_the_same_on_a_box(project: Path, params: config.Params) -> None:
+    """Three classes under gated attention: the graph's rows, pooled by numpy, against torch."""
+    torch.manual_seed(2)
+    model = from_backbone(Path("models/backbone"), SIZE, 0.0, pretrained=False, outputs=3, pooling="attention")
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
+    export(params)
+    assert read_json(Path("models/export/parity.json"))["pooling"] == "attention"
+    slices = np.load("data/prepared/slices.npy")
+    owner = np.repeat([0, 1, 2, 3], [1, 2, 17, 30])
+    names, found = pool(OnnxRuntime(Path("models/export/model.onnx")).rows(slices), owner.astype(str), "attention")
+    with torch.no_grad():
+        rows = model.eval()(torch.from_numpy(slices[:, None] / np.float32(255)))
+        expected = pool_torch(rows, torch.from_numpy(owner), 4, "attention")
+    assert names == ["0", "1", "2", "3"]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)

@@ -1,14 +1,15 @@
-"""Blocks, freezing, pooling, batches, augmentation and saliency."""
+"""Freezing, augmentation and saliency."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from pipeline.errors import ConfigError
 from pipeline.transfer.augment import augment
-from pipeline.transfer.batches import Loader, pool, units_of
 from pipeline.transfer.layers import blocks
 from pipeline.transfer.model import TransferModel, from_backbone
 from pipeline.transfer.saliency import saliency
@@ -17,15 +18,26 @@ from pipeline.transfer.saliency import saliency
 def test_frozen_blocks_stay_in_evaluation_mode_when_the_model_trains(backbone_folder: Path) -> None:
     model = from_backbone(backbone_folder, 32, 0.0, pretrained=True)
     found = blocks(model.trunk)
-    assert model.freeze(0.5) == -(-len(found) // 2)
+    assert model.freeze(0.5) == len(found) // 2
     model.train()
     modes = [block.modules[0].training for block in found]
     assert modes == sorted(modes)
     assert modes[0] is False
     assert modes[-1] is True
     assert [block.parameters[0].requires_grad for block in found] == modes
-    assert model.freeze(0.0) == 0
+    assert model.freeze(0.0) == len(found)
     assert all(parameter.requires_grad for parameter in model.head.parameters())
+
+
+def test_a_phase_may_name_the_lowest_block_that_learns(backbone_folder: Path) -> None:
+    model = from_backbone(backbone_folder, 32, 0.0, pretrained=True)
+    names = [block.name for block in blocks(model.trunk)]
+    assert model.freeze("layer4") == names.index("layer4.0")
+    learning = {name for name, parameter in model.trunk.named_parameters() if parameter.requires_grad}
+    assert learning
+    assert all(name.startswith("layer4.") for name in learning)
+    with pytest.raises(ConfigError, match=r"expected the name of a block of the backbone; found 'layer5'.*layer4"):
+        model.freeze("layer5")
 
 
 def test_the_control_has_other_weights(backbone_folder: Path) -> None:
@@ -33,28 +45,6 @@ def test_the_control_has_other_weights(backbone_folder: Path) -> None:
     ours, control = (from_backbone(backbone_folder, 32, 0.0, pretrained=flag) for flag in (True, False))
     key = "trunk.layer1.0.conv1.weight"
     assert not torch.equal(ours.state_dict()[key], control.state_dict()[key])
-
-
-def test_pooling_is_the_mean_of_each_unit() -> None:
-    logits = torch.tensor([[1.0], [3.0], [5.0]])
-    assert pool(logits, torch.tensor([0, 0, 1]), 2).tolist() == [[2.0], [5.0]]
-
-
-def test_training_draws_anew_each_epoch_and_validation_takes_all(
-    blobs: tuple[np.ndarray, list[dict[str, str]]],
-) -> None:
-    units = units_of(*blobs, "train")
-    loader = Loader(units, 16, 2, (1, 0))
-    first = [batch.values for batch in loader]
-    again = [batch.values for batch in loader]
-    loader.epoch = 1
-    other = [batch.values for batch in loader]
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-    assert sum(len(batch.values) for batch in loader) == 2 * len(units.rows)
-    whole = list(Loader(units, 8))
-    assert sum(len(batch.values) for batch in whole) == 4 * len(units.rows)
-    assert torch.cat([batch.labels for batch in whole])[:, 0].tolist() == units.labels.tolist()
 
 
 def test_augmentation_is_one_change_a_unit_and_keeps_the_range() -> None:
@@ -76,7 +66,7 @@ def test_saliency_is_where_the_blob_is() -> None:
             self.pool = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.AdaptiveAvgPool2d(1))
 
     model = TransferModel(Spot(), 1)
-    torch.nn.init.ones_(model.head[1].weight)  # type: ignore[arg-type]
+    torch.nn.init.ones_(model.head.logits.weight)
     slices = np.zeros((2, 32, 32), np.uint8)
     slices[0, 4:8, 20:24] = 255
     heat = saliency(model, slices)

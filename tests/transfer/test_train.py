@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
+from pipeline import config
 from pipeline.errors import TrainingError
+from pipeline.targets import Targets
 from pipeline.training_config import Finetune, Phase
-from pipeline.transfer.batches import units_of
+from pipeline.transfer.batches import bags_of
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import from_backbone, load, save_model
-from pipeline.transfer.predict import run
 from pipeline.transfer.train import Material, Training
 from tests.stopping import Stop, StopsAfter
 
+ROOT = Path(__file__).resolve().parents[2]
 PHASES = [
     Phase(name="head", trunk=0.0, epochs=3, learning_rate=1e-2),
     Phase(name="top", trunk=0.5, epochs=2, learning_rate=2e-3),
@@ -29,17 +32,9 @@ PHASES = [
 
 
 def settings(**changes: object) -> Finetune:
-    values: dict[str, object] = {
-        "phases": PHASES,
-        "patience": 4,
-        "batch_slices": 24,
-        "slices_per_unit": 3,
-        "weight_decay": 0.01,
-        "dropout": 0.1,
-        "precision": "fp32",
-        "augment": True,
-    }
-    return Finetune.model_validate(values | changes)
+    shipped = config.load(ROOT / "params.yaml").finetune.model_dump()
+    small = {"phases": PHASES, "patience": 4, "batch_slices": 24, "slices_per_unit": 3, "precision": "fp32"}
+    return Finetune.model_validate(shipped | small | changes)
 
 
 def training(tmp: Path, backbone: Path, phases: list[Phase] = PHASES, **changes: object) -> Training:
@@ -49,15 +44,8 @@ def training(tmp: Path, backbone: Path, phases: list[Phase] = PHASES, **changes:
 
 
 @pytest.fixture
-def material(blobs: tuple[np.ndarray, list[dict[str, str]]], backbone_folder: Path) -> Material:
-    slices, index = blobs
-    features = run(from_backbone(backbone_folder, 32, 0.0, pretrained=True).trunk, slices, 64, "features")
-    return Material(
-        units_of(slices, index, "train"),
-        units_of(slices, index, "val"),
-        units_of(features, index, "train"),
-        units_of(features, index, "val"),
-    )
+def material(blobs: tuple[np.ndarray, list[dict[str, str]]]) -> Material:
+    return Material(*(bags_of(*blobs, side, Targets("binary", ("0", "1"))) for side in ("train", "val")))
 
 
 def test_it_learns_and_the_best_epoch_is_what_remains(
@@ -65,7 +53,12 @@ def test_it_learns_and_the_best_epoch_is_what_remains(
 ) -> None:
     job = training(tmp_path, backbone_folder)
     result = job.run(material)
-    assert [row["phase"] for row in result.history] == ["head"] * 3 + ["top"] * 2 + ["all"] * 2
+    assert [row["phase"] for row in result.history] == ["start"] + ["head"] * 3 + ["top"] * 2 + ["all"] * 2
+    assert [row["epoch"] for row in result.history] == list(range(8))
+    assert result.history[0]["val_auroc"] == 0.5
+    assert len(result.curve) == 8
+    for row, logits in zip(result.history, result.curve, strict=True):
+        assert row["val_auroc"] == pytest.approx(roc_auc_score(material.val.targets[:, 0], logits[:, 0]), abs=1e-6)
     assert result.best_auroc == max(row["val_auroc"] for row in result.history) or result.best_auroc > 0.9
     assert result.best_auroc > 0.9
     for key, value in job.model.state_dict().items():
@@ -89,16 +82,43 @@ def test_frozen_weights_and_batchnorm_buffers_are_bit_identical(
     assert any(not torch.equal(value, after[key]) for key, value in before.items() if key.endswith("running_mean"))
 
 
-def test_a_head_phase_on_cached_features_equals_one_on_slices(
-    tmp_path: Path, backbone_folder: Path, material: Material
+@pytest.mark.parametrize("trunk", [0.0, 0.5, "layer4"])
+def test_a_phase_on_recordings_equals_one_on_slices(
+    tmp_path: Path, backbone_folder: Path, material: Material, trunk: float | str
 ) -> None:
-    plain = Material(material.train, material.val)
-    results = []
-    for place, given in (("a", material), ("b", plain)):
-        job = training(tmp_path / place, backbone_folder, PHASES[:1], augment=False)
-        results.append(job.run(given).history)
-    for cached, full in zip(*results, strict=True):
-        assert cached["train_loss"] == pytest.approx(full["train_loss"], abs=1e-4)
+    """In as many epochs as there are draws, but for the rounding of stored activations and another order."""
+    phase = [Phase(name="p", trunk=trunk, epochs=6, learning_rate=2e-3)]
+    histories = []
+    for copies in (6, 0):
+        changes = {
+            "recordings": {"copies": copies, "gigabytes": 1},
+            "augment": False,
+            "slices_per_unit": 4,
+            "dropout": 0,
+        }
+        job = training(tmp_path / str(copies), backbone_folder, phase, **changes)
+        histories.append(job.run(material).history)
+        assert len(list((tmp_path / str(copies)).rglob("train/*.npy"))) in ((5, 6) if copies else (0,))
+    recorded, plain = histories
+    assert recorded[-1]["train_loss"] == pytest.approx(plain[-1]["train_loss"], abs=2e-3)
+    assert recorded[-1]["val_auroc"] == pytest.approx(plain[-1]["val_auroc"], abs=0.02)
+
+
+def test_fewer_draws_are_less_work(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
+    phase, work = [Phase(name="p", trunk=0.5, epochs=4, learning_rate=1e-4)], []
+    for copies in (0, 4, 1):
+        changes = {"recordings": {"copies": copies, "gigabytes": 1}, "patience": 9}
+        job = training(tmp_path / str(copies), backbone_folder, phase, **changes)
+        work.append(job.run(material).history[-1]["passes"])
+    assert work[0] == pytest.approx(work[1])
+    assert work[2] < work[1]
+
+
+def test_recordings_that_do_not_fit_are_not_made(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
+    limits = {"recordings": {"copies": 4, "gigabytes": 1e-6}}
+    job = training(tmp_path, backbone_folder, PHASES[:1], **limits)
+    job.run(material)
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 @pytest.mark.parametrize("saves", [1, 4, 5, 6, 8, 9])

@@ -1,0 +1,182 @@
+"""What a phase trains on: slices, or what the frozen part of the trunk made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import ignite.distributed as idist
+import torch
+
+from pipeline.training_config import Finetune, Phase
+from pipeline.transfer import boundary, layers
+from pipeline.transfer.augment import augment
+from pipeline.transfer.batches import Bags, Batch, Loader, units_a_batch
+from pipeline.transfer.learner import Learner, work
+from pipeline.transfer.model import TransferModel
+from pipeline.transfer.recordings import Recording, affordable
+
+#: Slices a batch whose activations are recorded, about; nothing is learnt, so they may be many.
+_RECORDED_SLICES = 128
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One phase's learner and what it is fed with.
+
+    Attributes:
+        learner: what runs in a step.
+        train: batches of training units, by epoch; slices where `augmented`.
+        val: validation units at the learner's input.
+        augmented: whether its batches are slices, which each step augments.
+        once: work of a draw's recording, in passes of one slice forward through the trunk, times slices.
+        each: work of one slice in a step; a backward pass counts as two forward.
+        copies: recorded draws; 0: none.
+        said: in words.
+    """
+
+    learner: Learner
+    train: Loader | Replay
+    val: Bags
+    augmented: bool
+    once: float
+    each: float
+    copies: int
+    said: str
+
+    def passes(self, epoch: int) -> float:
+        """The work of epoch `epoch` (from 1): how often a slice went through the whole trunk, a step back as two."""
+        return self.train.slices * (self.each + (self.once if epoch <= self.copies else 0))
+
+
+class Replay:
+    """Recorded draws, one an epoch, in turn.
+
+    Args:
+        recording: of the training units.
+        copies: how many draws there are.
+        batch_units: units a batch.
+        seed: decides the order.
+    """
+
+    def __init__(self, recording: Recording, copies: int, batch_units: int, seed: tuple[int, ...]) -> None:
+        self.recording, self.copies, self.batch_units, self.seed = recording, copies, batch_units, seed
+        self.slices, self.epoch = recording.loader.slices, 0
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.recording.loader.bags.rows) // self.batch_units))
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = Loader(self.recording.draw((self.epoch - 1) % self.copies), self.batch_units, self.seed)
+        loader.epoch = self.epoch
+        yield from loader
+
+
+class Feeder:
+    """Makes the feed of each phase.
+
+    Args:
+        model: whose trunk is frozen for the phase.
+        settings: batches, augmentation and recordings.
+        train, val: this process's training units, and all validation units, as slices.
+        folder: of recordings, in the cache directory; another one each process.
+        seed: of the training.
+    """
+
+    def __init__(
+        self, model: TransferModel, settings: Finetune, train: Bags, val: Bags, folder: Path, seed: int
+    ) -> None:
+        self.model, self.settings, self.folder, self.seed = model, settings, folder, seed
+        self.train, self.val = train, val
+        self.device = next(model.parameters()).device
+        self.batch_units = max(
+            1, round(units_a_batch(train, settings.batch_slices, settings.slices_per_unit) / idist.get_world_size())
+        )
+
+    def phase(self, number: int, phase: Phase, frozen: int) -> Feed:
+        """The feed of phase `number`, of whose trunk `frozen` blocks do not learn."""
+        count = len(layers.blocks(self.model.trunk))
+        halves = boundary.split(self.model.trunk, frozen, self._slice(2)) if frozen else None
+        if halves is not None:
+            recorded = self._recorded(number, phase, *halves, said=f"{count - frozen} of {count} blocks learn")
+            if recorded is not None:
+                return recorded
+        loader = Loader(self.train, self.batch_units, (self.seed, number), self.settings.slices_per_unit)
+        whole = work(self.model.trunk, self._slice())
+        behind = work(halves[1], halves[0](self._slice())) / whole if halves is not None else 1.0
+        return Feed(
+            learner=Learner(self.model.trunk, self.model.head),
+            train=loader,
+            val=self.val,
+            augmented=True,
+            once=0.0,
+            each=1 + 2 * behind,
+            copies=0,
+            said=f"{count - frozen} of {count} blocks learn",
+        )
+
+    def _recorded(
+        self, number: int, phase: Phase, prefix: torch.nn.Module, suffix: torch.nn.Module, said: str
+    ) -> Feed | None:
+        """The feed at the boundary, if its recordings fit."""
+        with torch.no_grad():
+            prefix.eval()
+            shape = tuple(prefix(self._slice()).shape[1:])
+        draws = Loader(
+            self.train,
+            units_a_batch(self.train, _RECORDED_SLICES, self.settings.slices_per_unit),
+            (self.seed, number),
+            self.settings.slices_per_unit,
+            shuffle=False,
+        )
+        once = sum(map(len, self.val.rows))
+        copies = affordable(shape, draws.slices, once, phase.epochs, self.settings.recordings)
+        if copies == 0:
+            return None
+        whole = work(self.model.trunk, self._slice())
+        ahead = work(prefix, self._slice()) / whole
+        folder = self.folder / phase.name
+        all_of_val = Loader(self.val, units_a_batch(self.val, _RECORDED_SLICES), shuffle=False)
+        plain = Recording(folder / "val", prefix, all_of_val, self._unchanged, f"record {phase.name}: validation")
+        drawn = Recording(folder / "train", prefix, draws, self._changed, f"record {phase.name}: draw")
+        return Feed(
+            learner=Learner(suffix, self.model.head),
+            train=Replay(drawn, copies, self.batch_units, (self.seed, number)),
+            val=plain.draw(0),
+            augmented=False,
+            once=ahead,
+            each=3 * (1 - ahead),
+            copies=copies,
+            said=f"{said}, on {copies} recorded draws of {shape} a slice",
+        )
+
+    def _slice(self, count: int = 1) -> torch.Tensor:
+        size = self.train.values.shape[-1]
+        return torch.rand(count, 1, size, size, generator=seeded(self.seed)).to(self.device)
+
+    def _unchanged(self, batch: Batch, _draw: int, _place: int) -> Batch:
+        return batch.to(self.device)
+
+    def _changed(self, batch: Batch, draw: int, place: int) -> Batch:
+        return augmented(batch.to(self.device), self.settings, seeded(self.seed, 7, draw, place))
+
+
+def augmented(batch: Batch, settings: Finetune, generator: torch.Generator) -> Batch:
+    """A batch of slices on its device, changed as `settings` say."""
+    if not settings.augment:
+        return batch
+    return replace(batch, values=augment(batch.values, batch.owner, generator))
+
+
+def seeded(*parts: int) -> torch.Generator:
+    """A generator on the CPU."""
+    return torch.Generator().manual_seed(mix(*parts))
+
+
+def mix(*parts: int) -> int:
+    """One seed from several numbers."""
+    mixed = 0
+    for part in parts:
+        mixed = (mixed * 1_000_003 + part) % (2**63)
+    return mixed

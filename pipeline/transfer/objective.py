@@ -1,0 +1,82 @@
+"""What training minimises, and how well units are ranked."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.nn import functional
+
+from pipeline.contract import TaskKind
+from pipeline.errors import SplitError
+
+
+class Objective:
+    """Cross-entropy of units, for hard and for mixed targets.
+
+    Args:
+        kind: binary and multilabel: each output by itself; multiclass: a softmax over all.
+        weights: (K,), how much a positive unit of each class counts; None: like any other.
+        smoothing: share of a target that is spread over the classes (Szegedy et al. 2016, CVPR).
+    """
+
+    def __init__(self, kind: TaskKind, weights: npt.NDArray[np.float32] | None, smoothing: float) -> None:
+        self.kind, self.smoothing = kind, smoothing
+        self.weights = None if weights is None else torch.from_numpy(weights)
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """float (B, K) logits and targets to the mean over units (and over the outputs that stand by themselves)."""
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        if self.kind == "multiclass":
+            spread = targets * (1 - self.smoothing) + self.smoothing / targets.shape[1]
+            return functional.cross_entropy(logits, spread, weight=weights)
+        spread = targets * (1 - self.smoothing) + self.smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits, spread, pos_weight=weights)
+
+    def unweighted(self, bias: torch.Tensor) -> torch.Tensor:
+        """The head's bias (K,) without the shift that weights taught it (King & Zeng 2001, Polit Anal 9:137).
+
+        A loss in which positives count w times raises the logit by log w; taking it off gives back probabilities of
+        the classes as frequent as they are.
+        """
+        return bias if self.weights is None else bias - self.weights.log().to(bias.device)
+
+
+def balanced(kind: TaskKind, targets: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Weights (K,) by which all classes count alike in the loss, from the (U, K) training targets.
+
+    Raises:
+        SplitError: a class without a training unit, or with nothing else.
+    """
+    positive = targets.sum(0)
+    negative = len(targets) - positive
+    if (positive == 0).any() or (negative == 0).any():
+        place = int(np.flatnonzero((positive == 0) | (negative == 0))[0])
+        raise SplitError(
+            "training units with and without every class",
+            f"{int(positive[place])} of {len(targets)} with class {place + 1} of {targets.shape[1]}",
+            "Give training a larger share in `split`, or set finetune.class_weights: false.",
+        )
+    weights = len(targets) / (len(positive) * positive) if kind == "multiclass" else negative / positive
+    return np.asarray(weights, dtype=np.float32)
+
+
+def auroc(targets: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) -> float:
+    """Mean over the classes of one-vs-rest AUROC, of (U, K) each; classes without both sides are left out.
+
+    Raises:
+        SplitError: no class has both sides.
+    """
+    each = [
+        roc_auc_score(targets[:, place], logits[:, place])
+        for place in range(targets.shape[1])
+        if 0 < targets[:, place].sum() < len(targets)
+    ]
+    if not each:
+        raise SplitError(
+            "validation units with and without a class",
+            f"{len(targets)} that are all alike",
+            "Give validation a larger share in the split section of params.yaml.",
+        )
+    return float(np.mean(each))
