@@ -27,11 +27,11 @@ def auroc(labels: Labels, scores: Floats, resamples: Resamples) -> Estimate:
     if reason:
         return undefined(reason, len(labels))
     pairs = concordance(labels, scores, resamples)
-    value = float(_auroc_of(pairs, labels, resamples, np.ones((1, resamples.patients)))[0])
+    value = float(auroc_under(pairs, labels, resamples, np.ones((1, resamples.patients)))[0])
     if value in (0.0, 1.0):
         scarce = min(int(np.count_nonzero(resamples.per_patient(labels == c))) for c in (0, 1))
         return Estimate(value, *wilson(value * scarce, scarce, resamples.confidence), len(labels))
-    low, high, reason = resamples.interval(_auroc_of(pairs, labels, resamples, resamples.counts))
+    low, high, reason = resamples.interval(auroc_under(pairs, labels, resamples, resamples.counts))
     return Estimate(value, low, high, len(labels), reason)
 
 
@@ -41,8 +41,8 @@ def auroc_difference(labels: Labels, scores: Floats, other: Floats, resamples: R
     if reason:
         return undefined(reason, len(labels))
     pairs = concordance(labels, scores, resamples) - concordance(labels, other, resamples)
-    value = float(_auroc_of(pairs, labels, resamples, np.ones((1, resamples.patients)))[0])
-    low, high, reason = resamples.interval(_auroc_of(pairs, labels, resamples, resamples.counts))
+    value = float(auroc_under(pairs, labels, resamples, np.ones((1, resamples.patients)))[0])
+    low, high, reason = resamples.interval(auroc_under(pairs, labels, resamples, resamples.counts))
     return Estimate(value, low, high, len(labels), reason)
 
 
@@ -85,7 +85,7 @@ def concordance(labels: Labels, scores: Floats, resamples: Resamples) -> Floats:
     return pairs
 
 
-def _auroc_of(pairs: Floats, labels: Labels, resamples: Resamples, counts: Floats) -> Floats:
+def auroc_under(pairs: Floats, labels: Labels, resamples: Resamples, counts: Floats) -> Floats:
     """(B,) AUROC under each row of `counts` (B, P); NaN where a class was not drawn."""
     won = np.einsum("bp,bp->b", counts @ pairs, counts)
     possible = (counts @ resamples.per_patient(labels == 1)) * (counts @ resamples.per_patient(labels == 0))
