@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.advisor WORKSPACE --draws setting --out FOLDER [--file NAME=PATH ...]
         [--sizes 4 8 16 all] [--repeats 2] [--sites DU] [--finetune] [--only 0 2 ...]
+    python -m tests.benchmarks.advisor WORKSPACE --accuracy LABEL=FOLDER ... --out FOLDER [--file NAME=PATH ...]
 
 WORKSPACE is a checkout in which `dvc repro features` has run. A subset is a draw of patients: a third are not used, a
 fifth of the others validate, and 4, 8, 16 or all of the rest train. `--draws setting` are those by which the rule was
@@ -12,8 +13,10 @@ set, `--draws confirming` are other ones. Of each subset the output folder keeps
     SUBSET/BACKBONE/probe.csv           unit, patient, label, logit of the patients not used; from the chosen layer
     SUBSET/BACKBONE/finetuned.csv       the same of a fine-tuned model; written with --finetune, or by another benchmark
 
-so that a run that was stopped goes on where it was, and outcomes measured elsewhere can be laid beside them. Prints for
-each subset the AUROC of every measured choice, the recommendation and its regret, and the mean regret.
+so that a run that was stopped goes on where it was, and outcomes measured elsewhere can be laid beside them. `--accuracy`
+takes subsets and fine-tuned outcomes from the output folders of `tests.benchmarks.accuracy`, one a backbone (LABEL as
+the table has it), all made with the same seeds, sizes and folds. Prints for each subset the AUROC of every measured
+choice, the recommendation and its regret; and the mean regret over the subsets of which every choice was measured.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from pipeline.inference.pooling import pool
 from pipeline.training_config import Candidate
 from pipeline.transfer import advisor, candidates, model, predict
 from pipeline.transfer.transferability import side_of
+from tests.benchmarks import accuracy
 
 WAYS = {"freeze": "probe", "fine-tune": "finetuned"}
 STREAMS = {"setting": 101, "confirming": 202}
@@ -46,7 +50,8 @@ STREAMS = {"setting": 101, "confirming": 202}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--draws", choices=sorted(STREAMS), required=True)
+    parser.add_argument("--draws", choices=sorted(STREAMS), default="accuracy")
+    parser.add_argument("--accuracy", nargs="*", default=[], metavar="LABEL=FOLDER")
     parser.add_argument("--out", type=Path, default=Path("advisor"))
     parser.add_argument("--file", nargs="*", default=[], metavar="NAME=PATH", help="weights of other backbones")
     parser.add_argument("--sizes", nargs="*", default=["4", "8", "16", "all"])
@@ -56,19 +61,22 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="*", help="measure these subsets: to share the work out")
     args = parser.parse_args()
     out = args.out.resolve()
+    measured = {label: Path(path).resolve() for label, path in (spec.split("=", 1) for spec in args.accuracy)}
     others = [of_file(*spec.split("=", 1)) for spec in args.file]
     os.chdir(args.workspace)
     params = config.load()
     rows = read_csv(Path("data/prepared/slices.csv"))
-    write_draws(args, params, rows, out)
-    folders = sorted(path.parent for path in out.glob("*/split.csv"))
+    take_cases(measured, params, out)
+    if args.draws in STREAMS:
+        write_draws(args, params, rows, out)
+    folders = sorted(path.parent for path in out.glob("*/split.csv") if path.parent.name.startswith(args.draws))
     networks = [candidates.of_stage(Path("models/backbone"))]
     for other in others:
         networks.append(candidates.of_candidate(other, params.prepare.size, [network.label for network in networks]))
     for number, folder in enumerate(folders):
         if args.only is None or number in args.only:
             measure(folder, networks, params, rows, finetune=args.finetune)
-    table([each for each in folders if each.name.startswith(args.draws) and (each / "figures.json").exists()])
+    table([folder for folder in folders if (folder / "figures.json").exists()])
 
 
 def of_file(name: str, path: str) -> Candidate:
@@ -121,6 +129,27 @@ def measure(
         path = folder / name_of(network) / "finetuned.csv"
         if not path.exists():
             write_outcome(path, divided, fine_tuned(folder / name_of(network), network, divided))
+
+
+def take_cases(measured: dict[str, Path], params: Params, out: Path) -> None:
+    """Subsets and fine-tuned outcomes of another benchmark's output folders, a folder a backbone."""
+    found = {path.stem for folder in measured.values() for path in (folder / "finetuned").glob("size*-seed*-fold*.csv")}
+    parts = [name.split("-") for name in found]
+    asked = argparse.Namespace(
+        sizes=sorted({int(part[0].removeprefix("size").replace("all", "0")) for part in parts}),
+        seeds=sorted({int(part[1].removeprefix("seed")) for part in parts}),
+        folds=1 + max((int(part[2].removeprefix("fold")) for part in parts), default=0),
+    )
+    for case in accuracy.cases(params, asked) if found else []:
+        sides = {row["patient"]: row["split"] for row in case.index if row["split"] != "unused"}
+        here = out / f"accuracy-{case.name}"
+        write_csv(here / "split.csv", ["patient", "split"], [{"patient": p, "split": s} for p, s in sides.items()])
+        for label, folder in measured.items():
+            outcome = folder / "finetuned" / f"{case.name}.csv"
+            if outcome.exists():
+                target = here / label.replace("/", "-") / "finetuned.csv"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(outcome, target)
 
 
 def name_of(network: candidates.Network) -> str:
