@@ -45,11 +45,26 @@ class Backbone(Strict):
     std: tuple[float, float, float] | None = None
 
 
+class Candidate(Backbone):
+    """Another backbone that `features` compares with the chosen one; of a file DVC knows only what stands here."""
+
+    file: InputPath = Path("models/weights")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Candidate:
+        if self.weights == "file" and self.sha256 is None:
+            raise ValueError(f"{self.name!r} with weights: file needs the file's sha256, by which DVC sees a change")
+        return self
+
+
 class Features(Strict):
-    """Frozen features and the logistic probe on them."""
+    """Frozen features by layer, the logistic probe on them, and other backbones to compare."""
 
     batch_slices: Positive
-    probe_c: Annotated[list[float], Field(min_length=1)]
+    probe_c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    candidates: list[Candidate] = Field(default_factory=list)
+    cache_gigabytes: Annotated[float, Field(gt=0)] = 20.0
 
 
 class Phase(Strict):

@@ -100,7 +100,7 @@ def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) ->
     """Unit logits (U,) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool(values, units.slice_units, pooling)[1][:, 0] for name, values in by_slice.items()}
-    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])[:, 0]
     return {name: logits[name] for name in MODELS}
 
 
