@@ -20,6 +20,8 @@ Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 AcquisitionType = Literal["2D", "3D"]
 Merit = Literal["most_slices", "thinnest", "latest"]
+Temperature = Annotated[float, Field(gt=0)]
+Threshold = Annotated[float, Field(ge=0, le=1)]
 Item = TypeVar("Item")
 #: Those of several that are taken: nothing would be by an empty list, and None stands for all.
 Choice = Annotated[list[Item], Field(min_length=1)]
@@ -69,6 +71,12 @@ class Selection(SelectionRules):
     modality: Literal["MR"] = "MR"
 
     @property
+    def domain(self) -> str:
+        """The images that the model is about, such as `MRI, FLAIR, axial`."""
+        kinds = (self.contrasts, self.planes, self.acquisition_types)
+        return ", ".join(["MRI", *(" or ".join(kind) for kind in kinds if kind)])
+
+    @property
     def rules(self) -> list[str]:
         """Each rule in words."""
         said = [
@@ -96,19 +104,10 @@ class Graph(Strict):
     pooling: Pooling = "mean"
 
 
-Temperature = Annotated[float, Field(gt=0)]
-Threshold = Annotated[float, Field(ge=0, le=1)]
-
-
 class Calibration(Strict):
-    """Fixed on validation patients; `pipeline.targets` carries it out.
+    """Fixed on validation patients, once or (multilabel) for each class; `pipeline.targets` carries it out.
 
-    Attributes:
-        temperature: what pooled logits are divided by, before the sigmoid (binary, multilabel) or the softmax
-            (multiclass); of each class where the task is multilabel.
-        threshold: a class is there at and above it; of each class where the task is multilabel. None: the most
-            probable class is (multiclass).
-        rule: by which the threshold was chosen, in words.
+    Pooled logits are divided by `temperature`. A class is there at `threshold` and above; None: the most probable one.
     """
 
     temperature: Temperature | list[Temperature]
@@ -130,13 +129,47 @@ class Engine(Strict):
 
 
 class Task(Strict):
-    """What was transferred: source task and domain, target task and domain (T1)."""
+    """What was transferred, from where to where (the domains and tasks of Pan & Yang 2010, IEEE TKDE 22:1345).
+
+    Attributes:
+        source, target: the tasks.
+        source_domain, target_domain: the images that each is about.
+    """
 
     source: str
     target: str
+    source_domain: str = "not recorded"
+    target_domain: str = "not recorded"
     label_level: LabelLevel
     kind: TaskKind = "binary"
     classes: Annotated[list[str], Field(min_length=2)]
+
+
+class Origin(Strict):
+    """One training in the past of weights.
+
+    Attributes:
+        name: of the release that came of it; of the network where it was published by others.
+        version: of the release; None where others published it.
+        task: what was learnt.
+        data: from what, as it was stated.
+        licence: of that data, or of the weights that others published.
+        sha256: of the weights' file.
+    """
+
+    name: str
+    version: str | None
+    task: str
+    data: str
+    licence: str
+    sha256: str
+
+
+class Trunk(Strict):
+    """The fine-tuned one-channel network without its head, fp32 safetensors, for another project to start from."""
+
+    file: Literal["trunk.safetensors"]
+    sha256: str
 
 
 class Pretrained(Strict):
@@ -145,7 +178,7 @@ class Pretrained(Strict):
     Attributes:
         name: of the network, in its library.
         options: of its constructor.
-        weights: which kind of origin was asked for.
+        weights: which kind of origin was asked for; `release` where the file was that of an earlier run.
         origin: what its readers call the source.
         sha256: of the file.
         verified: whose checksum the file has, in words, or "not verified".
@@ -154,12 +187,14 @@ class Pretrained(Strict):
         trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
         mean: per RGB channel, of the pictures it was trained on; it is part of the graph.
         std: likewise.
-        parity: largest difference of a logit between the RGB network and its one-channel form.
+        parity: largest difference of a logit between the RGB network and its one-channel form; of a feature between
+            the trunk and the graph of a release.
+        origins: of a release's weights, every training behind them, the last first.
     """
 
     name: str
     options: dict[str, Any]
-    weights: Literal["file", "hub", "embedded"]
+    weights: Literal["file", "hub", "embedded", "release"]
     origin: str
     sha256: str
     verified: str
@@ -169,10 +204,11 @@ class Pretrained(Strict):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     parity: dict[str, float]
+    origins: list[Origin] = Field(default_factory=list)
 
 
 class Manifest(Strict):
-    """The whole contract."""
+    """The whole contract; releases made before there were trunks have none."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -181,25 +217,13 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
+    trunk: Trunk | None = None
     calibration: Calibration
     backbone: Pretrained
     data: dict[str, Any]
     validation: dict[str, Any]
     engines: list[Engine]
     signature: str
-
-    @model_validator(mode="after")
-    def _calibrated_for_its_task(self) -> Manifest:
-        fixed, kind, count = self.calibration, self.task.kind, len(self.task.classes)
-        each = [value for value in (fixed.temperature, fixed.threshold) if isinstance(value, list)]
-        fits = {
-            "binary": count == 2 and not each and fixed.threshold is not None,
-            "multiclass": not each and fixed.threshold is None,
-            "multilabel": [len(value) for value in each] == [count, count],
-        }
-        if not fits[kind]:
-            raise ValueError(f"a calibration that is none of a {kind} task of {count} classes")
-        return self
 
     def save(self, path: Path) -> None:
         """Write the manifest; equal contracts give equal bytes."""
@@ -219,9 +243,8 @@ def load(folder: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors()[0]
-        # Of a value that may have several forms, pydantic names the form, too: no key, and no identifier.
-        parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
-        place = ".".join(parts) or "the whole"
+        # Of a value that may have several forms, pydantic names the form, too: no identifier.
+        place = ".".join(str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier())
         raise ContractError(
             f"a manifest of schema {SCHEMA_VERSION}", f"{place}: {problem['msg']}", "Copy the release again, whole."
         ) from error

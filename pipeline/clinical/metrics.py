@@ -54,14 +54,6 @@ def auroc_difference(labels: Labels, scores: Floats, other: Floats, resamples: R
     return Estimate(value, low, high, len(labels), reason)
 
 
-def areas(labels: Labels, scores: Floats, resamples: Resamples) -> Floats:
-    """(B,) resampled AUROC of (U,) or (U, K) scores, as of `auroc`; NaN where it is undefined."""
-    if _auroc_undefined(labels, scores):
-        return np.full(len(resamples.counts), np.nan)
-    pairs = [(concordance(own, given, resamples), own) for own, given in _by_class(labels, scores)]
-    return _mean_of_areas(pairs, resamples, resamples.counts)
-
-
 def sensitivity(labels: Labels, called: Calls, resamples: Resamples) -> Estimate:
     """Share of the positive units that are called positive.
 

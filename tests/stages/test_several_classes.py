@@ -25,10 +25,12 @@ from pipeline.stages.calibrate import calibrate
 from pipeline.stages.export import export
 from pipeline.stages.release import release
 from pipeline.stages.validate import validate
+from pipeline.targets import Targets
 from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel, load, save_model
 from pipeline.transfer.predict import rows
 from pipeline.transfer.probe import Probe
+from tests import training_curves
 
 SIZE, NAMES = 32, ("low", "mid", "high")
 LABELS = {"multiclass": ["0", "1", "2"], "multilabel": ["0", "1;2", "", "0;2", "1"]}
@@ -50,9 +52,10 @@ def params(root: Path, kind: Any) -> config.Params:
 
 
 @pytest.fixture
-def project(trained: Path, kind: str) -> Path:
+def project(trained: Path, kind: Any) -> Path:
     """The project of one class with other labels, and models of three outputs."""
     table = read_csv(Path("data/prepared/slices.csv"))
+    sides = {row["patient"]: row["split"] for row in table}
     labels = {row["patient"]: LABELS[kind][int(row["patient"][1:]) % len(LABELS[kind])] for row in table}
     for path in (Path("data/prepared/slices.csv"), Path("data/split.csv")):
         found = [row | {"label": labels[row["patient"]]} for row in read_csv(path)]
@@ -64,7 +67,11 @@ def project(trained: Path, kind: str) -> Path:
         trunk = empty_trunk("test_resnet", {})
         model = TransferModel(trunk, feature_count(trunk, SIZE), 3, POOLING[kind])
         torch.nn.init.normal_(model.head.logits.weight)
-        save_model(model, Path("models") / name, Path("models/backbone"), {})
+        folder = Path("models") / name
+        save_model(model, folder, Path("models/backbone"), {})
+        val = Targets(kind, NAMES).encode([labels[p] for p in sorted(sides) if sides[p] == "val"])
+        logits = training_curves.logits(val, [0, 0.4, 0.8, 1.5, 2.0], seed)
+        training_curves.save(folder, read_csv(folder / "history.csv"), logits)
     return trained
 
 
@@ -140,7 +147,7 @@ def test_a_release_answers_as_the_network_does(validated: Path, params: config.P
         assert answer.decision == ";".join(named)
     assert [name for name in columns(opened.targets) if "prob" in name] == [f"probability_{name}" for name in NAMES]
     _release_with_a_class_more(params)
-    with pytest.raises(ContractError, match=f"values a slice, as the manifest's {kind} task has"):
+    with pytest.raises(ContractError, match=f"values a slice, as the manifest's {kind} task of 4 classes has"):
         open_release(Path("models/release"))
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.clinical import verdict
-from pipeline.clinical.report import charts, wording
+from pipeline.clinical.report import charts, transfer, wording
 from pipeline.clinical.report.charts import MODELS, SHORT, Interval
 from pipeline.clinical.report.content import Content, limits, weights
 from pipeline.clinical.report.examples import outcomes
@@ -48,6 +48,7 @@ def render(content: Content) -> str:
         sentence=verdict.sentence(content.found.difference, confidence),
         wording=wording,
         tiles=_tiles(content),
+        transfer=transfer.section(content.found, content.learned),
         drawings=_drawings(content),
         gallery=_gallery(content),
         limits=limits(content),
