@@ -102,11 +102,23 @@ class Graph(Strict):
     pooling: Pooling = "mean"
 
 
-class Calibration(Strict):
-    """Fixed on validation patients: probability = sigmoid(pooled logit / temperature); positive at >= threshold."""
+Temperature = Annotated[float, Field(gt=0)]
+Threshold = Annotated[float, Field(ge=0, le=1)]
 
-    temperature: Annotated[float, Field(gt=0)]
-    threshold: Annotated[float, Field(ge=0, le=1)]
+
+class Calibration(Strict):
+    """Fixed on validation patients; `pipeline.targets` carries it out.
+
+    Attributes:
+        temperature: what pooled logits are divided by, before the sigmoid (binary, multilabel) or the softmax
+            (multiclass); of each class where the task is multilabel.
+        threshold: a class is there at and above it; of each class where the task is multilabel. None: the most
+            probable class is (multiclass).
+        rule: by which the threshold was chosen, in words.
+    """
+
+    temperature: Temperature | list[Temperature]
+    threshold: Threshold | list[Threshold] | None
     rule: str
     model_sha256: str
     split_sha256: str
@@ -136,7 +148,8 @@ class Task(Strict):
     source_domain: str = "not recorded"
     target_domain: str = "not recorded"
     label_level: LabelLevel
-    classes: list[str]
+    kind: TaskKind = "binary"
+    classes: Annotated[list[str], Field(min_length=2)]
 
 
 class Pretrained(Strict):
@@ -188,6 +201,19 @@ class Manifest(Strict):
     engines: list[Engine]
     signature: str
 
+    @model_validator(mode="after")
+    def _calibrated_for_its_task(self) -> Manifest:
+        fixed, kind, count = self.calibration, self.task.kind, len(self.task.classes)
+        each = [value for value in (fixed.temperature, fixed.threshold) if isinstance(value, list)]
+        fits = {
+            "binary": count == 2 and not each and fixed.threshold is not None,
+            "multiclass": not each and fixed.threshold is None,
+            "multilabel": [len(value) for value in each] == [count, count],
+        }
+        if not fits[kind]:
+            raise ValueError(f"a calibration that is none of a {kind} task of {count} classes")
+        return self
+
     def save(self, path: Path) -> None:
         """Write the manifest; equal contracts give equal bytes."""
         write_json(path, self.model_dump())
@@ -206,7 +232,9 @@ def load(folder: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
+        # Of a value that may have several forms, pydantic names the form, too: no key, and no identifier.
+        parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
+        place = ".".join(parts) or "the whole"
         raise ContractError(
             f"a manifest of schema {SCHEMA_VERSION}", f"{place}: {problem['msg']}", "Copy the release again, whole."
         ) from error

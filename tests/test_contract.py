@@ -121,3 +121,43 @@ def test_manifest_cut_short_is_refused(manifest: contract.Manifest, tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ContractError, match="Invalid JSON"):
         contract.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "temperature", "threshold"),
+    [
+        ("multiclass", ["a", "b", "c"], 1.5, None),
+        ("multilabel", ["a", "b"], [1.5, 2.0], [0.4, 0.5]),
+    ],
+)
+def test_several_classes_come_back_as_they_were(
+    manifest: contract.Manifest, tmp_path: Path, kind: Any, classes: list[str], temperature: Any, threshold: Any
+) -> None:
+    task = manifest.task.model_copy(update={"kind": kind, "classes": classes})
+    fixed = manifest.calibration.model_copy(update={"temperature": temperature, "threshold": threshold})
+    several = manifest.model_copy(update={"task": task, "calibration": fixed})
+    several.save(tmp_path / "manifest.json")
+    assert contract.load(tmp_path) == several
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "temperature", "threshold"),
+    [
+        ("binary", ["a", "b", "c"], 1.5, 0.4),
+        ("binary", ["a", "b"], 1.5, None),
+        ("multiclass", ["a", "b", "c"], 1.5, 0.4),
+        ("multiclass", ["a", "b"], [1.5, 1.0], None),
+        ("multilabel", ["a", "b"], 1.5, 0.4),
+        ("multilabel", ["a", "b", "c"], [1.5, 2.0], [0.4, 0.5]),
+    ],
+)
+def test_a_calibration_of_another_task_is_refused(
+    manifest: contract.Manifest, tmp_path: Path, kind: Any, classes: list[str], temperature: Any, threshold: Any
+) -> None:
+    manifest.save(tmp_path / "manifest.json")
+    raw = json.loads((tmp_path / "manifest.json").read_text())
+    raw["task"].update(kind=kind, classes=classes)
+    raw["calibration"].update(temperature=temperature, threshold=threshold)
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(ContractError, match=f"the whole: .* none of a {kind} task of {len(classes)} classes"):
+        contract.load(tmp_path)

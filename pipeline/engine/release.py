@@ -145,7 +145,6 @@ def _require_one_model(evidence: Evidence, graph: Path, engines: Path) -> None:
 
 def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None) -> Manifest:
     data, parity = params.data, evidence.parity
-    positive = data.positive
     return Manifest(
         name=params.release.name,
         version=params.release.version,
@@ -155,7 +154,8 @@ def _manifest(params: Params, evidence: Evidence, key: Ed25519PrivateKey | None)
             source_domain=_source_domain(evidence.backbone),
             target_domain=params.ingest.selection.domain,
             label_level=data.label_level,
-            classes=["0", "1"] if positive is None else [f"not {positive}", positive],
+            kind=data.task,
+            classes=list(data.targets.classes),
         ),
         selection=params.ingest.selection,
         transform=params.prepare,

@@ -31,7 +31,7 @@ def features(params: Params) -> None:
     units = units_of(read_csv(PREPARED / "slices.csv"), "train")
     _, pooled = pool_mean(values[units.rows], units.slice_units)
     patients = np.array(units.patients)
-    fitted, facts = probe.fit(pooled, units.labels, patients, params.features.probe_c, params.seed)
+    fitted, facts = probe.fit(pooled, units.labels[:, 0], patients, params.features.probe_c, params.seed)
     fitted.save(PROBE)
     write_json(
         Path("reports/probe.json"), {"probe": facts | {"units": len(units.ids), "features": int(values.shape[1])}}

@@ -69,7 +69,7 @@ def test_saliency_is_where_the_blob_is() -> None:
     torch.nn.init.ones_(model.head.logits.weight)
     slices = np.zeros((2, 32, 32), np.uint8)
     slices[0, 4:8, 20:24] = 255
-    heat = saliency(model, slices)
+    heat = saliency(model, slices, np.zeros(len(slices), np.int64))
     assert np.unravel_index(heat[0].argmax(), (32, 32))[0] in range(2, 10)
     assert heat[0].max() == 1
     assert heat[1].max() == 0
