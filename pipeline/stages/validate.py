@@ -216,7 +216,7 @@ def _content(
         found=found,
         learned=learned,
         waived=waived,
-        advice=read_json(ADVICE)["advice"]["sentences"] if ADVICE.is_file() else [],
+        advice=read_json(ADVICE)["advice"].get("sentences", []) if ADVICE.is_file() else [],
         backbone=card,
         histories=histories,
         examples=shown,
