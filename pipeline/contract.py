@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import ContractError
 from pipeline.files import write_json
+from pipeline.origins import Pretrained
+from pipeline.strict import Strict
 
 #: Raised when a box must be newer to understand a manifest.
 SCHEMA_VERSION: Literal[1] = 1
@@ -23,12 +25,6 @@ Merit = Literal["most_slices", "thinnest", "latest"]
 Item = TypeVar("Item")
 #: Those of several that are taken: nothing would be by an empty list, and None stands for all.
 Choice = Annotated[list[Item], Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown keys and does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Transform(Strict):
@@ -152,40 +148,15 @@ class Task(Strict):
     classes: Annotated[list[str], Field(min_length=2)]
 
 
-class Pretrained(Strict):
-    """The weights that the training began with.
+class Trunk(Strict):
+    """The fine-tuned one-channel network without its head, fp32 safetensors, for another project to start from."""
 
-    Attributes:
-        name: of the network, in its library.
-        options: of its constructor.
-        weights: which kind of origin was asked for.
-        origin: what its readers call the source.
-        sha256: of the file.
-        verified: whose checksum the file has, in words, or "not verified".
-        licence: of the weights.
-        restriction: a sentence where the licence forbids commercial use.
-        trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
-        mean: per RGB channel, of the pictures it was trained on; it is part of the graph.
-        std: likewise.
-        parity: largest difference of a logit between the RGB network and its one-channel form.
-    """
-
-    name: str
-    options: dict[str, Any]
-    weights: Literal["file", "hub", "embedded"]
-    origin: str
+    file: Literal["trunk.safetensors"]
     sha256: str
-    verified: str
-    licence: str
-    restriction: str | None
-    trained: dict[str, Any] | None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    parity: dict[str, float]
 
 
 class Manifest(Strict):
-    """The whole contract."""
+    """The whole contract; releases made before there were trunks have none."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -194,6 +165,7 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
+    trunk: Trunk | None = None
     calibration: Calibration
     backbone: Pretrained
     data: dict[str, Any]

@@ -6,9 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.contract import Pooling, Strict
+from pipeline.contract import Pooling
+from pipeline.strict import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -25,9 +26,16 @@ InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
 
 
 class Backbone(Strict):
-    """The pre-trained network; `sha256` pins its file, and `licence` is that of a `file`: others state their own."""
+    """The pre-trained network.
 
-    name: str
+    Attributes:
+        name: empty (null in params.yaml) where a release in `file` is to say name and options.
+        file: weights, or the folder of a release.
+        sha256: pins the file of weights.
+        licence: that of a `file`; releases and other origins state their own.
+    """
+
+    name: Annotated[str, BeforeValidator(lambda name: "" if name is None else name)]
     weights: Literal["file", "hub", "embedded"]
     file: InputPath
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -38,11 +46,26 @@ class Backbone(Strict):
     std: tuple[float, float, float] | None = None
 
 
+class Candidate(Backbone):
+    """Another backbone that `features` compares with the chosen one; of a file DVC knows only what stands here."""
+
+    file: InputPath = Path("models/weights")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Candidate:
+        if self.weights == "file" and self.sha256 is None:
+            raise ValueError(f"{self.name!r} with weights: file needs the file's sha256, by which DVC sees a change")
+        return self
+
+
 class Features(Strict):
-    """Frozen features and the logistic probe on them."""
+    """Frozen features by layer, the logistic probe on them, and other backbones to compare."""
 
     batch_slices: Positive
-    probe_c: Annotated[list[float], Field(min_length=1)]
+    probe_c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    candidates: list[Candidate] = Field(default_factory=list)
+    cache_gigabytes: Annotated[float, Field(gt=0)] = 20.0
 
 
 class Phase(Strict):
@@ -56,6 +79,65 @@ class Phase(Strict):
     trunk: Fraction | str
     epochs: Positive
     learning_rate: Annotated[float, Field(gt=0)]
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class BiasField(Strict):
+    """The shading of a receive coil; `log_gain` is its largest deviation up or down, as a logarithm."""
+
+    chance: Fraction
+    log_gain: Annotated[float, Field(gt=0, le=1)]
+
+
+class Gibbs(Strict):
+    """Ringing; `resolution` is the least share of the k-space radius that is kept."""
+
+    chance: Fraction
+    resolution: Annotated[float, Field(ge=0.2, lt=1)]
+
+
+class Rician(Strict):
+    """Noise of a magnitude image; `sigma` is its largest standard deviation, as a share of the window."""
+
+    chance: Fraction
+    sigma: Annotated[float, Field(gt=0, le=0.5)]
+
+
+class Motion(Strict):
+    """A head that moves while a slice is acquired, by at most `shift`, a share of the picture's width."""
+
+    chance: Fraction
+    shift: Annotated[float, Field(gt=0, le=0.2)]
+
+
+class Augment(Strict):
+    """Random changes of training slices; what is left out does not happen.
+
+    Attributes:
+        flip_chance: of a unit, to be mirrored left to right.
+        rotation_deg: largest, either way.
+        zoom: largest, as a logarithm.
+        shift: largest, as a share of the picture's width.
+        contrast: largest change of the range, as a share of it.
+        gamma: largest exponent, as a logarithm.
+        brightness: largest step, as a share of the window.
+        bias_field, gibbs, rician: of a unit.
+        motion: of a slice.
+    """
+
+    flip_chance: Fraction = 0
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0
+    zoom: Share = 0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0
+    contrast: Share = 0
+    gamma: Annotated[float, Field(ge=0, le=2)] = 0
+    brightness: Share = 0
+    bias_field: BiasField | None = None
+    gibbs: Gibbs | None = None
+    rician: Rician | None = None
+    motion: Motion | None = None
 
 
 class Mixup(Strict):
@@ -99,7 +181,7 @@ class Finetune(Strict):
     class_weights: bool
     mixup: Mixup
     average: Annotated[float, Field(gt=0, lt=1)] | None
-    augment: bool
+    augment: Augment | None
     recordings: Recordings
     precision: Literal["bf16", "fp16", "fp32"]
     compile: bool

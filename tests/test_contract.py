@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.errors import ContractError
+from pipeline.origins import Pretrained
 from tests.pretrained import card
 
 
@@ -25,7 +26,7 @@ def manifest() -> contract.Manifest:
         calibration=contract.Calibration(
             temperature=1.5, threshold=0.4, rule="youden", model_sha256="1" * 64, split_sha256="2" * 64
         ),
-        backbone=contract.Pretrained(**card()),
+        backbone=Pretrained(**card()),
         data={"source": "demo"},
         validation={},
         engines=[],

@@ -29,7 +29,7 @@ from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.targets import Targets
-from pipeline.transfer import probe
+from pipeline.transfer import advisor, probe
 from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import saliency
@@ -216,7 +216,7 @@ def _content(
         found=found,
         learned=learned,
         waived=waived,
-        advice=read_json(ADVICE)["advice"].get("sentences", []) if ADVICE.is_file() else [],
+        advice=advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else [],
         backbone=card,
         histories=histories,
         examples=shown,

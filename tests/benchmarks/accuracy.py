@@ -145,10 +145,9 @@ def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, np.nd
     pooled = [
         pool_mean(run(model.trunk, slices[units.rows], 64, "features"), units.slice_units)[1] for units in (train, test)
     ]
-    fitted, facts = probe.fit(
-        pooled[0], train.labels[:, 0], np.array(train.patients), params.features.probe_c, params.seed
-    )
-    return facts["cv_auroc"], fitted.logits(pooled[1])
+    targets, patients = train.labels.astype(np.float32), np.array(train.patients)
+    fitted, facts = probe.fit(pooled[0], targets, "binary", patients, params.features.probe_c, params.seed)
+    return facts["cv_auroc"], fitted.logits(pooled[1])[:, 0]
 
 
 def _trained(

@@ -76,8 +76,10 @@ def main() -> None:
         features = run(candidate.trunk, slices, 64, candidate.name)
         logits = np.full(len(rows), np.nan)
         for train, test in splits:
-            fitted, _ = probe.fit(features[train], labels[train], patients[train], params.features.probe_c, params.seed)
-            logits[test] = fitted.logits(features[test])
+            targets = labels[train][:, None].astype(np.float32)
+            choices = params.features.probe_c
+            fitted, _ = probe.fit(features[train], targets, "binary", patients[train], choices, params.seed)
+            logits[test] = fitted.logits(features[test])[:, 0]
         candidate.logits = logits
     table(candidates, labels, patients, params)
 

@@ -45,7 +45,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Reversed on the other sides, so that features of the wrong rows show.
     features[[row["split"] != "test" for row in slices]] *= -1
     write_atomic(Path("data/features/features.npy"), lambda handle: np.save(handle, features))
-    Probe(np.array([1, 0.1], np.float32), np.array([-4.6], np.float32)).save(Path("models/probe"))
+    Probe(np.array([[1], [0.1]], np.float32), np.array([-4.6], np.float32)).save(Path("models/probe"))
     write_json(Path("models/backbone/card.json"), card("test_resnet"))
     for seed, name in enumerate(("finetuned", "scratch")):
         _network(seed, Path("models") / name)

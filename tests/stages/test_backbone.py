@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline import config
-from pipeline.contract import Pretrained
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.files import read_json, sha256_file
+from pipeline.origins import Pretrained
 from pipeline.stages.backbone import backbone
 from pipeline.training_config import Backbone
 from pipeline.transfer.model import from_backbone

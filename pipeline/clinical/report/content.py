@@ -124,6 +124,8 @@ def weights(backbone: Mapping[str, Any]) -> str:
     trained = backbone["trained"]
     if trained is not None:
         said += f" Top-1 {100 * trained['top1']:.1f} % of {trained['top1_images']} validation images."
+    for origin in backbone.get("origins", []):
+        said += f" Learnt before: {origin['task']} from {origin['data']}."
     return f"{said} Licence: {backbone['licence']}."
 
 

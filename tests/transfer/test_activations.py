@@ -1,0 +1,190 @@
+"""Features of layers, kept once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.transfer import layers
+from pipeline.transfer.activations import Cache, activations, sweep, weights_key
+from pipeline.transfer.backbone import empty_trunk
+from pipeline.transfer.predict import run, to_input
+
+GB = 10**9
+
+
+@pytest.fixture
+def trunk() -> nn.Module:
+    torch.manual_seed(0)
+    return empty_trunk("resnet10t", {}).eval()
+
+
+@pytest.fixture
+def slices() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (11, 32, 32)).astype(np.uint8)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "features", GB)
+
+
+class Refusing(nn.Module):
+    """A trunk's structure that cannot be run."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        for name, child in trunk.named_children():
+            self.add_module(name, child)
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("it was run")
+
+
+def kept(trunk: nn.Module, slices: np.ndarray, names: list[str], cache: Cache, data: str = "d", **more: bool) -> dict:
+    keys = (weights_key(trunk, "resnet10t"), data)
+    found = activations(trunk, slices, names, cache, keys=keys, batch=4, **more)
+    return {name: np.load(path, mmap_mode="r") for name, path in found.items()}
+
+
+def test_the_last_layer_pooled_is_what_a_head_is_put_on(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    found = kept(trunk, slices, ["layer2.0", "layer4.0"], cache)
+    np.testing.assert_allclose(found["layer4.0"], run(trunk, slices, 11, "all"), atol=1e-5)
+    assert found["layer2.0"].shape == (11, 128)
+    assert {values.dtype.name for values in found.values()} == {"float32"}
+
+
+def test_another_layer_is_the_mean_of_its_maps(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    pooled = kept(trunk, slices, ["layer2.0"], cache)["layer2.0"]
+    spatial = kept(trunk, slices, ["layer2.0"], cache, spatial=True)["layer2.0"]
+    assert spatial.shape == (11, 128, 4, 4)
+    assert spatial.dtype == np.float16
+    with torch.no_grad(), layers.outputs(trunk, ["layer2.0"], spatial=True) as given:
+        expected = given(to_input(slices, torch.device("cpu")))["layer2.0"].numpy()
+    np.testing.assert_allclose(spatial, expected, atol=2e-3)
+    np.testing.assert_allclose(pooled, expected.mean((2, 3)), atol=1e-5)
+
+
+def test_what_is_there_is_not_computed_again(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    keys = (weights_key(trunk, "resnet10t"), "d")
+    first = activations(trunk, slices, ["layer1.0"], cache, keys=keys, batch=4)
+    again = activations(Refusing(trunk), slices, ["layer1.0"], cache, keys=keys, batch=4)
+    assert again == first
+    with pytest.raises(AssertionError, match="it was run"):  # another layer is not there
+        activations(Refusing(trunk), slices, ["layer1.0", "layer2.0"], cache, keys=keys, batch=4)
+
+
+def test_other_weights_or_data_have_other_files(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    first = kept(trunk, slices, ["layer1.0"], cache)["layer1.0"].copy()
+    other = kept(trunk, 255 - slices, ["layer1.0"], cache, data="other")["layer1.0"]
+    assert not np.allclose(first, other)
+    with torch.no_grad():
+        next(trunk.parameters()).mul_(1.5)
+    changed = kept(trunk, slices, ["layer1.0"], cache)["layer1.0"]
+    assert not np.allclose(first, changed)
+    assert len(list(cache.folder.iterdir())) == 3
+
+
+def test_a_file_that_was_cut_off_is_made_anew(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    first = kept(trunk, slices, ["layer1.0"], cache)["layer1.0"].copy()
+    (path,) = cache.folder.iterdir()
+    with open(path, "r+b") as handle:
+        handle.truncate(200)
+    np.testing.assert_array_equal(kept(trunk, slices, ["layer1.0"], cache)["layer1.0"], first)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np, torch
+from pathlib import Path
+from pipeline.transfer import predict
+from pipeline.transfer.activations import Cache, activations
+from pipeline.transfer.backbone import empty_trunk
+
+torch.manual_seed(0)
+trunk, calls = empty_trunk("resnet10t", {}), []
+trunk.register_forward_hook(lambda *_: calls.append(1) or (len(calls) == 3 and os.kill(os.getpid(), signal.SIGKILL)))
+slices = np.zeros((16, 32, 32), np.uint8)
+activations(trunk, slices, ["layer1.0", "layer2.0"], Cache(Path(sys.argv[1]), 10**9), keys=("w", "d"), batch=4)
+"""
+
+
+def test_a_kill_leaves_nothing_that_is_used(trunk: nn.Module, cache: Cache) -> None:
+    process = subprocess.run([sys.executable, "-c", KILLED, str(cache.folder)], capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-500:]
+    assert list(cache.folder.iterdir())  # a part of it lies there
+    assert not list(cache.folder.glob("*.npy"))
+    slices = np.zeros((16, 32, 32), np.uint8)
+    found = activations(trunk, slices, ["layer1.0"], cache, keys=("w", "d"), batch=4)
+    assert np.load(found["layer1.0"]).shape == (16, 64)
+    parts = list(cache.folder.glob(".*.part"))
+    for path in parts:
+        os.utime(path, (0, 0))
+    activations(trunk, slices, ["layer2.0"], cache, keys=("w", "d"), batch=4)
+    assert parts
+    assert not list(cache.folder.glob(".*.part"))
+
+
+def test_a_full_disk_is_a_clear_error(
+    trunk: nn.Module, slices: np.ndarray, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="room on the disk"):
+        kept(trunk, slices, ["layer1.0", "layer2.0"], cache)
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_the_folder_has_a_bound(trunk: nn.Module, slices: np.ndarray, tmp_path: Path) -> None:
+    small = Cache(tmp_path, 11 * 64 * 4)
+    with pytest.raises(StorageError, match=r"features\.cache_gigabytes"):
+        kept(trunk, slices, ["layer1.0", "layer2.0"], small)
+    bound = Cache(tmp_path, 3 * 11 * 64 * 4 + 1000)  # three files of this layer
+    for number, data in enumerate("abc"):
+        kept(trunk, slices, ["layer1.0"], bound, data)
+        for path in tmp_path.iterdir():
+            if path.stat().st_mtime > 1e9:
+                os.utime(path, (number, number))
+    kept(trunk, slices, ["layer1.0"], bound, "a")  # used again, so that b is the oldest
+    names = {path.name for path in tmp_path.iterdir()}
+    kept(trunk, slices, ["layer1.0"], bound, "d")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(names - left) == 1
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound.most_bytes
+    activations(
+        Refusing(trunk), slices, ["layer1.0"], bound, keys=(weights_key(trunk, "resnet10t"), "a"), batch=4
+    )  # still there
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_100", "torchvision/squeezenet1_1", "vit_tiny_patch16_224"])
+def test_the_sweep_is_even_and_ends_at_the_top(name: str) -> None:
+    trunk = empty_trunk(name, {})
+    names = [block.name for block in layers.blocks(trunk)]
+    found = sweep(trunk, None)
+    assert 4 <= len(found) <= 6
+    assert found == sorted(found, key=names.index)
+    assert found[-1] == names[-1]
+    gaps = np.diff([names.index(layer) for layer in found])
+    assert gaps.max() - gaps.min() <= 1
+
+
+def test_a_stage_stands_for_its_last_block(trunk: nn.Module) -> None:
+    assert sweep(empty_trunk("resnet18", {}), ["layer2"]) == ["layer2.1", "layer4.1"]
+    assert sweep(trunk, ["layer1.0"]) == ["layer1.0", "layer4.0"]
+
+
+def test_a_layer_that_does_not_exist_is_refused_by_name(trunk: nn.Module) -> None:
+    with pytest.raises(ConfigError, match=r"layer2\.0"):
+        sweep(trunk, ["layer2.7"])
