@@ -39,11 +39,14 @@ def test_manifest_comes_back_as_it_was(manifest: contract.Manifest, tmp_path: Pa
     assert contract.load(tmp_path) == manifest
 
 
-def test_manifest_from_before_there_were_further_rules_is_read(manifest: contract.Manifest, tmp_path: Path) -> None:
+def test_manifest_from_before_there_were_further_rules_and_kinds_is_read(
+    manifest: contract.Manifest, tmp_path: Path
+) -> None:
     manifest.save(tmp_path / "manifest.json")
     raw = json.loads((tmp_path / "manifest.json").read_text())
     for rule in ("planes", "acquisition_types", "best_of_study"):
         del raw["selection"][rule]
+    del raw["task"]["kind"]
     (tmp_path / "manifest.json").write_text(json.dumps(raw))
     assert contract.load(tmp_path) == manifest
 
@@ -100,7 +103,7 @@ def test_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
         (["calibration", "temperature"], 0, "calibration.temperature"),
         (["transform", "size"], "big", "transform.size"),
         (["transform", "interpolation"], "cubic", "transform.interpolation"),
-        (["graph", "pooling"], "median", "graph.pooling"),
+        (["graph", "pooling"], "sum", "graph.pooling"),
     ],
 )
 def test_manifest_that_is_not_understood_is_refused(

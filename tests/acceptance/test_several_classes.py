@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def test_a_box_gives_each_class_its_probability(several: Any, tmp_path: Path) ->
     out = tmp_path / "predictions.csv"
     several.run("python", "-m", "pipeline.inference", "models/release", "data/demo/dicom", "--out", str(out))
     task = contract.load(several.folder / "models/release").task
-    rows = [row for row in csv.DictReader(out.open()) if row["status"] == "ok"]
+    rows = [row for row in read_csv(out) if row["status"] == "ok"]
     assert len(rows) == len(read_csv(several.folder / "data/ingested/index.csv"))
     for row in rows:
         probabilities = [float(row[f"probability_{name}"]) for name in task.classes]
