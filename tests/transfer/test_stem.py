@@ -11,7 +11,8 @@ from torch import nn
 from pipeline.errors import StemError
 from pipeline.training_config import Backbone
 from pipeline.transfer import stem
-from pipeline.transfer.backbone import create, empty_trunk, feature_count, load, source, trunk
+from pipeline.transfer.backbone import empty_trunk, feature_count, load, source, trunk
+from pipeline.transfer.networks import create
 
 UNEQUAL = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
