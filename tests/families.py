@@ -25,7 +25,7 @@ class Family(NamedTuple):
 #: The nine families of the promise, quick to build and run.
 NINE = (
     Family("resnet10t", {}, 64),
-    Family("torchvision/vgg11", {}, 32),
+    Family("vgg11", {"mlp_ratio": 0.125}, 32),
     Family("efficientnet_b0", {"drop_path_rate": 0.2}, 64),
     Family("inception_v3", {}, 75),
     Family("legacy_xception", {}, 71),

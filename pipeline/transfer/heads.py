@@ -17,14 +17,21 @@ def paths(network: nn.Module) -> list[str]:
     """The paths of the layers that make class scores, each a Linear or a 1x1 convolution.
 
     Several in networks that average the scores of several tokens or branches; none in one that ends in features. timm
-    names them; in torchvision it is the last layer.
+    names them, in what it says of the network or by its code; in torchvision it is the last layer.
     """
-    stated = described(network).get("classifier", "")
-    if stated is None:
-        return []
-    tops = [stated] if isinstance(stated, str) else list(stated)
+    tops = _tops(network) if described(network) else [""]
     found = (_last_layer(network, top) for top in tops)
-    return [path for path in found if path is not None]
+    return list(dict.fromkeys(path for path in found if path is not None))
+
+
+def _tops(network: nn.Module) -> list[str]:
+    """Where timm says that the scores are made, in both ways: each leaves out the second head of some networks."""
+    stated = described(network).get("classifier") or ()
+    given: Any = getattr(network, "get_classifier", tuple)()
+    places = {id(module): path for path, module in network.named_modules()}
+    modules = given if isinstance(given, tuple) else (given,)
+    by_code = [places[id(module)] for module in modules if id(module) in places]
+    return [*([stated] if isinstance(stated, str) else stated), *by_code]
 
 
 def _last_layer(network: nn.Module, top: str) -> str | None:

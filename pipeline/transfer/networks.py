@@ -29,9 +29,10 @@ def create(name: str, options: dict[str, Any], classes: int = 1000) -> nn.Module
     """
     model = name.removeprefix(TORCHVISION)
     known = model in _CLASSIFIERS if name.startswith(TORCHVISION) else timm.is_model(model)
-    # With a colon, timm would fetch a description from a hub, whatever backbone.weights says.
-    if not known or ":" in name:
-        raise ConfigError("a network of timm, or torchvision/<name>, in backbone.name", repr(name), _nearest(model))
+    if ":" in name:  # timm would fetch a description from a hub, whatever backbone.weights says
+        raise ConfigError("the plain name of a network in backbone.name", repr(name), _nearest(name))
+    if not known:
+        raise ConfigError("a network of timm, or torchvision/<name>, in backbone.name", repr(name), _nearest(name))
     try:
         if model is name:
             network = timm.create_model(name, pretrained=False, num_classes=classes, **options)
@@ -49,9 +50,9 @@ def create(name: str, options: dict[str, Any], classes: int = 1000) -> nn.Module
     return network
 
 
-def _nearest(model: str) -> str:
-    """Names like `model`, as a remedy."""
-    plain = model.split(":")[-1].rpartition("/")[2]
+def _nearest(name: str) -> str:
+    """Names like it, as a remedy."""
+    plain = name.split(":")[-1].rpartition("/")[2]
     known = [*timm.list_models(), *(TORCHVISION + classifier for classifier in _CLASSIFIERS)]
     near = sorted(
         known, key=lambda other: -difflib.SequenceMatcher(None, plain, other.removeprefix(TORCHVISION)).ratio()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -61,15 +62,20 @@ def resampled(network: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, t
     ]
     if not other:
         return {}
-    library = sys.modules[type(network).__module__]
-    convert: Callable[..., dict[str, torch.Tensor]] | None = getattr(library, "checkpoint_filter_fn", None)
     try:
-        if isinstance(network, VisionTransformer):
-            made = interpolate_embeddings(network.image_size, network.patch_size, state.copy())
-        elif convert is not None:
-            made = convert(state.copy(), network)
-        else:
-            return {}
+        with warnings.catch_warnings():  # of the libraries' own making
+            warnings.simplefilter("ignore", UserWarning)
+            made = _converted(network, state.copy())
     except _UNSUITABLE:  # of another architecture, which `weights.fit` says
         return {}
     return {key: made[key] for key in other if key in made and made[key].shape == own[key].shape}
+
+
+def _converted(network: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`state` as the network's library reads it."""
+    if isinstance(network, VisionTransformer):
+        made: dict[str, torch.Tensor] = interpolate_embeddings(network.image_size, network.patch_size, state)
+        return made
+    library = sys.modules[type(network).__module__]
+    convert: Callable[..., dict[str, torch.Tensor]] | None = getattr(library, "checkpoint_filter_fn", None)
+    return {} if convert is None else convert(state, network)

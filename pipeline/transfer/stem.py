@@ -129,7 +129,7 @@ def prove(
         StemError: the network does not take pictures of this size, or the one-channel network is not the network that
             was trained.
     """
-    grey = _pictures(size)
+    grey = pictures(size)
     means, stds = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
     try:
         wanted = original.eval()((grey.expand(-1, 3, -1, -1) - means) / stds)
@@ -157,8 +157,8 @@ def prove(
     return float(difference.max())
 
 
-def _pictures(size: int) -> torch.Tensor:
-    """Grey pictures (N, 1, size, size) in 0..1."""
+def pictures(size: int) -> torch.Tensor:
+    """Grey pictures (N, 1, size, size) in 0..1: noise, edges, black and white."""
     noise = torch.rand(4, 1, size, size, generator=torch.Generator().manual_seed(0))
     ramp = torch.linspace(0, 1, size).expand(1, 1, size, size)
     return torch.cat([noise, ramp, 1 - ramp, torch.ones_like(ramp), torch.zeros_like(ramp)])

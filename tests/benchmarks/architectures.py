@@ -11,6 +11,7 @@ training, divided into blocks, cut at the middle one and rebuilt from its name, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import multiprocessing
 import re
@@ -70,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--like", default="", help="a regular expression that the name must match")
     parser.add_argument("--every", action="store_true", help="all of timm")
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds for each")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds for each size")
     parser.add_argument("--out", type=Path, help="a CSV to write")
     arguments = parser.parse_args()
     outcomes = []
@@ -153,7 +154,6 @@ def _tried(name: str, size: int) -> str:
     network = networks.create(name, chosen.options)
     settle(network, size)
     stated = backbone.source(name, network)
-    heads.drop_auxiliary(network)
     adapted = stem.adapt(network, name, stated.mean, stated.std)
     worst = stem.prove(network, adapted, name, stated.mean, stated.std, size)
     trunk = backbone.trunk(adapted)
@@ -173,17 +173,25 @@ def _tried(name: str, size: int) -> str:
 
 @torch.no_grad()
 def settle(network: nn.Module, size: int) -> None:
-    """Give BatchNorm the statistics of a batch and heads some weight: random networks shall neither vanish nor explode."""
-    for path in heads.paths(network):
-        nn.init.normal_(network.get_submodule(path).weight, std=0.05)  # type: ignore[arg-type]
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    """Give BatchNorm statistics of pictures and the head weights by which logits differ by about 1 between pictures.
+
+    The statistics keep a tenth of what they were: a channel that hardly varies would else be mostly rounding.
+    """
+    heads.drop_auxiliary(network)
+    rgb = 4 * stem.pictures(size).expand(-1, 3, -1, -1) - 2
+    scores = [network.get_submodule(path) for path in heads.paths(network)]
+    for layer in scores:
+        nn.init.normal_(layer.weight)  # type: ignore[arg-type]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 1.0
-    try:
-        network.train()(torch.randn(4, 3, size, size))
-    except stem.REFUSALS:  # whatever it is, the proof will meet it too
-        pass
+        norm.momentum = 0.9
+    with contextlib.suppress(*stem.REFUSALS):  # whatever it is, the proof will meet it too
+        network.train()(rgb)
+        logits = network.eval()(rgb)
+        spread = float((logits.amax(0) - logits.amin(0)).max())
+        for layer in scores:
+            layer.weight.div_(spread or 1.0)  # type: ignore[operator]
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
