@@ -123,13 +123,13 @@ def adapt(network: nn.Module, name: str, mean: tuple[float, ...], std: tuple[flo
 def prove(
     original: nn.Module, adapted: nn.Module, name: str, mean: tuple[float, ...], std: tuple[float, ...], size: int
 ) -> float:
-    """The largest absolute difference of a logit on grey images, noise and edges, in fp32 and evaluation mode.
+    """The largest absolute difference of a logit on grey `pictures`, in evaluation mode and the weights' precision.
 
     Raises:
         StemError: the network does not take pictures of this size, or the one-channel network is not the network that
             was trained.
     """
-    grey = pictures(size)
+    grey = pictures(size).to(next(original.parameters()).dtype)
     means, stds = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
     try:
         wanted = original.eval()((grey.expand(-1, 3, -1, -1) - means) / stds)
