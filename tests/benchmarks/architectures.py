@@ -179,7 +179,7 @@ def _tried(name: str, size: int) -> str:
 def settle(network: nn.Module, size: int) -> None:
     """Give BatchNorm statistics of pictures and the head weights by which logits differ by about 1 between pictures.
 
-    The statistics keep a tenth of what they were: a channel that hardly varies would else be mostly rounding.
+    The statistics keep a hundredth of what they were: a channel that hardly varies would else be mostly rounding.
     """
     heads.drop_auxiliary(network)
     rgb = 4 * stem.pictures(size).expand(-1, 3, -1, -1) - 2
@@ -189,13 +189,13 @@ def settle(network: nn.Module, size: int) -> None:
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 0.9
+        norm.momentum = 0.99
     with contextlib.suppress(*stem.REFUSALS):  # whatever it is, the proof will meet it too
         network.train()(rgb)
         logits = network.eval()(rgb)
         spread = float((logits.amax(0) - logits.amin(0)).max())
         for layer in scores:
-            layer.weight.div_(spread or 1.0)  # type: ignore[operator]
+            layer.weight.div_(max(spread, 1e-6))  # type: ignore[operator]
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()

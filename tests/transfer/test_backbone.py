@@ -205,3 +205,11 @@ def test_weights_published_without_a_head(tmp_path: Path) -> None:
     trunk = backbone.trunk(adapted)
     assert backbone.feature_count(trunk, 64) == 384
     assert backbone.empty_trunk(name, chosen.options).state_dict().keys() == trunk.state_dict().keys()
+
+
+def test_a_network_whose_loader_wants_a_version_takes_mere_tensors(tmp_path: Path) -> None:
+    save_file(create("torchvision/mnasnet0_75", {}, 5).state_dict(), tmp_path / "weights.safetensors")
+    network_, _, _ = backbone.load(_file("torchvision/mnasnet0_75", file=tmp_path / "weights.safetensors"))
+    adapted = stem.adapt(network_, "mnasnet", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    adapted.load_state_dict({key: value + 1 for key, value in adapted.state_dict().items()})
+    assert not torch.equal(adapted.state_dict()["layers.3.weight"], network_.state_dict()["layers.3.weight"])
