@@ -39,6 +39,7 @@ class Pretrained(Strict):
         origin: what its readers call the source.
         sha256: of the file.
         verified: whose checksum the file has, in words, or "not verified".
+        resampled: its tensors that were resampled for another side of pictures.
         licence: of the weights.
         restriction: a sentence where the licence forbids commercial use.
         trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
@@ -55,6 +56,7 @@ class Pretrained(Strict):
     origin: str
     sha256: str
     verified: str
+    resampled: list[str] = Field(default_factory=list)
     licence: str
     restriction: str | None
     trained: dict[str, Any] | None

@@ -19,7 +19,8 @@ from pipeline.inference import signature
 from pipeline.origins import Origin, Pretrained
 from pipeline.training_config import Backbone
 from pipeline.transfer import licence
-from pipeline.transfer.backbone import create, empty_trunk, most_bytes
+from pipeline.transfer.backbone import empty_trunk, most_bytes
+from pipeline.transfer.networks import create
 from pipeline.transfer.weights import Weights, fit, read
 
 #: Options by which a library's constructor would read files of the manifest's choice.
