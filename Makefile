@@ -1,5 +1,6 @@
 # make demo                  the whole pipeline on the embedded demo, from simulated scans to a release
 # make demo WEIGHTS=path     the same with pre-trained weights of yours: path/NAME.safetensors, NAME as timm has it
+# make demo WEIGHTS=folder   the same from the release of another project of yours: folder/manifest.json
 # make test                  lint, types, import rules and every test
 # make lint                  the first three of them
 #
@@ -19,10 +20,16 @@ BACKBONE ?= 'backbone.options={}' backbone.mean=null backbone.std=null
 
 demo: $(READY)
 ifdef WEIGHTS
-	@test -f "$(WEIGHTS)" || { echo "WEIGHTS: expected a .safetensors or .pth file; found no file $(WEIGHTS)" >&2; exit 1; }
-	cp -- "$(WEIGHTS)" models/weights/
-	python -m pipeline.params backbone.weights=file "backbone.file=models/weights/$(notdir $(WEIGHTS))" \
-	  "backbone.name=$(basename $(notdir $(WEIGHTS)))" $(BACKBONE)
+	@test -f "$(WEIGHTS)" || test -f "$(WEIGHTS)/manifest.json" || \
+	  { echo "WEIGHTS: expected a .safetensors or .pth file, or a release; found none at $(WEIGHTS)" >&2; exit 1; }
+	if test -d "$(WEIGHTS)"; then \
+	  python -m pipeline.params backbone.weights=file "backbone.file=$$(realpath -- "$(WEIGHTS)")" backbone.name=null \
+	    $(BACKBONE); \
+	else \
+	  cp -- "$(WEIGHTS)" models/weights/ && \
+	  python -m pipeline.params backbone.weights=file "backbone.file=models/weights/$(notdir $(WEIGHTS))" \
+	    "backbone.name=$(basename $(notdir $(WEIGHTS)))" $(BACKBONE); \
+	fi
 endif
 	dvc repro
 	@python -m pipeline.summary

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pipeline import typed_yaml
 from pipeline.contract import LabelLevel, Selection, SelectionRules, Strict, TaskKind, Transform
@@ -114,6 +114,13 @@ class Validate(Strict):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
 
 
+class Waiver(Strict):
+    """Who lets a model pass that misses a criterion, and why; both stand in everything that is written about it."""
+
+    by: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class Criterion(Strict):
     """One acceptance criterion: a figure of reports/metrics.json by its dotted name, and its bound."""
 
@@ -121,6 +128,7 @@ class Criterion(Strict):
     min: float | None = None
     max: float | None = None
     not_equal: str | None = None
+    waiver: Waiver | None = None
 
     @model_validator(mode="after")
     def _one_bound(self) -> Criterion:

@@ -69,6 +69,12 @@ class Selection(SelectionRules):
     modality: Literal["MR"] = "MR"
 
     @property
+    def domain(self) -> str:
+        """The images that the model is about, such as `MRI, FLAIR, axial`."""
+        kinds = (self.contrasts, self.planes, self.acquisition_types)
+        return ", ".join(["MRI", *(" or ".join(kind) for kind in kinds if kind)])
+
+    @property
     def rules(self) -> list[str]:
         """Each rule in words."""
         said = [
@@ -118,12 +124,46 @@ class Engine(Strict):
 
 
 class Task(Strict):
-    """What was transferred: source task and domain, target task and domain (T1)."""
+    """What was transferred, from where to where (the domains and tasks of Pan & Yang 2010, IEEE TKDE 22:1345).
+
+    Attributes:
+        source, target: the tasks.
+        source_domain, target_domain: the images that each is about.
+    """
 
     source: str
     target: str
+    source_domain: str = "not recorded"
+    target_domain: str = "not recorded"
     label_level: LabelLevel
     classes: list[str]
+
+
+class Origin(Strict):
+    """One training in the past of weights.
+
+    Attributes:
+        name: of the release that came of it; of the network where it was published by others.
+        version: of the release; None where others published it.
+        task: what was learnt.
+        data: from what, as it was stated.
+        licence: of that data, or of the weights that others published.
+        sha256: of the weights' file.
+    """
+
+    name: str
+    version: str | None
+    task: str
+    data: str
+    licence: str
+    sha256: str
+
+
+class Trunk(Strict):
+    """The fine-tuned one-channel network without its head, fp32 safetensors, for another project to start from."""
+
+    file: Literal["trunk.safetensors"]
+    sha256: str
 
 
 class Pretrained(Strict):
@@ -132,7 +172,7 @@ class Pretrained(Strict):
     Attributes:
         name: of the network, in its library.
         options: of its constructor.
-        weights: which kind of origin was asked for.
+        weights: which kind of origin was asked for; `release` where the file was that of an earlier run.
         origin: what its readers call the source.
         sha256: of the file.
         verified: whose checksum the file has, in words, or "not verified".
@@ -141,12 +181,14 @@ class Pretrained(Strict):
         trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
         mean: per RGB channel, of the pictures it was trained on; it is part of the graph.
         std: likewise.
-        parity: largest difference of a logit between the RGB network and its one-channel form.
+        parity: largest difference of a logit between the RGB network and its one-channel form; of a feature between
+            the trunk and the graph of a release.
+        origins: of a release's weights, every training behind them, the last first.
     """
 
     name: str
     options: dict[str, Any]
-    weights: Literal["file", "hub", "embedded"]
+    weights: Literal["file", "hub", "embedded", "release"]
     origin: str
     sha256: str
     verified: str
@@ -156,10 +198,11 @@ class Pretrained(Strict):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     parity: dict[str, float]
+    origins: list[Origin] = Field(default_factory=list)
 
 
 class Manifest(Strict):
-    """The whole contract."""
+    """The whole contract; releases made before there were trunks have none."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -168,6 +211,7 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
+    trunk: Trunk | None = None
     calibration: Calibration
     backbone: Pretrained
     data: dict[str, Any]

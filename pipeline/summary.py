@@ -83,22 +83,33 @@ def _transfer(transfer: Mapping[str, Any]) -> str:
     if transfer["verdict"] is None:
         return "undefined"
     difference, low, high = (f"{transfer[key]:+.3f}" for key in ("difference", "low", "high"))
-    return f"{transfer['verdict']}: AUROC {difference} ({low} to {high}) against scratch"
+    less = "; the control had a smaller budget" if transfer.get("budget", {}).get("control_had_less") else ""
+    return f"{transfer['verdict']}: AUROC {difference} ({low} to {high}) against scratch{less}"
 
 
 def _missed(root: Path) -> list[str] | None:
-    """The criteria that the model missed; None when it was not judged."""
-    path = root / "reports/acceptance.json"
-    if not path.is_file():
+    """The criteria that the model missed and nobody waived; None when it was not judged."""
+    criteria = _criteria(root)
+    if criteria is None:
         return None
-    return [criterion["metric"] for criterion in read_json(path)["criteria"] if not criterion["passed"]]
+    return [entry["metric"] for entry in criteria if not entry["passed"] and not entry.get("waived")]
+
+
+def _criteria(root: Path) -> list[dict[str, Any]] | None:
+    path = root / "reports/acceptance.json"
+    return list(read_json(path)["criteria"]) if path.is_file() else None
 
 
 def _acceptance(root: Path) -> str:
-    missed = _missed(root)
-    if missed is None:
+    missed, criteria = _missed(root), _criteria(root)
+    if missed is None or criteria is None:
         return "not judged"
-    return f"NO, missed: {', '.join(missed)}" if missed else "yes, every criterion met"
+    if missed:
+        return f"NO, missed: {', '.join(missed)}"
+    waived = [
+        f"{entry['metric']} missed, waived by {entry['waiver']['by']}" for entry in criteria if not entry["passed"]
+    ]
+    return f"yes, but {'; '.join(waived)}" if waived else "yes, every criterion met"
 
 
 def _release(root: Path) -> list[tuple[str, str]]:

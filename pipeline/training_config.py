@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.contract import Pooling, Strict
 
@@ -25,9 +25,16 @@ InputPath = Annotated[Path, AfterValidator(_absolute_if_outside)]
 
 
 class Backbone(Strict):
-    """The pre-trained network; `sha256` pins its file, and `licence` is that of a `file`: others state their own."""
+    """The pre-trained network.
 
-    name: str
+    Attributes:
+        name: empty (null in params.yaml) where a release in `file` is to say name and options.
+        file: weights, or the folder of a release.
+        sha256: pins the file of weights.
+        licence: that of a `file`; releases and other origins state their own.
+    """
+
+    name: Annotated[str, BeforeValidator(lambda name: "" if name is None else name)]
     weights: Literal["file", "hub", "embedded"]
     file: InputPath
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -73,6 +80,65 @@ class Phase(Strict):
     learning_rate: Annotated[float, Field(gt=0)]
 
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class BiasField(Strict):
+    """The shading of a receive coil; `log_gain` is its largest deviation up or down, as a logarithm."""
+
+    chance: Fraction
+    log_gain: Annotated[float, Field(gt=0, le=1)]
+
+
+class Gibbs(Strict):
+    """Ringing; `resolution` is the least share of the k-space radius that is kept."""
+
+    chance: Fraction
+    resolution: Annotated[float, Field(ge=0.2, lt=1)]
+
+
+class Rician(Strict):
+    """Noise of a magnitude image; `sigma` is its largest standard deviation, as a share of the window."""
+
+    chance: Fraction
+    sigma: Annotated[float, Field(gt=0, le=0.5)]
+
+
+class Motion(Strict):
+    """A head that moves while a slice is acquired, by at most `shift`, a share of the picture's width."""
+
+    chance: Fraction
+    shift: Annotated[float, Field(gt=0, le=0.2)]
+
+
+class Augment(Strict):
+    """Random changes of training slices; what is left out does not happen.
+
+    Attributes:
+        flip_chance: of a unit, to be mirrored left to right.
+        rotation_deg: largest, either way.
+        zoom: largest, as a logarithm.
+        shift: largest, as a share of the picture's width.
+        contrast: largest change of the range, as a share of it.
+        gamma: largest exponent, as a logarithm.
+        brightness: largest step, as a share of the window.
+        bias_field, gibbs, rician: of a unit.
+        motion: of a slice.
+    """
+
+    flip_chance: Fraction = 0
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0
+    zoom: Share = 0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0
+    contrast: Share = 0
+    gamma: Annotated[float, Field(ge=0, le=2)] = 0
+    brightness: Share = 0
+    bias_field: BiasField | None = None
+    gibbs: Gibbs | None = None
+    rician: Rician | None = None
+    motion: Motion | None = None
+
+
 class Mixup(Strict):
     """Mixing pairs of units (Zhang et al. 2018, ICLR; in feature space: Verma et al. 2019, ICML).
 
@@ -114,7 +180,7 @@ class Finetune(Strict):
     class_weights: bool
     mixup: Mixup
     average: Annotated[float, Field(gt=0, lt=1)] | None
-    augment: bool
+    augment: Augment | None
     recordings: Recordings
     precision: Literal["bf16", "fp16", "fp32"]
     compile: bool

@@ -31,6 +31,7 @@ def card(name: str = "mobilenetv2_100", **changes: Any) -> dict[str, Any]:
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
         "parity": {"max_abs_logit_difference": 1e-6, "tolerance": 1e-4, "size": 64},
+        "origins": [],
         **changes,
     }
 

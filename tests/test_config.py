@@ -47,6 +47,8 @@ def test_rules_of_ingest_are_those_of_a_release(raw: dict[str, Any], tmp_path: P
         (["backbone"], "fil", "file"),
         (["ingest"], "plane", "planes"),
         (["finetune"], "pacience", "patience"),
+        (["finetune", "augment"], "gibs", "gibbs"),
+        (["finetune", "augment", "motion"], "shifts", "shift"),
         (["finetune", "phases", 0], "learningrate", "learning_rate"),
         (["calibrate", "threshold"], "targets", "target"),
         (["accept", 0], "minimum", "min"),
@@ -109,6 +111,20 @@ def test_missing_key_is_named(raw: dict[str, Any], tmp_path: Path) -> None:
         ),
         ("backbone", "file", "../net.safetensors", "backbone.file.*: a path outside the project must be absolute"),
         ("split", "test", 0.4, r"split: train \+ val \+ test must be 1, not 1.1"),
+        ("finetune", "augment", True, "finetune.augment .*found True: Input should be a valid dictionary"),
+        ("finetune", "augment", {"rotation_deg": -3}, "finetune.augment.rotation_deg .*found -3: .*greater than or eq"),
+        (
+            "finetune",
+            "augment",
+            {"flip_chance": 2},
+            "finetune.augment.flip_chance .*found 2: .*less than or equal to 1",
+        ),
+        (
+            "finetune",
+            "augment",
+            {"rician": {"chance": 0.1, "sigma": 3}},
+            "finetune.augment.rician.sigma .*found 3: .*less than or equal to 0.5",
+        ),
         ("calibrate", "threshold", {"rule": "sensitivity"}, "rule `sensitivity` needs a target"),
         ("compile", "compute_capabilities", ["86"], "compile.compute_capabilities.0"),
         ("release", "version", "1.0", "a usable value for release.version"),
@@ -140,6 +156,21 @@ def test_later_phase_must_not_unfreeze_less(raw: dict[str, Any], tmp_path: Path)
 def test_criterion_has_exactly_one_bound(raw: dict[str, Any], tmp_path: Path, bounds: dict[str, float]) -> None:
     raw["accept"] = [{"metric": "calibration.brier", **bounds}]
     with pytest.raises(ConfigError, match="calibration.brier needs exactly one of min, max and not_equal"):
+        _load(raw, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("waiver", "named"),
+    [
+        ({"by": "Dr. Ada Example"}, "accept.0.waiver.reason"),
+        ({"by": " ", "reason": "for a test"}, "accept.0.waiver.by"),
+        ({"by": "Dr. Ada Example", "reason": ""}, "accept.0.waiver.reason"),
+        ("yes", "accept.0.waiver"),
+    ],
+)
+def test_waiver_names_who_and_why(raw: dict[str, Any], tmp_path: Path, waiver: Any, named: str) -> None:
+    raw["accept"] = [{"metric": "transfer.verdict", "not_equal": "negative", "waiver": waiver}]
+    with pytest.raises(ConfigError, match=named):
         _load(raw, tmp_path)
 
 

@@ -47,6 +47,21 @@ def test_manifest_from_before_there_were_further_rules_is_read(manifest: contrac
     assert contract.load(tmp_path) == manifest
 
 
+def test_manifest_from_before_domains_were_recorded_is_read(manifest: contract.Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path / "manifest.json")
+    raw = json.loads((tmp_path / "manifest.json").read_text())
+    del raw["task"]["source_domain"], raw["task"]["target_domain"]
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    assert contract.load(tmp_path).task.source_domain == "not recorded"
+
+
+def test_domain_is_what_the_model_was_made_for() -> None:
+    assert contract.Selection(contrasts=["FLAIR"], min_slices=8).domain == "MRI, FLAIR"
+    every = contract.Selection(contrasts=["T1", "T2"], planes=["axial"], acquisition_types=["3D"], min_slices=4)
+    assert every.domain == "MRI, T1 or T2, axial, 3D"
+    assert contract.Selection(contrasts=None, min_slices=4).domain == "MRI"
+
+
 def test_rules_are_said_in_words() -> None:
     assert contract.Selection(contrasts=None, min_slices=8).rules == ["any contrast", "at least 8 slices"]
     every = contract.Selection(
@@ -84,7 +99,7 @@ def test_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
         (["calibration", "temperature"], 0, "calibration.temperature"),
         (["transform", "size"], "big", "transform.size"),
         (["transform", "interpolation"], "cubic", "transform.interpolation"),
-        (["graph", "pooling"], "max", "graph.pooling"),
+        (["graph", "pooling"], "median", "graph.pooling"),
     ],
 )
 def test_manifest_that_is_not_understood_is_refused(

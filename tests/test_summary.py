@@ -95,6 +95,21 @@ def test_missed_criterion_is_named_and_an_earlier_release_is_not_shown_as_this_m
     assert "Release: not there" in _shown(project)
 
 
+def test_waived_criterion_is_named_and_the_release_is_shown(project: Path) -> None:
+    waived = {"passed": False, "waived": True, "waiver": {"by": "Dr. Ada Example", "reason": "for a comparison"}}
+    write_json(project / "reports/acceptance.json", {"criteria": [CRITERIA[0], CRITERIA[1] | waived]})
+    rows = dict(summary.rows(project))
+    assert rows["accepted"] == "yes, but calibration.brier missed, waived by Dr. Ada Example"
+    assert rows["signature"] == "UNSIGNED"
+
+
+def test_smaller_budget_of_the_control_is_said(project: Path) -> None:
+    metrics = copy.deepcopy(METRICS)
+    metrics["transfer"]["budget"] = {"control_had_less": True}
+    write_json(project / "reports/metrics.json", metrics)
+    assert dict(summary.rows(project))["transfer"].endswith("against scratch; the control had a smaller budget")
+
+
 def test_places_of_report_and_release_are_printed_whole(project: Path) -> None:
     (project / "reports/report.html").touch()
     shown = _shown(project).splitlines()

@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import Criterion, Data
+from pipeline.config import Criterion, Data, Waiver
 from pipeline.errors import AcceptanceError
+
+#: Asked of every model, whatever params.yaml asks: transfer must not have harmed, and that must be known.
+NO_HARM = Criterion(metric="transfer.verdict", not_equal="negative")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Result:
         value: what came; None when undefined or missing.
         passed: whether the criterion is met.
         reason: why it failed; None when it passed.
+        waiver: of params.yaml; without effect where the criterion is met.
     """
 
     metric: str
@@ -29,12 +33,25 @@ class Result:
     value: float | str | None
     passed: bool
     reason: str | None
+    waiver: Waiver | None = None
+
+    @property
+    def waived(self) -> bool:
+        """Failed, and let through in writing."""
+        return not self.passed and self.waiver is not None
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in reports/acceptance.json."""
+        waiver = None if self.waiver is None else self.waiver.model_dump()
+        return {**vars(self), "waived": self.waived, "waiver": waiver}
 
 
 def evaluate(criteria: Sequence[Criterion], metrics: Mapping[str, Any]) -> list[Result]:
-    """Each criterion against `metrics` (the content of metrics.json); undefined or missing fails."""
+    """Each criterion, and `NO_HARM`, against `metrics` (the content of metrics.json); undefined or missing fails."""
     figures = dict(_flat(metrics))
-    return [_judge(criterion, figures) for criterion in criteria]
+    asked = {(criterion.metric, criterion.not_equal) for criterion in criteria}
+    added = [] if (NO_HARM.metric, NO_HARM.not_equal) in asked else [NO_HARM]
+    return [_judge(criterion, figures) for criterion in [*criteria, *added]]
 
 
 def permission(data: Data) -> list[Result]:
@@ -47,18 +64,19 @@ def permission(data: Data) -> list[Result]:
 
 
 def require(results: Sequence[Result]) -> None:
-    """Stop here unless everything passed.
+    """Stop here unless everything passed or is waived.
 
     Raises:
         AcceptanceError: its message names each criterion that failed, with its bound and value.
     """
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if not result.passed and not result.waived]
     if failed:
         raise AcceptanceError(
             "; ".join(f"{result.metric} {result.bound}" for result in failed),
             "; ".join(f"{result.metric}: {result.reason}" for result in failed),
             f"{len(failed)} of {len(results)} criteria failed. See reports/report.html for why the model falls short; "
-            "change a bound in the accept section of params.yaml only for a clinical reason.",
+            "change a bound in the accept section of params.yaml only for a clinical reason, or have someone answer "
+            "for it there by `waiver: {by: name, reason: text}`.",
         )
 
 
@@ -79,7 +97,8 @@ def _judge(criterion: Criterion, figures: Mapping[str, Any]) -> Result:
     else:
         met = value >= criterion.min if criterion.min is not None else value <= _number(criterion.max)
         reason = None if met else f"{value:.4g}"
-    return Result(name, bound, value, reason is None, reason)
+    # A figure that nobody wrote is a mistake in params.yaml, and no judgement of it can be waived.
+    return Result(name, bound, value, reason is None, reason, criterion.waiver if name in figures else None)
 
 
 def _bound(criterion: Criterion) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.clinical import acceptance
@@ -19,15 +18,25 @@ def accept(params: Params) -> None:
     """Judge every criterion, write down how each went, and only then fail.
 
     Raises:
-        AcceptanceError: a criterion is missed; acceptance.json is there all the same.
+        AcceptanceError: a criterion is missed and not waived; acceptance.json is there all the same.
     """
     results = [*acceptance.evaluate(params.accept, read_json(METRICS)), *acceptance.permission(params.data)]
-    accepted = all(result.passed for result in results)
-    write_json(OUT, {"accepted": accepted, "criteria": [asdict(result) for result in results]})
+    accepted = all(result.passed or result.waived for result in results)
+    write_json(OUT, {"accepted": accepted, "criteria": [result.record() for result in results]})
     for result in results:
-        word = "pass" if result.passed else f"FAIL ({result.reason})"
-        say(f"{word}: {result.metric} {result.bound}" + (f", is {result.value}" if result.passed else ""))
+        say(_line(result))
     acceptance.require(results)
+
+
+def _line(result: acceptance.Result) -> str:
+    """One criterion for the log."""
+    criterion, waiver = f"{result.metric} {result.bound}", result.waiver
+    if result.passed:
+        unneeded = "; its waiver is not needed" if waiver else ""
+        return f"pass: {criterion}, is {result.value}{unneeded}"
+    if waiver is None:
+        return f"FAIL ({result.reason}): {criterion}"
+    return f"FAIL, waived by {waiver.by} ({result.reason}): {criterion}; {waiver.reason}"
 
 
 if __name__ == "__main__":

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 
 from pipeline.config import Params
+from pipeline.engine import trunk as proof
 from pipeline.files import write_atomic, write_json
 from pipeline.progress import say
 from pipeline.stages import runner
-from pipeline.transfer import licence, stem
-from pipeline.transfer.backbone import Source, load, trunk
+from pipeline.transfer import licence, own_release, stem
+from pipeline.transfer.backbone import Source, feature_count, load, trunk
 from pipeline.transfer.weights import Weights
 
 OUT = Path("models/backbone")
@@ -26,7 +28,16 @@ def backbone(params: Params) -> None:
         ConfigError: no such network, or not the embedded one where that is asked for.
         WeightsError: no weights to be had, not those promised, of another architecture, or not allowed.
         StemError: the network cannot be taken to one channel.
+        ContractError, EngineError: the release in backbone.file is not whole, or is of two models.
     """
+    if own_release.is_named(params.backbone):
+        _from_release(params)
+    else:
+        _from_elsewhere(params)
+
+
+def _from_elsewhere(params: Params) -> None:
+    """Weights for RGB pictures, embedded, from a file or from a hub, in the one-channel form."""
     torch.manual_seed(params.seed)
     chosen = params.backbone
     network, weights, source = load(chosen)
@@ -40,7 +51,7 @@ def backbone(params: Params) -> None:
     if chosen.weights == "hub":  # so that DVC keeps it: a hub may be out of reach the next time
         with open(weights.path, "rb") as fetched:
             write_atomic(OUT / f"source{weights.path.suffix}", lambda handle: shutil.copyfileobj(fetched, handle))
-    card = {
+    card: dict[str, Any] = {
         "name": chosen.name,
         "options": chosen.options,
         "weights": chosen.weights,
@@ -53,7 +64,25 @@ def backbone(params: Params) -> None:
         "mean": source.mean,
         "std": source.std,
         "parity": {"max_abs_logit_difference": worst, "tolerance": stem.TOLERANCE, "size": params.prepare.size},
+        "origins": [],
     }
+    write_json(OUT / "card.json", card)
+
+
+def _from_release(params: Params) -> None:
+    """The trunk of an earlier project's release, as it is: it has one channel, and its graph to be compared with."""
+    start = own_release.load(params.backbone)
+    size = start.manifest.transform.size
+    worst = proof.prove(start.trunk, start.graph, size)
+    card = start.card({"max_abs_feature_difference": worst, "tolerance": proof.TOLERANCE, "size": size})
+    say(f"backbone: {card['name']} as fine-tuned for {card['origin']}; SHA-256 {card['sha256']}, {card['verified']}")
+    for origin in card["origins"]:
+        say(f"backbone: learnt before: {origin['task']} from {origin['data']}; licence: {origin['licence']}")
+    if card["restriction"] is not None:
+        say(f"backbone: {card['restriction']}")
+    say(f"backbone: largest feature difference to the release's graph {worst:.1e} (allowed {proof.TOLERANCE:g})")
+    feature_count(start.trunk, params.prepare.size)
+    write_atomic(OUT / "backbone.safetensors", lambda handle: handle.write(save(start.trunk.state_dict())))
     write_json(OUT / "card.json", card)
 
 

@@ -19,6 +19,7 @@ BACKBONE = Path("models/backbone/card.json")
 CALIBRATION = Path("models/calibration.json")
 METRICS = Path("reports/metrics.json")
 ACCEPTANCE = Path("reports/acceptance.json")
+MODEL = Path("models/finetuned/model.safetensors")
 EXPORT = Path("models/export")
 ENGINES = Path("models/engine")
 OUT = Path("models/release")
@@ -29,6 +30,7 @@ def release(params: Params) -> None:
 
     Raises:
         ContractError: not accepted, no licence stated, or the parts do not belong to one model.
+        EngineError: the fine-tuned model has no trunk.
     """
     evidence = releasing.Evidence(
         backbone=read_json(BACKBONE),
@@ -38,7 +40,7 @@ def release(params: Params) -> None:
         parity=read_json(EXPORT / "parity.json"),
         compiled=read_json(ENGINES / "compile.json"),
     )
-    manifest = releasing.write(params, evidence, EXPORT / releasing.GRAPH, ENGINES, OUT)
+    manifest = releasing.write(params, evidence, MODEL, EXPORT / releasing.GRAPH, ENGINES, OUT)
     engines = ", ".join(f"{engine.compute_capability} ({engine.status})" for engine in manifest.engines) or "none"
     say(f"release: {OUT}: {manifest.name} {manifest.version}; engines: {engines}")
     if manifest.signature == UNSIGNED:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import split
+from pipeline.clinical import acceptance, split
 from pipeline.clinical.evaluation import Evaluation, evaluate
+from pipeline.clinical.indicators import Indicators, measure
+from pipeline.clinical.learning import Curve, curve
 from pipeline.clinical.report import content, examples, page
 from pipeline.clinical.report.charts import MODELS
+from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
@@ -33,6 +36,7 @@ INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
+ADVICE = REPORTS / "transferability.json"
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -41,7 +45,8 @@ def validate(params: Params) -> None:
     """Measure the fine-tuned model, the probe and the scratch model on the test patients, and report.
 
     Raises:
-        ContractError: the calibration belongs to another model or another split than those there now.
+        ContractError: the calibration belongs to another model or another split than those there now, or the curve of a
+            training to other validation units.
         LeakageError: a patient on two sides of the split.
     """
     fixed = _fixed()
@@ -53,13 +58,16 @@ def validate(params: Params) -> None:
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
     found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed)
+    learned = _learned(params, rows)
     card = read_json(MODELS_DIR / "backbone/card.json")
-    figures = {**found.figures, "backbone": _origin(card)}
+    transfer = {**found.figures["transfer"], **learned.figures()}
+    figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
     _write_predictions(found)
     _write_plots(found)
     shown = _examples(found, slices, by_slice["finetuned"][:, 0])
-    write_text(REPORTS / "report.html", page.render(_content(params, found, card, shown)))
+    waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
+    write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
 
@@ -94,6 +102,41 @@ def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) ->
     logits = {name: pool(values, units.slice_units, pooling)[1][:, 0] for name, values in by_slice.items()}
     logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])[:, 0]
     return {name: logits[name] for name in MODELS}
+
+
+def _learned(params: Params, rows: Sequence[Mapping[str, str]]) -> Indicators:
+    """What the courses of both trainings say of the validation units."""
+    units: dict[str, Mapping[str, str]] = {}
+    for row in rows:
+        if row["split"] == "val":
+            units.setdefault(row["unit"], row)
+    labels = params.data.targets.encode([row["label"] for row in units.values()])
+    drawn = draw(
+        [row["patient"] for row in units.values()],
+        params.validate_.bootstrap,
+        params.validate_.confidence,
+        params.seed,
+    )
+    return measure(labels, _curves(params, labels.shape), drawn)
+
+
+def _curves(params: Params, shape: tuple[int, ...]) -> dict[str, Curve]:
+    """The courses of both trainings, for (U, K) labels."""
+    phases = params.finetune.phases
+    trunk = [phase for phase in phases if phase.trunk != 0]
+    allowed = sum(phase.epochs for phase in trunk)
+    frozen = {phase.name for phase in phases} - {phase.name for phase in trunk}
+    plans = {"finetuned": (frozen, allowed), "scratch": (set[str](), params.scratch.epochs or allowed or 1)}
+    return {name: _curve(name, (shape[0], shape[1]), *plan) for name, plan in plans.items()}
+
+
+def _curve(name: str, shape: tuple[int, int], frozen: set[str], allowed: int) -> Curve:
+    folder = MODELS_DIR / name
+    if not (folder / "curve.npz").is_file():
+        raise ContractError(f"{folder / 'curve.npz'}", "no such file", "Run `dvc repro`: the training is older.")
+    with np.load(folder / "curve.npz") as stored:
+        logits = stored["logits"]
+    return curve(name, read_csv(folder / "history.csv"), logits, shape, frozen, allowed)
 
 
 def _write_predictions(found: Evaluation) -> None:
@@ -145,13 +188,21 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
 
 
 def _content(
-    params: Params, found: Evaluation, card: Mapping[str, Any], shown: Sequence[examples.Example]
+    params: Params,
+    found: Evaluation,
+    learned: Indicators,
+    waived: Sequence[acceptance.Result],
+    card: Mapping[str, Any],
+    shown: Sequence[examples.Example],
 ) -> content.Content:
     index = read_csv(INGESTED / "index.csv")
     histories = {name: content.epochs(read_csv(MODELS_DIR / name / "history.csv")) for name in ("finetuned", "scratch")}
     return content.Content(
         params=params,
         found=found,
+        learned=learned,
+        waived=waived,
+        advice=read_json(ADVICE)["advice"]["sentences"] if ADVICE.is_file() else [],
         backbone=card,
         histories=histories,
         examples=shown,

@@ -159,14 +159,21 @@ class Feeder:
         return batch.to(self.device)
 
     def _changed(self, batch: Batch, draw: int, place: int) -> Batch:
-        return augmented(batch.to(self.device), self.settings, seeded(self.seed, 7, draw, place))
+        return augmented(batch, batch.to(self.device), self.settings, seeded(self.seed, 7, draw, place))
 
 
-def augmented(batch: Batch, settings: Finetune, generator: torch.Generator) -> Batch:
-    """A batch of slices on its device, changed as `settings` say."""
-    if not settings.augment:
-        return batch
-    return replace(batch, values=augment(batch.values, batch.owner, generator))
+def augmented(batch: Batch, on: Batch, settings: Finetune, generator: torch.Generator) -> Batch:
+    """Slices changed as `settings` say.
+
+    Args:
+        batch: on the CPU, whose `owner` nobody has to wait for.
+        on: the same on its device.
+        settings: what may happen.
+        generator: on the CPU.
+    """
+    if settings.augment is None:
+        return on
+    return replace(on, values=augment(on.values, batch.owner, generator, settings.augment))
 
 
 def seeded(*parts: int) -> torch.Generator:

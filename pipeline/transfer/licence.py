@@ -20,13 +20,18 @@ def restriction(licence: str) -> str | None:
     return "No commercial use: the licence of the pre-trained weights forbids it, and it binds what is made of them."
 
 
-def require_allowed(licence: str, *, allow_non_commercial: bool) -> None:
+def require_allowed(licence: str, *, allow_non_commercial: bool, inherited: str | None = None) -> None:
     """See that weights under `licence` may be used as params.yaml says.
+
+    Args:
+        licence: in words.
+        allow_non_commercial: as params.yaml says.
+        inherited: a restriction that an earlier project stated.
 
     Raises:
         WeightsError: the licence forbids commercial use, and backbone.allow_non_commercial is false.
     """
-    if not allow_non_commercial and restriction(licence):
+    if not allow_non_commercial and (inherited or restriction(licence)):
         raise WeightsError(
             "weights that may be used commercially, as backbone.allow_non_commercial is false",
             f"the licence {licence!r}",

@@ -90,7 +90,7 @@ class Steps:
         generator = seeded(task.seed, self.number, place)
         on = batch.to(task.device)
         if self.feed.augmented:
-            on = augmented(on, settings, generator)
+            on = augmented(batch, on, settings, generator)
         if settings.mixup.alpha:
             mixed = mixing.draw(on, settings.mixup.alpha, generator)
             on = replace(on, targets=mixed.targets(on.targets))

@@ -27,6 +27,8 @@ def test_demo_ends_in_a_release(built: Any) -> None:
     manifest = contract.load(release)
     assert {"manifest.json", "model.onnx", "model_card.md", "SHA256SUMS"} <= {path.name for path in release.iterdir()}
     assert manifest.signature == "UNSIGNED"
+    assert manifest.task.source_domain.startswith("natural photographs (ImageNet subset")
+    assert manifest.task.target_domain == "MRI, FLAIR"
     assert [engine.status for engine in manifest.engines] in (["built, not run"], ["built and run"])
     sums = dict(reversed(line.split("  ", 1)) for line in (release / "SHA256SUMS").read_text().splitlines())
     assert sums["model.onnx"] == sha256_file(release / "model.onnx") == manifest.graph.sha256
@@ -49,7 +51,7 @@ def test_dvc_shows_the_dag_the_metrics_and_the_plots(built: Any) -> None:
     assert '"auroc"' in shown
     page = built.run("dvc", "plots", "show").strip().splitlines()[-1].removeprefix("file://")
     html = Path(page).read_text()
-    assert [title for title in ("ROC", "alidation AUROC by epoch") if title not in html] == []
+    assert [title for title in ("ROC", "AUROC by epoch", "AUROC by trunk work") if title not in html] == []
 
 
 def test_headline_is_printed(built: Any) -> None:

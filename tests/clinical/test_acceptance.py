@@ -13,8 +13,7 @@ METRICS = {
 
 
 def judge(**criterion):
-    (result,) = evaluate([Criterion(**criterion)], METRICS)
-    return result
+    return evaluate([Criterion(**criterion)], METRICS)[0]
 
 
 def test_bounds_are_met_or_not():
@@ -62,7 +61,8 @@ def test_the_error_names_each_failed_criterion_and_no_other():
 
 
 def test_all_passed_is_silent():
-    require(evaluate([Criterion(metric="finetuned.auroc.value", min=0.9)], METRICS))
+    helped = METRICS | {"transfer": {"verdict": "positive"}}
+    require(evaluate([Criterion(metric="finetuned.auroc.value", min=0.9)], helped))
 
 
 def test_data_without_source_or_licence_is_refused():
@@ -71,3 +71,62 @@ def test_data_without_source_or_licence_is_refused():
     assert source.passed
     assert not licence.passed
     assert licence.metric == "data.licence"
+
+
+WAIVER = {"by": "Dr. Ada Example", "reason": "compared with the older model in a reader study"}
+NO_HARM = {"metric": "transfer.verdict", "not_equal": "negative"}
+
+
+def outcome(verdict, *criteria, **figures):
+    """How the criterion on transfer went for a verdict; there is exactly one."""
+    metrics = {"transfer": {"verdict": verdict, **figures}, "finetuned": {"auroc": {"value": 0.9}}}
+    (result,) = [r for r in evaluate(criteria, metrics) if r.metric == "transfer.verdict" and "negative" in r.bound]
+    return result
+
+
+@pytest.mark.parametrize("asked", [[], [Criterion(**NO_HARM)], [Criterion(metric="transfer.verdict", not_equal="x")]])
+def test_negative_transfer_fails_whatever_is_asked(asked):
+    assert outcome("positive", *asked).passed
+    assert outcome("neutral", *asked).passed
+    failed = outcome("negative", *asked)
+    assert not failed.passed
+    with pytest.raises(AcceptanceError, match="transfer.verdict other than negative"):
+        require([failed])
+
+
+def test_an_undefined_verdict_fails_with_its_reason():
+    result = outcome(None, reason="only one class among the units")
+    assert not result.passed
+    assert result.reason == "undefined (only one class among the units)"
+
+
+def test_a_figure_of_transfer_that_was_never_written_fails():
+    assert not evaluate([], {"finetuned": {"auroc": {"value": 0.9}}})[0].passed
+
+
+def test_a_waived_criterion_has_failed_and_lets_pass():
+    result = outcome("negative", Criterion(**NO_HARM, waiver=WAIVER))
+    assert (result.passed, result.waived) == (False, True)
+    assert result.record()["waiver"] == WAIVER
+    assert result.record()["waived"] is True
+    require([result])
+
+
+def test_a_waiver_of_a_criterion_that_is_met_has_no_effect():
+    result = outcome("neutral", Criterion(**NO_HARM, waiver=WAIVER))
+    assert (result.passed, result.waived) == (True, False)
+    assert result.record()["waived"] is False
+
+
+def test_a_waiver_of_one_criterion_is_none_of_another():
+    waived = Criterion(metric="finetuned.auroc.low", min=0.99, waiver=WAIVER)
+    with pytest.raises(AcceptanceError) as caught:
+        require(evaluate([waived], METRICS))
+    assert "transfer.verdict" in str(caught.value)
+    assert "finetuned" not in str(caught.value)
+
+
+def test_a_figure_that_does_not_exist_cannot_be_waived():
+    result = judge(metric="transfer.verdit", not_equal="negative", waiver=WAIVER)
+    assert not result.passed
+    assert not result.waived

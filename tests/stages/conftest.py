@@ -12,6 +12,7 @@ from pipeline.files import write_atomic, write_csv, write_json
 from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel, save_model
 from pipeline.transfer.probe import Probe
+from tests import training_curves
 from tests.pretrained import card
 
 SIZE, SLICES = 32, 3
@@ -48,18 +49,22 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(Path("models/backbone/card.json"), card("test_resnet"))
     for seed, name in enumerate(("finetuned", "scratch")):
         _network(seed, Path("models") / name)
+        _course(seed, Path("models") / name)
     return tmp_path
 
 
+def _course(seed: int, folder: Path) -> None:
+    """The course of a training on the validation units, which takes the phases of the shipped params.yaml."""
+    labels = np.array([[i % 2] for i, side in enumerate(SIDES) if side == "val"], dtype=np.float32)
+    separations = [[0, 0.4, 0.8, 1.5, 2.0], [0, 0.2, 0.6, 0.9, 1.2]][seed]
+    phases = [[("head", 2, 0.0), ("all", 2, 1.0)], [("all", 4, 1.0)]][seed]
+    training_curves.save(folder, training_curves.history(phases), training_curves.logits(labels, separations, seed))
+
+
 def _network(seed: int, folder: Path) -> None:
-    """A network of random weights and the history of a training."""
+    """A network of random weights."""
     torch.manual_seed(seed)
     trunk = empty_trunk("test_resnet", {})
     model = TransferModel(trunk, feature_count(trunk, SIZE))
     torch.nn.init.normal_(model.head.logits.weight)
     save_model(model, folder, Path("models/backbone"), {})
-    history = [
-        {"phase": "head", "epoch": i, "learning_rate": 0.01, "train_loss": 0.7 - 0.1 * i, "val_auroc": 0.6 + 0.1 * i}
-        for i in (1, 2, 3)
-    ]
-    write_csv(folder / "history.csv", history[0], history)

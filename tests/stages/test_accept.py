@@ -13,8 +13,9 @@ def params(root, tmp_path, monkeypatch):
     return load(root / "params.yaml").model_copy(update={"accept": criteria})
 
 
-def metrics(folder, low):
-    write_json(folder / "reports/metrics.json", {"finetuned": {"auroc": {"low": low}}, "calibration": {"brier": 0.1}})
+def metrics(folder, low, verdict="neutral"):
+    figures = {"finetuned": {"auroc": {"low": low}}, "calibration": {"brier": 0.1}, "transfer": {"verdict": verdict}}
+    write_json(folder / "reports/metrics.json", figures)
 
 
 def test_a_good_model_is_accepted(params, tmp_path):
@@ -28,6 +29,8 @@ def test_a_good_model_is_accepted(params, tmp_path):
         "value": 0.8,
         "passed": True,
         "reason": None,
+        "waived": False,
+        "waiver": None,
     }
 
 
@@ -38,4 +41,35 @@ def test_a_poor_model_is_refused_by_name_and_written_down(params, tmp_path, low)
         accept(params)
     written = read_json(tmp_path / "reports/acceptance.json")
     assert written["accepted"] is False
-    assert [row["passed"] for row in written["criteria"]] == [False, True, True, True]
+    assert [row["passed"] for row in written["criteria"]] == [False, True, True, True, True]
+
+
+def test_negative_transfer_is_refused_though_no_criterion_names_it(params, tmp_path):
+    metrics(tmp_path, 0.8, "negative")
+    with pytest.raises(AcceptanceError, match="transfer.verdict other than negative"):
+        accept(params)
+    assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is False
+
+
+def test_a_waiver_lets_it_pass_and_is_written_down(params, tmp_path, capfd):
+    waiver = {"by": "Dr. Ada Example", "reason": "for a comparison of backbones"}
+    asked = [*params.accept, Criterion(metric="transfer.verdict", not_equal="negative", waiver=waiver)]
+    waived = params.model_copy(update={"accept": asked})
+    metrics(tmp_path, 0.8, "negative")
+    accept(waived)
+    written = read_json(tmp_path / "reports/acceptance.json")
+    entry = next(row for row in written["criteria"] if row["metric"] == "transfer.verdict")
+    assert written["accepted"] is True
+    assert (entry["passed"], entry["waived"], entry["waiver"]) == (False, True, waiver)
+    assert "FAIL, waived by Dr. Ada Example (is negative): transfer.verdict" in capfd.readouterr().err
+    metrics(tmp_path, 0.8, "positive")
+    accept(waived)
+    assert "its waiver is not needed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["source", "licence"])
+def test_data_used_without_a_stated_right_is_refused(params, tmp_path, key):
+    metrics(tmp_path, 0.8)
+    with pytest.raises(AcceptanceError, match=rf"data\.{key} stated"):
+        accept(params.model_copy(update={"data": params.data.model_copy(update={key: " "})}))
+    assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is False

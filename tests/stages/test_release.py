@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.torch import load_file, save
 
 from pipeline import config, contract
 from pipeline.errors import ContractError
@@ -18,7 +21,8 @@ from pipeline.stages.release import release
 from tests import pretrained
 
 RELEASE = Path("models/release")
-MODEL = "ab" * 32
+NETWORK = {"trunk.conv.weight": torch.arange(6.0).view(2, 3), "head.1.weight": torch.ones(1, 2)}
+MODEL = hashlib.sha256(save(NETWORK)).hexdigest()
 
 
 def estimate(value: float, low: float, high: float) -> dict[str, float]:
@@ -45,7 +49,11 @@ CRITERION = {"metric": "finetuned.auroc.low", "bound": "at least 0.55", "value":
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The artefacts of an accepted model, with one engine."""
     monkeypatch.chdir(tmp_path)
-    for path, content in (("models/export/model.onnx", b"graph"), ("models/engine/model.sm86.engine", b"engine")):
+    for path, content in (
+        ("models/finetuned/model.safetensors", save(NETWORK)),
+        ("models/export/model.onnx", b"graph"),
+        ("models/engine/model.sm86.engine", b"engine"),
+    ):
         Path(path).parent.mkdir(parents=True)
         Path(path).write_bytes(content)
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
@@ -99,7 +107,7 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
 ) -> None:
     release(params)
     assert {path.name for path in RELEASE.iterdir()} == {
-        "manifest.json", "model.onnx", "model.sm86.engine", "model_card.md", "SHA256SUMS"
+        "manifest.json", "model.onnx", "model.sm86.engine", "model_card.md", "trunk.safetensors", "SHA256SUMS"
     }  # fmt: skip
     signature.check_sums(RELEASE)
     assert "UNSIGNED" in (RELEASE / "model_card.md").read_text().splitlines()[0]
@@ -108,12 +116,46 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
     assert manifest.signature == "UNSIGNED"
     assert manifest.task.source == "image classification by mobilenetv2_100 (mobilenetv2_100.safetensors)"
     assert manifest.task.target == "MRI classification, one label a series"
+    assert manifest.task.source_domain == "not stated by the weights' file"
+    assert manifest.task.target_domain == "MRI, FLAIR"
     assert manifest.transform == params.prepare
     assert manifest.graph.sha256 == sha256_file(RELEASE / "model.onnx")
     assert manifest.calibration.threshold == 0.41
     assert manifest.data["licence"] == params.data.licence
     assert manifest.validation["metrics"]["finetuned"]["auroc"]["low"] == 0.851
     assert [engine.file for engine in manifest.engines] == ["model.sm86.engine"]
+
+
+def test_it_carries_the_trunk_of_the_exported_model(params: config.Params) -> None:
+    release(params)
+    manifest = contract.load(RELEASE)
+    assert manifest.trunk is not None
+    assert manifest.trunk.sha256 == sha256_file(RELEASE / "trunk.safetensors")
+    assert {key: value.tolist() for key, value in load_file(RELEASE / "trunk.safetensors").items()} == {
+        "conv.weight": NETWORK["trunk.conv.weight"].tolist()
+    }
+    assert "`trunk.safetensors`: the fine-tuned network without its head" in (RELEASE / "model_card.md").read_text()
+
+
+def test_every_training_behind_the_weights_is_on_the_card(params: config.Params) -> None:
+    before = [
+        {"name": "b", "version": "0.2.0", "task": "MRI classification, one label a slice (no, yes)",
+         "data": "Hospital B", "licence": "CC BY 4.0", "sha256": "45" * 32},
+        {"name": "resnet18", "version": None, "task": "image classification", "data": "hub:timm/resnet18",
+         "licence": "apache-2.0", "sha256": "67" * 32},
+    ]  # fmt: skip
+    write_json(Path("models/backbone/card.json"), pretrained.card(weights="release", origin="b 0.2.0", origins=before))
+    release(params)
+    manifest = contract.load(RELEASE)
+    assert [origin.model_dump() for origin in manifest.backbone.origins] == before
+    assert manifest.task.source == "MRI classification, one label a slice (no, yes) by mobilenetv2_100 (b 0.2.0)"
+    lines = (RELEASE / "model_card.md").read_text().splitlines()
+    for line in (
+        "| Its weights | release: b 0.2.0 |",
+        f"| b 0.2.0 | MRI classification, one label a slice (no, yes) | Hospital B | CC BY 4.0 | `{'45' * 32}` |",
+        f"| resnet18 (published by others) | image classification | hub:timm/resnet18 | apache-2.0 | `{'67' * 32}` |",
+    ):
+        assert line in lines
 
 
 def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
@@ -153,6 +195,9 @@ def test_an_embedded_backbone_is_called_what_it_is(params: config.Params) -> Non
     manifest = contract.load(RELEASE)
     assert manifest.task.source == "image classification by resnet10t (embedded: ImageNet subset, 200 classes, 64x64)"
     assert manifest.backbone.model_dump(mode="json") == pretrained.embedded_card()
+    assert manifest.task.source_domain == "natural photographs (ImageNet subset, 200 classes, 64x64)"
+    assert "| Source domain | natural photographs (ImageNet subset, 200 classes, 64x64) |" in card.splitlines()
+    assert "| Target domain | MRI, FLAIR |" in card.splitlines()
 
 
 def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: config.Params) -> None:
@@ -161,6 +206,30 @@ def test_equal_inputs_give_equal_bytes_and_nothing_stays_of_the_last(params: con
     (RELEASE / "model.sm75.engine").write_bytes(b"stale")
     release(params)
     assert {path.name: path.read_bytes() for path in RELEASE.iterdir()} == first
+
+
+def test_a_waived_criterion_is_released_and_named(params: config.Params) -> None:
+    waiver = {"by": "Dr. Ada Example", "reason": "a comparison of backbones"}
+    harmed = {
+        "metric": "transfer.verdict",
+        "bound": "other than negative",
+        "value": "negative",
+        "reason": "is negative",
+    }
+    waived = harmed | {"passed": False, "waived": True, "waiver": waiver}
+    change("reports/acceptance.json", criteria=[CRITERION, waived])
+    release(params)
+    card = (RELEASE / "model_card.md").read_text()
+    assert "| transfer.verdict | other than negative | negative (**missed, waived**) |" in card.splitlines()
+    assert "transfer.verdict other than negative.** Dr. Ada Example answers for it: a comparison of backbones" in card
+    assert contract.load(RELEASE).validation["acceptance"][1]["waiver"] == waiver
+
+
+@pytest.mark.parametrize("waiver", [None, {"by": "Dr. Ada Example", "reason": " "}])
+def test_a_waiver_without_a_name_and_a_reason_is_none(waiver: dict[str, str] | None, params: config.Params) -> None:
+    change("reports/acceptance.json", criteria=[CRITERION | {"passed": False, "waived": True, "waiver": waiver}])
+    with pytest.raises(ContractError, match="but for those waived in writing"):
+        release(params)
 
 
 def test_without_engines_the_card_says_why(params: config.Params) -> None:
@@ -191,7 +260,11 @@ def test_with_a_key_it_is_signed(params: config.Params, tmp_path: Path) -> None:
         ("reports/acceptance.json", {"criteria": [CRITERION | {"passed": False}]}, "finetuned.auroc.low of 1 failed"),
         ("reports/acceptance.json", {"accepted": False}, "acceptance criterion"),
         ("reports/acceptance.json", {"criteria": []}, "no criteria judged"),
-        ("models/calibration.json", {"model_sha256": "cd" * 32}, "calibration of the exported model, abab.*cdcd"),
+        (
+            "models/calibration.json",
+            {"model_sha256": "cd" * 32},
+            f"calibration of the exported model, {MODEL[:8]}.*cdcd",
+        ),
         ("models/calibration.json", {"temperature": -1}, "a calibration in .*temperature"),
         ("models/export/parity.json", {"model_sha256": "cd" * 32}, "calibration of the exported model"),
         ("models/engine/compile.json", {"onnx_sha256": "cd" * 32}, "engines of the exported graph"),
@@ -209,7 +282,9 @@ def test_a_broken_chain_makes_no_release_and_keeps_the_last(
     assert {file.name: file.read_bytes() for file in RELEASE.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", ["models/export/model.onnx", "models/engine/model.sm86.engine"])
+@pytest.mark.parametrize(
+    "name", ["models/finetuned/model.safetensors", "models/export/model.onnx", "models/engine/model.sm86.engine"]
+)
 def test_a_file_that_changed_since_it_was_tested_is_refused(name: str, params: config.Params) -> None:
     Path(name).write_bytes(b"another")
     with pytest.raises(ContractError, match=f"{Path(name).name} as "):

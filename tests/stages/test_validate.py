@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.clinical.acceptance import evaluate
-from pipeline.config import load
+from pipeline.config import Criterion, load
 from pipeline.errors import ContractError, LeakageError
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.calibrate import calibrate
@@ -95,6 +95,47 @@ def test_the_report_holds_the_examples_and_the_patients(calibrated, params):
     assert "a localizer" in html
     assert "40 in all: 8 to learn from, 12 to choose by, 20 to test on" in html
     assert "ACME" in html
+
+
+def test_the_indicators_are_those_of_the_validation_units(calibrated, params):
+    validate(params)
+    found = read_json(calibrated / "reports/metrics.json")["transfer"]
+    labels = [i % 2 for i in range(8, 20)]  # as the fixture makes the validation side
+    with np.load("models/finetuned/curve.npz") as finetuned, np.load("models/scratch/curve.npz") as scratch:
+        courses = {"finetuned": finetuned["logits"], "scratch": scratch["logits"]}
+    aurocs = {name: [roc_auc_score(labels, row[:, 0]) for row in logits] for name, logits in courses.items()}
+    assert found["head_start"]["finetuned"] == pytest.approx(max(aurocs["finetuned"][1:3]), abs=1e-6)
+    assert found["head_start"]["scratch"] == 0.5
+    assert found["time_to_threshold"]["level"] == pytest.approx(max(aurocs["scratch"]), abs=1e-6)
+    expected = max(aurocs["finetuned"]) - max(aurocs["scratch"])
+    assert found["final_level"]["value"] == pytest.approx(expected, abs=2e-6)
+    assert found["budget"]["finetuned"]["trunk_epochs"] == 2
+    trunk = [phase.epochs for phase in params.finetune.phases if phase.trunk != 0]
+    assert found["budget"]["finetuned"]["allowed_trunk_epochs"] == sum(trunk)
+    assert {"verdict", "difference", "low", "high"} <= found.keys()
+
+
+def test_the_report_shows_waivers_and_advice(calibrated, params):
+    criterion = Criterion(metric="calibration.brier", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"})
+    write_json(calibrated / "reports/transferability.json", {"advice": {"sentences": ["Freeze the lower half."]}})
+    validate(params.model_copy(update={"accept": [criterion]}))
+    html = (calibrated / "reports/report.html").read_text()
+    assert "Freeze the lower half." in html
+    assert "“calibration.brier at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
+
+
+@pytest.mark.parametrize("name", ["finetuned", "scratch"])
+def test_a_training_without_its_curve_is_refused(calibrated, params, name):
+    (calibrated / "models" / name / "curve.npz").unlink()
+    with pytest.raises(ContractError, match=rf"models/{name}/curve\.npz; found no such file"):
+        validate(params)
+
+
+def test_a_curve_of_other_validation_units_is_refused(calibrated, params):
+    rows = [row for row in read_csv(calibrated / "data/prepared/slices.csv") if row["patient"] != "p08"]
+    write_csv(calibrated / "data/prepared/slices.csv", rows[0], rows)
+    with pytest.raises(ContractError, match="11 validation units and 1 outputs; found 5 x 12 x 1"):
+        validate(params)
 
 
 def test_a_calibration_of_another_model_is_refused(calibrated, params):

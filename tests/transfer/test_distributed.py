@@ -47,7 +47,7 @@ def _trained(folder: Path, blobs: Blobs, backbone: Path, command: list[str]) -> 
         "batch_slices": 48,
         "slices_per_unit": 4,
         "precision": "fp32",
-        "augment": False,
+        "augment": None,
         "dropout": 0.0,
     }
     params["finetune"] |= small

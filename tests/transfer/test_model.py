@@ -1,4 +1,4 @@
-"""Freezing, augmentation and saliency."""
+"""Freezing and saliency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.transfer.augment import augment
 from pipeline.transfer.layers import blocks
 from pipeline.transfer.model import TransferModel, from_backbone
 from pipeline.transfer.saliency import saliency
@@ -45,15 +44,6 @@ def test_the_control_has_other_weights(backbone_folder: Path) -> None:
     ours, control = (from_backbone(backbone_folder, 32, 0.0, pretrained=flag) for flag in (True, False))
     key = "trunk.layer1.0.conv1.weight"
     assert not torch.equal(ours.state_dict()[key], control.state_dict()[key])
-
-
-def test_augmentation_is_one_change_a_unit_and_keeps_the_range() -> None:
-    slices = torch.rand(1, 1, 32, 32).expand(4, -1, -1, -1)
-    changed = augment(slices, torch.tensor([0, 0, 1, 1]), torch.Generator().manual_seed(2))
-    assert torch.equal(changed[0], changed[1])
-    assert not torch.equal(changed[1], changed[2])
-    assert float(changed.min()) >= 0
-    assert float(changed.max()) <= 1
 
 
 def test_saliency_is_where_the_blob_is() -> None:

@@ -92,7 +92,7 @@ def test_a_phase_on_recordings_equals_one_on_slices(
     for copies in (6, 0):
         changes = {
             "recordings": {"copies": copies, "gigabytes": 1},
-            "augment": False,
+            "augment": None,
             "slices_per_unit": 4,
             "dropout": 0,
         }

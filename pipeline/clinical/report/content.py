@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.clinical.acceptance import Result
 from pipeline.clinical.evaluation import Evaluation
+from pipeline.clinical.indicators import Indicators
+from pipeline.clinical.learning import START
 from pipeline.clinical.report.charts import Epoch
 from pipeline.clinical.report.examples import Example
 from pipeline.clinical.split import SIDES
@@ -31,6 +34,9 @@ class Content:
     Attributes:
         params: of the run.
         found: on the test patients.
+        learned: from the courses of the trainings, on the validation patients.
+        waived: criteria that are missed and that params.yaml waives.
+        advice: what the advisor said of the weights, layers and phases to choose.
         backbone: models/backbone/card.json.
         histories: epochs of fine-tuning and of the scratch network.
         examples: slices with their saliency.
@@ -41,6 +47,9 @@ class Content:
 
     params: Params
     found: Evaluation
+    learned: Indicators
+    waived: Sequence[Result]
+    advice: Sequence[str]
     backbone: Mapping[str, Any]
     histories: Mapping[str, Sequence[Epoch]]
     examples: Sequence[Example]
@@ -50,8 +59,12 @@ class Content:
 
 
 def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:
-    """The rows of a history.csv; an empty cell is NaN."""
-    return [Epoch(row["phase"], float(row["train_loss"] or "nan"), float(row["val_auroc"] or "nan")) for row in history]
+    """The rows of a history.csv but for the one before any epoch; an empty cell is NaN."""
+    return [
+        Epoch(row["phase"], float(row["train_loss"] or "nan"), float(row["val_auroc"] or "nan"))
+        for row in history
+        if row["phase"] != START
+    ]
 
 
 def groups(split: Sequence[Mapping[str, str]], index: Sequence[Mapping[str, str]]) -> list[Group]:
@@ -99,6 +112,8 @@ def weights(backbone: Mapping[str, Any]) -> str:
     trained = backbone["trained"]
     if trained is not None:
         said += f" Top-1 {100 * trained['top1']:.1f} % of {trained['top1_images']} validation images."
+    for origin in backbone.get("origins", []):
+        said += f" Learnt before: {origin['task']} from {origin['data']}."
     return f"{said} Licence: {backbone['licence']}."
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.clinical import verdict
-from pipeline.clinical.report import charts
+from pipeline.clinical.report import charts, transfer
 from pipeline.clinical.report.charts import MODELS, SHORT, Interval
 from pipeline.clinical.report.content import Content, limits, weights
 from pipeline.clinical.report.examples import OUTCOMES
@@ -47,6 +47,7 @@ def render(content: Content) -> str:
         verdict=verdict.transfer_verdict(content.found.difference) or "undefined",
         sentence=verdict.sentence(content.found.difference, confidence),
         tiles=_tiles(content),
+        transfer=transfer.section(content.found, content.learned),
         drawings=_drawings(content),
         gallery=_gallery(content),
         limits=limits(content),

@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from pipeline.clinical import evaluation
+from pipeline.clinical.indicators import Indicators, measure
+from pipeline.clinical.learning import curve
 from pipeline.clinical.report.charts import Epoch
 from pipeline.clinical.report.content import Content, Group
 from pipeline.clinical.report.examples import Example, choose
+from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units
 from pipeline.config import load
 from pipeline.contract import Calibration
 from tests.pretrained import card
+from tests.training_curves import history as rows
+from tests.training_curves import logits
 
 
 def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Content:
@@ -30,6 +35,9 @@ def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Co
     return Content(
         params=params,
         found=found,
+        learned=make_indicators(0 if positives else None),
+        waived=[],
+        advice=[],
         backbone=card(),
         histories={
             "finetuned": history(rng, [("head", 30), ("top", 4), ("most", 4)]),
@@ -52,6 +60,20 @@ def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Co
         ],
         series=168,
     )
+
+
+def make_indicators(seed: int | None) -> Indicators:
+    """Of courses in which transfer starts higher, is sooner and ends higher; None: of one class only."""
+    labels = (np.arange(60) % 2).astype(np.float32)[:, None] * (seed is not None)
+    plans = {
+        "finetuned": ([("head", 3, 0.0), ("all", 4, 0.5)], [0, 0.4, 0.7, 0.6, 0.9, 2.6, 3.0, 2.8], {"head"}),
+        "scratch": ([("all", 6, 1.0)], [0, 0.3, 0.7, 1.1, 1.6, 1.9, 1.8], set()),
+    }
+    curves = {
+        name: curve(name, rows(phases), logits(labels, separations, len(name)), labels.shape, frozen, 6)
+        for name, (phases, separations, frozen) in plans.items()
+    }
+    return measure(labels, curves, draw([f"p{i // 2}" for i in range(60)], 200, 0.95, 1))
 
 
 def history(rng: np.random.Generator, phases: list[tuple[str, int]]) -> list[Epoch]:

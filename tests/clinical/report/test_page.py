@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.clinical.acceptance import Result
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.report.page import render
+from pipeline.config import Waiver
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -55,8 +57,8 @@ def test_it_is_html_that_closes_what_it_opens(page, html):
     assert html.startswith("<!DOCTYPE html>")
     names = [tag for tag, _ in page.attributes]
     assert names.count("h1") == 1
-    assert names.count("svg") == 5
-    assert names.count("table") == 3
+    assert names.count("svg") == 6
+    assert names.count("table") == 5
 
 
 def test_equal_contents_give_equal_bytes(content, html):
@@ -108,6 +110,23 @@ def test_the_headline_figures_are_those_of_the_metrics(page, content):
 
 def test_it_claims_nothing_about_acceptance(page):
     assert "accept" not in page.words.lower().replace("series accepted", "")
+
+
+def test_a_waiver_is_said_with_its_name_and_reason(content, page):
+    assert "Waived" not in page.words
+    waiver = Waiver(by="Dr. Ada <Example>", reason="read side by side with the older model")
+    result = Result("transfer.verdict", "other than negative", "negative", False, "is negative", waiver)
+    html = render(replace(content, waived=[result]))
+    words = " ".join(Page(html).words.split())
+    assert "“transfer.verdict other than negative” is missed. Dr. Ada <Example> answers for it: read side by" in words
+    assert "Dr. Ada &lt;Example&gt;" in html
+
+
+def test_what_the_advisor_said_is_shown_where_it_said_something(content, page):
+    assert "advisor" not in page.words
+    words = Page(render(replace(content, advice=["Freeze everything, as features suffice."]))).words
+    assert "What the advisor recommended" in words
+    assert "Freeze everything, as features suffice." in words
 
 
 def test_every_picture_and_drawing_has_words(page, html):

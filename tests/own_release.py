@@ -1,0 +1,84 @@
+"""A project that went from its backbone to a release, by the stages themselves."""
+
+from __future__ import annotations
+
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import config
+from pipeline.contract import Calibration
+from pipeline.files import read_json, sha256_file, write_atomic, write_csv, write_json
+from pipeline.stages.backbone import backbone
+from pipeline.stages.export import export
+from pipeline.stages.release import release
+from pipeline.training_config import Backbone
+from pipeline.transfer.model import from_backbone, save_model
+from tests import embedded_backbone
+
+SIZE = 32
+DATA = {"source": "Hospital B", "licence": "CC BY 4.0", "positive": "bleeding"}
+
+
+def params(root: Path, *, data: dict[str, Any] | None = None, size: int = SIZE, **section: Any) -> config.Params:
+    """The shipped parameters for small pictures, with this section `backbone`; of the embedded one by default."""
+    shipped = config.load(root / "params.yaml")
+    embedded = {"name": embedded_backbone.NAME, "options": embedded_backbone.OPTIONS, "weights": "embedded"}
+    chosen = Backbone.model_validate({**embedded, "file": Path("models/weights"), **section})
+    return shipped.model_copy(
+        update={
+            "backbone": chosen,
+            "prepare": shipped.prepare.model_copy(update={"size": size}),
+            "data": shipped.data.model_copy(update=data or {}),
+        }
+    )
+
+
+def make(project: Path, chosen: config.Params, name: str) -> Path:
+    """Backbone, a little training, export and release in the folder `project`; returns the release."""
+    project.mkdir(parents=True, exist_ok=True)
+    with chdir(project):
+        if chosen.backbone.weights == "embedded":
+            embedded_backbone.make(Path())
+        backbone(chosen)
+        _train(chosen.prepare.size)
+        export(chosen)
+        _evidence()
+        release(chosen.model_copy(update={"release": chosen.release.model_copy(update={"name": name})}))
+    return project / "models/release"
+
+
+def _train(size: int) -> None:
+    """Slices, and a few steps on them, so that the trunk is no longer the backbone's."""
+    slices = np.random.default_rng(0).integers(0, 255, (8, size, size)).astype(np.uint8)
+    write_atomic(Path("data/prepared/slices.npy"), lambda handle: np.save(handle, slices))
+    rows = [{"unit": f"S{number}", "label": number % 2, "split": "val"} for number in range(8)]
+    write_csv(Path("data/prepared/slices.csv"), rows[0], rows)
+    torch.manual_seed(2)
+    model = from_backbone(Path("models/backbone"), size, 0.0, pretrained=True).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    values, labels = torch.from_numpy(slices)[:, None] / 255, torch.tensor([row["label"] for row in rows]).float()
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(model(values)[:, 0], labels).backward()
+        optimizer.step()
+    save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
+
+
+def _evidence() -> None:
+    """What the stages between would have found."""
+    parity = read_json(Path("models/export/parity.json"))
+    calibration = Calibration(
+        temperature=1, threshold=0.5, rule="youden", model_sha256=parity["model_sha256"], split_sha256="34" * 32
+    )
+    criterion = {"metric": "m", "bound": "at least 0", "value": 1.0, "passed": True, "reason": None}
+    write_json(Path("models/calibration.json"), calibration.model_dump())
+    write_json(Path("reports/metrics.json"), {})
+    write_json(Path("reports/acceptance.json"), {"accepted": True, "criteria": [criterion]})
+    onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
+    write_json(
+        Path("models/engine/compile.json"), {"engines": [], "onnx_sha256": onnx_sha256, "reason": "not asked for"}
+    )
