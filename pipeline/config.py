@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pipeline import typed_yaml
-from pipeline.contract import LabelLevel, Selection, SelectionRules, Strict, TaskKind, Transform
+from pipeline.contract import LabelLevel, Selection, SelectionRules, TaskKind, Transform
+from pipeline.strict import Strict
 from pipeline.targets import SEPARATOR, Targets
 from pipeline.training_config import Backbone, Features, Finetune, Fraction, InputPath, Positive, Scratch
 

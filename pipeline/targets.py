@@ -69,23 +69,14 @@ class Targets:
             return np.asarray(1 / (1 + np.exp(-scaled)))
 
     def scores(self, logits: npt.NDArray[np.floating]) -> Floats:
-        """What units are ranked by, class by class: logits (..., K), or of a multiclass task log-probabilities.
+        """What units are ranked by, class by class, float64 (U, K): logits, or of a multiclass task log-probabilities.
 
         A logit of a softmax says nothing without the others of its unit.
         """
         values = logits.astype(np.float64)
         if self.kind != "multiclass":
             return values
-        return np.asarray(values - np.logaddexp.reduce(values, axis=-1, keepdims=True))
-
-    def fits(self, temperature: float | Sequence[float], threshold: float | Sequence[float] | None) -> bool:
-        """Whether a calibration is one of such a task."""
-        each = [len(value) for value in (temperature, threshold) if isinstance(value, Sequence)]
-        if self.kind == "multilabel":
-            return each == [self.outputs, self.outputs]
-        if self.kind == "multiclass":
-            return not each and threshold is None
-        return not each and threshold is not None and len(self.classes) == 2
+        return np.asarray(values - np.logaddexp.reduce(values, axis=1, keepdims=True))
 
     def words(self, called: Sequence[bool] | Calls) -> str:
         """Which classes are there, of K: 0 or 1 (binary), else the names, joined by `;`."""

@@ -11,11 +11,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Pretrained, Task, Trunk
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
 from pipeline.engine import export, model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic, write_text
 from pipeline.inference import signature
+from pipeline.origins import Pretrained
 
 GRAPH = "model.onnx"
 
@@ -106,6 +107,8 @@ def _source_domain(backbone: Mapping[str, Any]) -> str:
     """The images that the pre-trained weights have seen, as far as their card tells."""
     if backbone["trained"]:
         return f"natural photographs ({backbone['trained']['data']})"
+    if backbone["weights"] == "release":
+        return f"MRI ({backbone['origins'][0]['data']})"
     known = {"hub": "natural photographs (those that the network's library trains with)"}
     return known.get(backbone["weights"], "not stated by the weights' file")
 

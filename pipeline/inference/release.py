@@ -55,16 +55,11 @@ def open_release(folder: Path, public_key: Path | None = None) -> Release:
             "The release was put together wrongly; ask its maker.",
         )
     targets = Targets(manifest.task.kind, tuple(manifest.task.classes))
-    _check_task(manifest, targets, backend.outputs)
+    outputs = targets.outputs + (manifest.graph.pooling == "attention")
+    if backend.outputs != outputs:
+        raise ContractError(
+            f"a graph with {outputs} values a slice, as the manifest's {targets.kind} task has",
+            f"one with {backend.outputs}",
+            "The release was put together wrongly; ask its maker.",
+        )
     return Release(manifest, backend, targets, verified=public_key is not None)
-
-
-def _check_task(manifest: contract.Manifest, targets: Targets, outputs: int) -> None:
-    """See that graph and calibration are made for the manifest's classes."""
-    task = f"the manifest's {targets.kind} task of {len(targets.classes)} classes"
-    expected = targets.outputs + (manifest.graph.pooling == "attention")
-    remedy = "The release was put together wrongly; ask its maker."
-    if not targets.fits(manifest.calibration.temperature, manifest.calibration.threshold):
-        raise ContractError(f"a calibration of {task}", "one of another", remedy)
-    if outputs != expected:
-        raise ContractError(f"a graph with {expected} values a slice, as {task} has", f"one with {outputs}", remedy)

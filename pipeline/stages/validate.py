@@ -6,6 +6,7 @@ It records a poor model like a good one; the stage `accept` judges.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_js
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
-from pipeline.transfer import probe
+from pipeline.targets import Targets
+from pipeline.transfer import advisor, probe
 from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import saliency
@@ -59,7 +61,7 @@ def validate(params: Params) -> None:
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
     found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed, targets)
-    learned = _learned(params, rows)
+    learned = _learned(params, units_of(rows, "val", targets))
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
@@ -102,42 +104,32 @@ def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) ->
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
     logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
-    return {name: logits[name] for name in MODELS}
+    return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
 
 
-def _learned(params: Params, rows: Sequence[Mapping[str, str]]) -> Indicators:
+def _learned(params: Params, units: Units) -> Indicators:
     """What the courses of both trainings say of the validation units."""
-    units: dict[str, Mapping[str, str]] = {}
-    for row in rows:
-        if row["split"] == "val":
-            units.setdefault(row["unit"], row)
-    labels = params.data.targets.encode([row["label"] for row in units.values()])
-    drawn = draw(
-        [row["patient"] for row in units.values()],
-        params.validate_.bootstrap,
-        params.validate_.confidence,
-        params.seed,
-    )
-    return measure(labels, _curves(params, labels.shape), drawn)
-
-
-def _curves(params: Params, shape: tuple[int, ...]) -> dict[str, Curve]:
-    """The courses of both trainings, for (U, K) labels."""
-    phases = params.finetune.phases
+    phases, settings = params.finetune.phases, params.validate_
     trunk = [phase for phase in phases if phase.trunk != 0]
     allowed = sum(phase.epochs for phase in trunk)
     frozen = {phase.name for phase in phases} - {phase.name for phase in trunk}
-    plans = {"finetuned": (frozen, allowed), "scratch": (set[str](), params.scratch.epochs or allowed or 1)}
-    return {name: _curve(params, name, (shape[0], shape[1]), *plan) for name, plan in plans.items()}
+    curves = {
+        "finetuned": _curve("finetuned", units, params.data.targets, frozen, allowed),
+        "scratch": _curve("scratch", units, params.data.targets, set(), params.scratch.epochs or allowed or 1),
+    }
+    drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
+    return measure(units.labels, curves, drawn)
 
 
-def _curve(params: Params, name: str, shape: tuple[int, int], frozen: set[str], allowed: int) -> Curve:
+def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed: int) -> Curve:
+    """The course of one training, by what its validation units are ranked by."""
     folder = MODELS_DIR / name
     if not (folder / "curve.npz").is_file():
         raise ContractError(f"{folder / 'curve.npz'}", "no such file", "Run `dvc repro`: the training is older.")
     with np.load(folder / "curve.npz") as stored:
-        scores = params.data.targets.scores(stored["logits"]).astype(np.float32)
-    return curve(name, read_csv(folder / "history.csv"), scores, shape, frozen, allowed)
+        logits = stored["logits"]
+    found = curve(name, read_csv(folder / "history.csv"), logits, units.labels.shape, frozen, allowed)
+    return replace(found, scores=np.stack([targets.scores(row) for row in logits]))
 
 
 def _write_predictions(found: Evaluation) -> None:
@@ -224,7 +216,7 @@ def _content(
         found=found,
         learned=learned,
         waived=waived,
-        advice=read_json(ADVICE)["advice"]["sentences"] if ADVICE.is_file() else [],
+        advice=advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else [],
         backbone=card,
         histories=histories,
         examples=shown,

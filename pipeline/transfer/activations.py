@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -60,16 +61,24 @@ class Cache:
                 f"{needed / 1e9:.3g} GB in one pass",
                 "Raise features.cache_gigabytes, or name fewer features.layers.",
             )
-        for path in self.folder.glob(".*.part"):
-            if time.time() - path.stat().st_mtime > _STALE_S:
+        for path, status in self._files(".*.part").items():
+            if time.time() - status.st_mtime > _STALE_S:
                 path.unlink(missing_ok=True)
-        files = {path: path.stat() for path in self.folder.glob("*.npy")}
+        files = self._files("*.npy")
         total = needed + sum(status.st_size for status in files.values())
         for path in sorted(files.keys() - keep, key=lambda path: (files[path].st_mtime, path.name)):
             if total <= self.most_bytes:
                 break
             path.unlink(missing_ok=True)
             total -= files[path].st_size
+
+    def _files(self, pattern: str) -> dict[Path, os.stat_result]:
+        """What there is; another process may take one away meanwhile."""
+        found = {}
+        for path in self.folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                found[path] = path.stat()
+        return found
 
 
 def sweep(trunk: nn.Module, asked: Sequence[str] | None, count: int = 6) -> list[str]:

@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.contract import TaskKind
 from pipeline.files import read_json
 from pipeline.training_config import Candidate, Features
-from pipeline.transfer import activations, backbone, domain, layers, stem
+from pipeline.transfer import activations, backbone, domain, layers, own_release, stem
 from pipeline.transfer.transferability import Layer, Side, best, measure, segment
 
 
@@ -92,7 +92,7 @@ def of_stage(folder: Path) -> Network:
 
 
 def of_candidate(candidate: Candidate, size: int, taken: Sequence[str]) -> Network:
-    """A candidate, proved to be its RGB network in one channel.
+    """A candidate, proved to be its RGB network in one channel; of a release, its trunk after its checksums.
 
     Args:
         candidate: from params.yaml.
@@ -100,22 +100,24 @@ def of_candidate(candidate: Candidate, size: int, taken: Sequence[str]) -> Netwo
         taken: labels that are another's.
 
     Raises:
-        ConfigError, WeightsError, StemError: as the backbone stage has them.
+        ConfigError, WeightsError, StemError, ContractError: as the backbone stage has them.
     """
-    network, weights, source = backbone.load(candidate)
-    adapted = stem.adapt(network, candidate.name, source.mean, source.std)
-    stem.prove(network, adapted, candidate.name, source.mean, source.std, size)
-    label, number = candidate.name, 2
+    if own_release.is_named(candidate):
+        start = own_release.load(candidate)
+        before = start.manifest.backbone
+        name, options, kind = before.name, before.options, "release"
+        weights, trunk = start.weights, start.trunk
+    else:
+        name, options, kind = candidate.name, candidate.options, candidate.weights
+        network, weights, source = backbone.load(candidate)
+        adapted = stem.adapt(network, name, source.mean, source.std)
+        stem.prove(network, adapted, name, source.mean, source.std, size)
+        trunk = backbone.trunk(adapted).eval()
+    label, number = name, 2
     while label in taken:
-        label, number = f"{candidate.name} ({number})", number + 1
-    facts = {
-        "name": candidate.name,
-        "options": candidate.options,
-        "weights": candidate.weights,
-        "origin": weights.origin,
-        "sha256": weights.sha256,
-    }
-    return Network(label, backbone.trunk(adapted).eval(), facts)
+        label, number = f"{name} ({number})", number + 1
+    facts = {"name": name, "options": options, "weights": kind, "origin": weights.origin, "sha256": weights.sha256}
+    return Network(label, trunk, facts)
 
 
 def examine(

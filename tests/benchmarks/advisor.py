@@ -13,10 +13,11 @@ set, `--draws confirming` are other ones. Of each subset the output folder keeps
     SUBSET/BACKBONE/probe.csv           unit, patient, label, logit of the patients not used; from the chosen layer
     SUBSET/BACKBONE/finetuned.csv       the same of a fine-tuned model; written with --finetune, or by another benchmark
 
-so that a run that was stopped goes on where it was, and outcomes measured elsewhere can be laid beside them. `--accuracy`
-takes subsets and fine-tuned outcomes from the output folders of `tests.benchmarks.accuracy`, one a backbone (LABEL as
-the table has it), all made with the same seeds, sizes and folds. Prints for each subset the AUROC of every measured
-choice, the recommendation and its regret; and the mean regret over the subsets of which every choice was measured.
+so that a run that was stopped goes on where it was, and outcomes measured elsewhere can be laid beside them.
+`--accuracy` takes subsets and fine-tuned outcomes from the output folders of `tests.benchmarks.accuracy`, one a
+backbone (LABEL as the table has it), all made with the same seeds, sizes and folds. Prints for each subset the AUROC of
+every measured choice, the recommendation and its regret; and the mean regret over the subsets of which every choice was
+measured.
 """
 
 from __future__ import annotations

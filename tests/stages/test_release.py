@@ -149,6 +149,7 @@ def test_every_training_behind_the_weights_is_on_the_card(params: config.Params)
     manifest = contract.load(RELEASE)
     assert [origin.model_dump() for origin in manifest.backbone.origins] == before
     assert manifest.task.source == "MRI classification, one label a slice (no, yes) by mobilenetv2_100 (b 0.2.0)"
+    assert manifest.task.source_domain == "MRI (Hospital B)"
     lines = (RELEASE / "model_card.md").read_text().splitlines()
     for line in (
         "| Its weights | release: b 0.2.0 |",

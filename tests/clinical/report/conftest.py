@@ -21,7 +21,7 @@ from pipeline.contract import Calibration, TaskKind
 from pipeline.targets import Targets
 from tests.pretrained import card
 from tests.training_curves import history as rows
-from tests.training_curves import logits
+from tests.training_curves import judged, logits
 
 
 def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Content:
@@ -36,7 +36,12 @@ def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Co
     fixed = Calibration(
         temperature=1.2, threshold=0.52, rule="sensitivity at least 0.9", model_sha256="0" * 64, split_sha256="1" * 64
     )
-    return _content(rng, params, evaluation.evaluate(units, logits, fixed, params.validate_, params.seed))
+    return _content(
+        rng,
+        params,
+        evaluation.evaluate(units, logits, fixed, params.validate_, params.seed),
+        make_indicators(0 if positives else None),
+    )
 
 
 def make_several(params_file: Path, kind: TaskKind) -> Content:
@@ -58,14 +63,14 @@ def make_several(params_file: Path, kind: TaskKind) -> Content:
     )
     found = evaluation.evaluate(units, logits, fixed, params.validate_, params.seed, targets)
     groups = [Group("All", "patients", (84, 34, 50), ()), Group("Class", "low", (40, 16, 24), ())]
-    return replace(_content(rng, params, found), groups=groups)
+    return replace(_content(rng, params, found, make_indicators(0)), groups=groups)
 
 
-def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluation) -> Content:
+def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluation, learned: Indicators) -> Content:
     return Content(
         params=params,
         found=found,
-        learned=make_indicators(0 if found.units.labels.any() else None),
+        learned=learned,
         waived=[],
         advice=[],
         backbone=card(),
@@ -100,8 +105,9 @@ def make_indicators(seed: int | None) -> Indicators:
         "scratch": ([("all", 6, 1.0)], [0, 0.3, 0.7, 1.1, 1.6, 1.9, 1.8], set()),
     }
     curves = {
-        name: curve(name, rows(phases), logits(labels, separations, len(name)), labels.shape, frozen, 6)
+        name: curve(name, judged(rows(phases), labels, given), given, labels.shape, frozen, 6)
         for name, (phases, separations, frozen) in plans.items()
+        for given in [logits(labels, separations, len(name))]
     }
     return measure(labels, curves, draw([f"p{i // 2}" for i in range(60)], 200, 0.95, 1))
 
