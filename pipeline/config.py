@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pipeline import typed_yaml
-from pipeline.contract import LabelLevel, Selection, SelectionRules, Strict, TaskKind, Transform
-from pipeline.targets import Targets
+from pipeline.contract import LabelLevel, Selection, SelectionRules, TaskKind, Transform
+from pipeline.strict import Strict
+from pipeline.targets import SEPARATOR, Targets
 from pipeline.training_config import Backbone, Features, Finetune, Fraction, InputPath, Positive, Scratch
 
 
@@ -39,6 +40,15 @@ class Data(Strict):
                 f"data.classes: a {self.task} task "
                 + ("has none; data.positive names the positive class" if self.classes else "needs the names of them")
             )
+        if self.classes and self.positive is not None:
+            raise ValueError(f"data.positive: a {self.task} task has none; every name in data.classes is a class")
+        for name in self.classes or []:
+            if SEPARATOR in name or name != name.strip() or not name:
+                raise ValueError(
+                    f"data.classes: {name!r} is no name: none is empty, holds `;`, or has blanks at its ends"
+                )
+        if len(set(self.classes or [])) < len(self.classes or []):
+            raise ValueError("data.classes: a name stands there twice")
         return self
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import ContractError
 from pipeline.files import write_json
+from pipeline.origins import Pretrained
+from pipeline.strict import Strict
 
 #: Raised when a box must be newer to understand a manifest.
 SCHEMA_VERSION: Literal[1] = 1
@@ -23,12 +25,6 @@ Merit = Literal["most_slices", "thinnest", "latest"]
 Item = TypeVar("Item")
 #: Those of several that are taken: nothing would be by an empty list, and None stands for all.
 Choice = Annotated[list[Item], Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown keys and does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Transform(Strict):
@@ -102,11 +98,23 @@ class Graph(Strict):
     pooling: Pooling = "mean"
 
 
-class Calibration(Strict):
-    """Fixed on validation patients: probability = sigmoid(pooled logit / temperature); positive at >= threshold."""
+Temperature = Annotated[float, Field(gt=0)]
+Threshold = Annotated[float, Field(ge=0, le=1)]
 
-    temperature: Annotated[float, Field(gt=0)]
-    threshold: Annotated[float, Field(ge=0, le=1)]
+
+class Calibration(Strict):
+    """Fixed on validation patients; `pipeline.targets` carries it out.
+
+    Attributes:
+        temperature: what pooled logits are divided by, before the sigmoid (binary, multilabel) or the softmax
+            (multiclass); of each class where the task is multilabel.
+        threshold: a class is there at and above it; of each class where the task is multilabel. None: the most
+            probable class is (multiclass).
+        rule: by which the threshold was chosen, in words.
+    """
+
+    temperature: Temperature | list[Temperature]
+    threshold: Threshold | list[Threshold] | None
     rule: str
     model_sha256: str
     split_sha256: str
@@ -136,27 +144,8 @@ class Task(Strict):
     source_domain: str = "not recorded"
     target_domain: str = "not recorded"
     label_level: LabelLevel
-    classes: list[str]
-
-
-class Origin(Strict):
-    """One training in the past of weights.
-
-    Attributes:
-        name: of the release that came of it; of the network where it was published by others.
-        version: of the release; None where others published it.
-        task: what was learnt.
-        data: from what, as it was stated.
-        licence: of that data, or of the weights that others published.
-        sha256: of the weights' file.
-    """
-
-    name: str
-    version: str | None
-    task: str
-    data: str
-    licence: str
-    sha256: str
+    kind: TaskKind = "binary"
+    classes: Annotated[list[str], Field(min_length=2)]
 
 
 class Trunk(Strict):
@@ -164,41 +153,6 @@ class Trunk(Strict):
 
     file: Literal["trunk.safetensors"]
     sha256: str
-
-
-class Pretrained(Strict):
-    """The weights that the training began with.
-
-    Attributes:
-        name: of the network, in its library.
-        options: of its constructor.
-        weights: which kind of origin was asked for; `release` where the file was that of an earlier run.
-        origin: what its readers call the source.
-        sha256: of the file.
-        verified: whose checksum the file has, in words, or "not verified".
-        licence: of the weights.
-        restriction: a sentence where the licence forbids commercial use.
-        trained: of an embedded backbone, its card's account: data, classes, resolution, epochs, top1, ...
-        mean: per RGB channel, of the pictures it was trained on; it is part of the graph.
-        std: likewise.
-        parity: largest difference of a logit between the RGB network and its one-channel form; of a feature between
-            the trunk and the graph of a release.
-        origins: of a release's weights, every training behind them, the last first.
-    """
-
-    name: str
-    options: dict[str, Any]
-    weights: Literal["file", "hub", "embedded", "release"]
-    origin: str
-    sha256: str
-    verified: str
-    licence: str
-    restriction: str | None
-    trained: dict[str, Any] | None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    parity: dict[str, float]
-    origins: list[Origin] = Field(default_factory=list)
 
 
 class Manifest(Strict):
@@ -219,6 +173,19 @@ class Manifest(Strict):
     engines: list[Engine]
     signature: str
 
+    @model_validator(mode="after")
+    def _calibrated_for_its_task(self) -> Manifest:
+        fixed, kind, count = self.calibration, self.task.kind, len(self.task.classes)
+        each = [value for value in (fixed.temperature, fixed.threshold) if isinstance(value, list)]
+        fits = {
+            "binary": count == 2 and not each and fixed.threshold is not None,
+            "multiclass": not each and fixed.threshold is None,
+            "multilabel": [len(value) for value in each] == [count, count],
+        }
+        if not fits[kind]:
+            raise ValueError(f"a calibration that is none of a {kind} task of {count} classes")
+        return self
+
     def save(self, path: Path) -> None:
         """Write the manifest; equal contracts give equal bytes."""
         write_json(path, self.model_dump())
@@ -237,7 +204,9 @@ def load(folder: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
+        # Of a value that may have several forms, pydantic names the form, too: no key, and no identifier.
+        parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
+        place = ".".join(parts) or "the whole"
         raise ContractError(
             f"a manifest of schema {SCHEMA_VERSION}", f"{place}: {problem['msg']}", "Copy the release again, whole."
         ) from error

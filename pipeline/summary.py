@@ -35,15 +35,30 @@ def rows(root: Path) -> list[tuple[str, str]]:
     metrics = read_json(path)
     test = metrics["test"]
     figures = [
-        ("test side", f"{test['patients']} patients, {test['units']} units, {test['positives']} positive"),
+        ("test side", f"{test['patients']} patients, {test['units']} units, {_classes(test)}"),
         *((f"AUROC, {what}", _interval(metrics[model]["auroc"])) for model, what in MODELS.items()),
         ("transfer", _transfer(metrics["transfer"])),
         ("sensitivity", _interval(metrics["operating_point"]["sensitivity"])),
         ("specificity", _interval(metrics["operating_point"]["specificity"])),
-        ("threshold", _number(metrics["operating_point"]["threshold"])),
+        *_threshold(metrics["operating_point"]),
         ("Brier score", _number(metrics["calibration"]["brier"])),
     ]
     return [*figures, ("accepted", _acceptance(root)), *_release(root)]
+
+
+def _classes(test: Mapping[str, Any]) -> str:
+    """How many test units are positive, or of each of several classes."""
+    if "classes" not in test:
+        return f"{test['positives']} positive"
+    return ", ".join(f"{count} with {name}" for name, count in test["classes"].items())
+
+
+def _threshold(point: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The threshold, that of each class, or nothing where the most probable class is called."""
+    found = point.get("threshold", {})
+    if isinstance(found, Mapping):
+        return [(f"threshold, {name}", _number(value)) for name, value in found.items()]
+    return [("threshold", _number(found))]
 
 
 def markdown(root: Path) -> str:

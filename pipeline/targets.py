@@ -1,4 +1,4 @@
-"""What labels mean: their kind, their classes, and the numbers that a network learns."""
+"""What labels mean: their kind, their classes, the numbers that a network learns, and what its answers say."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pipeline.contract import TaskKind
 
 #: Between the classes of one multi-label cell.
 SEPARATOR = ";"
+
+Floats = npt.NDArray[np.float64]
+Calls = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Targets:
         """K, how many logits a network has."""
         return 1 if self.kind == "binary" else len(self.classes)
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The class that each of the K logits speaks of."""
+        return self.classes[1:] if self.kind == "binary" else self.classes
+
     def encode(self, labels: Sequence[str]) -> npt.NDArray[np.float32]:
         """Labels as slices.csv has them to float32 (U, K) of 0 and 1.
 
@@ -45,3 +53,50 @@ class Targets:
             for place in label.split(SEPARATOR) if label else []:
                 encoded[row, int(place)] = 1
         return encoded
+
+    def probabilities(self, logits: npt.NDArray[np.floating], temperature: float | Sequence[float]) -> Floats:
+        """Softmax (multiclass) or sigmoid of logit / temperature: float64 (U, K).
+
+        Args:
+            logits: (U, K), pooled, finite.
+            temperature: one, or one for each class.
+        """
+        scaled = logits.astype(np.float64) / np.asarray(temperature, dtype=np.float64)
+        if self.kind == "multiclass":
+            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        with np.errstate(over="ignore"):  # to infinity, whose inverse is the 0 that is meant
+            return np.asarray(1 / (1 + np.exp(-scaled)))
+
+    def scores(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """What units are ranked by, class by class, float64 (U, K): logits, or of a multiclass task log-probabilities.
+
+        A logit of a softmax says nothing without the others of its unit.
+        """
+        values = logits.astype(np.float64)
+        if self.kind != "multiclass":
+            return values
+        return np.asarray(values - np.logaddexp.reduce(values, axis=1, keepdims=True))
+
+    def words(self, called: Sequence[bool] | Calls) -> str:
+        """Which classes are there, of K: 0 or 1 (binary), else the names, joined by `;`."""
+        if self.kind == "binary":
+            return str(int(called[0]))
+        return SEPARATOR.join(name for name, there in zip(self.named, called, strict=True) if there)
+
+
+#: Labels of 0 and 1 without names.
+BINARY = Targets("binary", ("0", "1"))
+
+
+def calls(probabilities: Floats, threshold: float | Sequence[float] | None) -> Calls:
+    """Which classes are said to be there: bool (U, K).
+
+    Args:
+        probabilities: (U, K).
+        threshold: at and above which a class is there; one, or one for each class. None: the most probable class, and
+            of equals the first.
+    """
+    if threshold is None:
+        return np.asarray(np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None])
+    return np.asarray(probabilities >= np.asarray(threshold, dtype=np.float64))

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from pipeline.transfer import stem
-from pipeline.transfer.backbone import create, source, trunk
+from pipeline.transfer.backbone import source, trunk
+from pipeline.transfer.networks import create
+from tests.benchmarks.architectures import settle
 
 
 class Family(NamedTuple):
@@ -23,7 +25,7 @@ class Family(NamedTuple):
 #: The nine families of the promise, quick to build and run.
 NINE = (
     Family("resnet10t", {}, 64),
-    Family("torchvision/vgg11", {}, 32),
+    Family("vgg11", {"mlp_ratio": 0.125}, 32),
     Family("efficientnet_b0", {"drop_path_rate": 0.2}, 64),
     Family("inception_v3", {}, 75),
     Family("legacy_xception", {}, 71),
@@ -40,14 +42,8 @@ def network(family: Family, classes: int = 10) -> nn.Module:
     """The RGB network with random weights whose activations neither vanish nor explode, as those of a trained one."""
     torch.manual_seed(11)
     made = create(family.name, family.options, classes)
-    norms = [module for module in made.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        made.train()(torch.randn(4, 3, family.size, family.size))
-    for norm in norms:
-        norm.momentum = 0.1
-    return made.eval()
+    settle(made, family.size)
+    return made
 
 
 def one_channel_trunk(family: Family) -> nn.Module:

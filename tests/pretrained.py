@@ -25,6 +25,7 @@ def card(name: str = "mobilenetv2_100", **changes: Any) -> dict[str, Any]:
         "origin": f"{name}.safetensors",
         "sha256": "12" * 32,
         "verified": "not verified",
+        "resampled": [],
         "licence": "apache-2.0",
         "restriction": None,
         "trained": None,

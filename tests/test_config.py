@@ -203,3 +203,33 @@ def test_cache_is_below_cache_dir_and_that_is_absolute(raw: dict[str, Any], tmp_
 def test_cache_defaults_to_the_users(raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert _load(raw, tmp_path).cache("ingest") == tmp_path / "mri-transfer" / "ingest"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task": "multiclass"}, "a multiclass task needs the names of them"),
+        ({"task": "multilabel"}, "a multilabel task needs the names of them"),
+        ({"classes": ["a", "b"]}, "a binary task has none; data.positive names the positive class"),
+        ({"task": "multiclass", "classes": ["a", "b"], "positive": "a"}, "data.positive: a multiclass task has none"),
+        ({"task": "multiclass", "classes": ["a"]}, "data.classes.*at least 2"),
+        ({"task": "multiclass", "classes": ["a", "b", "a"]}, "a name stands there twice"),
+        ({"task": "multilabel", "classes": ["a", "b;c"]}, "'b;c' is no name"),
+        ({"task": "multilabel", "classes": ["a", " b"]}, "' b' is no name"),
+        ({"task": "multiclass", "classes": ["a", ""]}, "'' is no name"),
+        ({"task": "multiclass", "classes": [1, 2]}, "data.classes.0 .*found 1: Input should be a valid string"),
+        ({"task": "regression"}, "data.task .*'binary', 'multiclass' or 'multilabel'"),
+    ],
+)
+def test_classes_that_do_not_fit_their_task_are_said(
+    raw: dict[str, Any], tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    raw["data"].update(changed)
+    with pytest.raises(ConfigError, match=message):
+        _load(raw, tmp_path)
+
+
+def test_several_classes(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw["data"].update(task="multilabel", classes=["a", "b"])
+    targets = _load(raw, tmp_path).data.targets
+    assert (targets.kind, targets.classes, targets.outputs) == ("multilabel", ("a", "b"), 2)

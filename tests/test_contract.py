@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.errors import ContractError
+from pipeline.origins import Pretrained
 from tests.pretrained import card
 
 
@@ -25,7 +26,7 @@ def manifest() -> contract.Manifest:
         calibration=contract.Calibration(
             temperature=1.5, threshold=0.4, rule="youden", model_sha256="1" * 64, split_sha256="2" * 64
         ),
-        backbone=contract.Pretrained(**card()),
+        backbone=Pretrained(**card()),
         data={"source": "demo"},
         validation={},
         engines=[],
@@ -38,11 +39,14 @@ def test_manifest_comes_back_as_it_was(manifest: contract.Manifest, tmp_path: Pa
     assert contract.load(tmp_path) == manifest
 
 
-def test_manifest_from_before_there_were_further_rules_is_read(manifest: contract.Manifest, tmp_path: Path) -> None:
+def test_manifest_from_before_there_were_further_rules_and_kinds_is_read(
+    manifest: contract.Manifest, tmp_path: Path
+) -> None:
     manifest.save(tmp_path / "manifest.json")
     raw = json.loads((tmp_path / "manifest.json").read_text())
     for rule in ("planes", "acquisition_types", "best_of_study"):
         del raw["selection"][rule]
+    del raw["task"]["kind"]
     (tmp_path / "manifest.json").write_text(json.dumps(raw))
     assert contract.load(tmp_path) == manifest
 
@@ -99,7 +103,7 @@ def test_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
         (["calibration", "temperature"], 0, "calibration.temperature"),
         (["transform", "size"], "big", "transform.size"),
         (["transform", "interpolation"], "cubic", "transform.interpolation"),
-        (["graph", "pooling"], "median", "graph.pooling"),
+        (["graph", "pooling"], "sum", "graph.pooling"),
     ],
 )
 def test_manifest_that_is_not_understood_is_refused(
@@ -120,4 +124,44 @@ def test_manifest_cut_short_is_refused(manifest: contract.Manifest, tmp_path: Pa
     manifest.save(path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ContractError, match="Invalid JSON"):
+        contract.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "temperature", "threshold"),
+    [
+        ("multiclass", ["a", "b", "c"], 1.5, None),
+        ("multilabel", ["a", "b"], [1.5, 2.0], [0.4, 0.5]),
+    ],
+)
+def test_several_classes_come_back_as_they_were(
+    manifest: contract.Manifest, tmp_path: Path, kind: Any, classes: list[str], temperature: Any, threshold: Any
+) -> None:
+    task = manifest.task.model_copy(update={"kind": kind, "classes": classes})
+    fixed = manifest.calibration.model_copy(update={"temperature": temperature, "threshold": threshold})
+    several = manifest.model_copy(update={"task": task, "calibration": fixed})
+    several.save(tmp_path / "manifest.json")
+    assert contract.load(tmp_path) == several
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "temperature", "threshold"),
+    [
+        ("binary", ["a", "b", "c"], 1.5, 0.4),
+        ("binary", ["a", "b"], 1.5, None),
+        ("multiclass", ["a", "b", "c"], 1.5, 0.4),
+        ("multiclass", ["a", "b"], [1.5, 1.0], None),
+        ("multilabel", ["a", "b"], 1.5, 0.4),
+        ("multilabel", ["a", "b", "c"], [1.5, 2.0], [0.4, 0.5]),
+    ],
+)
+def test_a_calibration_of_another_task_is_refused(
+    manifest: contract.Manifest, tmp_path: Path, kind: Any, classes: list[str], temperature: Any, threshold: Any
+) -> None:
+    manifest.save(tmp_path / "manifest.json")
+    raw = json.loads((tmp_path / "manifest.json").read_text())
+    raw["task"].update(kind=kind, classes=classes)
+    raw["calibration"].update(temperature=temperature, threshold=threshold)
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(ContractError, match=f"the whole: .* none of a {kind} task of {len(classes)} classes"):
         contract.load(tmp_path)

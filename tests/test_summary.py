@@ -86,6 +86,19 @@ def test_undefined_verdict_says_so(project: Path) -> None:
     assert dict(summary.rows(project))["transfer"] == "undefined"
 
 
+def test_several_classes_are_counted_and_have_their_thresholds(project: Path) -> None:
+    metrics = copy.deepcopy(METRICS)
+    metrics["test"] = {"patients": 50, "units": 52, "classes": {"bleed": 20, "mass": 9}}
+    metrics["operating_point"]["threshold"] = {"bleed": 0.25, "mass": 0.5}
+    write_json(project / "reports/metrics.json", metrics)
+    rows = dict(summary.rows(project))
+    assert rows["test side"] == "50 patients, 52 units, 20 with bleed, 9 with mass"
+    assert (rows["threshold, bleed"], rows["threshold, mass"]) == ("0.250", "0.500")
+    del metrics["operating_point"]["threshold"]
+    write_json(project / "reports/metrics.json", metrics)
+    assert [name for name, _ in summary.rows(project) if "threshold" in name] == []
+
+
 def test_missed_criterion_is_named_and_an_earlier_release_is_not_shown_as_this_models(project: Path) -> None:
     missed = {"criteria": [CRITERIA[0], CRITERIA[1] | {"passed": False}]}
     write_json(project / "reports/acceptance.json", missed)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
 
 from pipeline.files import write_atomic, write_csv
 
@@ -50,7 +51,25 @@ def logits(
     return np.stack(rows).astype(np.float32)
 
 
+def judged(
+    rows: list[dict[str, str]], labels: npt.NDArray[np.floating], values: npt.NDArray[np.float32]
+) -> list[dict[str, str]]:
+    """The rows with the validation AUROC of each, as far as there is one."""
+    if not 0 < labels[:, 0].sum() < len(labels):
+        return rows
+    aurocs = [roc_auc_score(labels, given, average="macro") for given in values]
+    return [row | {"val_auroc": str(round(float(auroc), 6))} for row, auroc in zip(rows, aurocs, strict=True)]
+
+
 def save(folder: Path, rows: list[dict[str, str]], values: npt.NDArray[np.float32]) -> None:
     """history.csv and curve.npz."""
     write_csv(folder / "history.csv", rows[0], rows)
     write_atomic(folder / "curve.npz", lambda handle: np.savez(handle, logits=values))
+
+
+def course(seed: int, folder: Path, labels: npt.NDArray[np.float32]) -> None:
+    """The course of a training on validation units of (U, K) labels, in phases as in the shipped params.yaml."""
+    separations = [[0, 0.4, 0.8, 1.5, 2.0], [0, 0.2, 0.6, 0.9, 1.2]][seed]
+    phases = [[("head", 2, 0.0), ("all", 2, 1.0)], [("all", 4, 1.0)]][seed]
+    values = logits(labels, separations, seed)
+    save(folder, judged(history(phases), labels, values), values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,6 +40,18 @@ def roc(labels: Labels, scores: Floats) -> Roc:
     return Roc(*rates)
 
 
+def mean_roc(curves: Sequence[Roc]) -> Roc:
+    """The mean true positive rate of several curves at each false positive rate; its area is the mean of theirs.
+
+    Where some curve jumps the mean does, so that every rate stands twice: below the jumps, and on top of them.
+    """
+    if len(curves) == 1 or not all(len(curve.false_positive_rate) for curve in curves):
+        return curves[0] if len(curves) == 1 else Roc(np.empty(0), np.empty(0))
+    rates = np.unique(np.concatenate([curve.false_positive_rate for curve in curves]))
+    places = np.stack([rates - 1e-9, rates], axis=1).ravel()
+    return Roc(np.repeat(rates, 2), np.asarray(np.mean([curve.at(places) for curve in curves], axis=0)))
+
+
 @dataclass(frozen=True)
 class Bin:
     """Units of neighbouring probability: the mean of it, the share that is positive with Wilson's interval, and n."""
@@ -66,7 +79,7 @@ def reliability(labels: Labels, probabilities: Floats, confidence: float, bins: 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of units at the operating threshold."""
+    """Counts of units by what they are and what they are called, of one class."""
 
     true_positive: int
     false_negative: int

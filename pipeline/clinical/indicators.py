@@ -18,14 +18,14 @@ explain the verdict and do not make it. Both networks meet the same resampled pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical.learning import Curve, control_had_less
+from pipeline.clinical.learning import Curve, best, control_had_less
 from pipeline.clinical.metrics import auroc_under, concordance
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 
@@ -97,21 +97,21 @@ class Indicators:
         }
 
 
-def score(labels: npt.NDArray[np.floating], logits: npt.NDArray[np.floating], resamples: Resamples) -> Floats:
-    """(B,) resampled AUROC of (U, K) logits for (U, K) labels of 0 and 1: the mean over the K outputs.
+def score(labels: npt.NDArray[np.number], scores: npt.NDArray[np.floating], resamples: Resamples) -> Floats:
+    """(B,) resampled AUROC of (U, K) scores for (U, K) labels of 0 and 1: the mean over the K outputs.
 
     With one output it is the AUROC; with more, the macro average of one class against the rest. NaN where a class has
-    no unit, or no unit is without it, or a logit is not finite.
+    no unit, or no unit is without it, or a score is not finite.
     """
-    if not np.isfinite(logits).all():
+    if not np.isfinite(scores).all():
         return np.full(len(resamples.counts), np.nan)
     areas = []
-    for own, given in zip(labels.T.astype(np.int64), logits.T.astype(np.float64), strict=True):
+    for own, given in zip(labels.T.astype(np.int64), scores.T.astype(np.float64), strict=True):
         areas.append(auroc_under(concordance(own, given, resamples), own, resamples, resamples.counts))
     return np.asarray(np.mean(areas, axis=0))
 
 
-def measure(labels: npt.NDArray[np.floating], curves: Mapping[str, Curve], drawn: Resamples) -> Indicators:
+def measure(labels: npt.NDArray[np.number], curves: Mapping[str, Curve], drawn: Resamples) -> Indicators:
     """The indicators on U validation units.
 
     Args:
@@ -123,12 +123,12 @@ def measure(labels: npt.NDArray[np.floating], curves: Mapping[str, Curve], drawn
     counts = np.concatenate([np.ones((1, drawn.patients)), drawn.counts])
     everyone = replace(drawn, counts=counts)
     areas = {
-        name: np.stack([score(labels, logits, everyone) for logits in curve.logits]) for name, curve in curves.items()
+        name: np.stack([score(labels, given, everyone) for given in curve.scores]) for name, curve in curves.items()
     }
     aurocs = {name: values[:, 0] for name, values in areas.items()}
     frozen = curves["finetuned"].frozen_rows
-    frozen_row = frozen[chosen(aurocs["finetuned"][frozen])] if frozen else 0
-    ends = {name: values[1 + chosen(values[1:, 0])] for name, values in areas.items()}
+    frozen_row = frozen[best(aurocs["finetuned"][frozen])] if frozen else 0
+    ends = {name: values[curves[name].kept] for name, values in areas.items()}
     level, rows = _crossings(areas)
     return Indicators(
         curves=curves,
@@ -148,12 +148,6 @@ def measure(labels: npt.NDArray[np.floating], curves: Mapping[str, Curve], drawn
         reached=_share(rows["finetuned"][1:] >= 0, np.isfinite(level[1:])),
         final=_difference(ends["finetuned"], ends["scratch"], drawn, len(labels)),
     )
-
-
-def chosen(aurocs: Sequence[float] | Floats) -> int:
-    """The row that a training keeps: the best validation AUROC, of equals the one that has learnt longer."""
-    known = np.nan_to_num(np.asarray(aurocs, dtype=np.float64), nan=-1.0)
-    return int(len(known) - 1 - np.argmax(known[::-1]))
 
 
 def _difference(finetuned: Floats, scratch: Floats, drawn: Resamples, n: int) -> Comparison:

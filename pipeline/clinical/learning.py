@@ -24,14 +24,16 @@ class Curve:
         phases: (E,) the phase of each row.
         work: float64 (E,) by currency, all cumulative: `epochs`, `slices` (training slices that went through the part
             that learns) and `passes` (of a slice forward through the whole trunk; a pass back counts as two).
-        logits: float32 (E, U, K), of the U validation units and K outputs.
+        val_auroc: float64 (E,), by which the training chose the epoch that it kept.
+        scores: (E, U, K), what the U validation units are ranked by, of each of K outputs: logits, or made of them.
         frozen: names of the phases in which no part of the trunk learnt.
         allowed: epochs, at most, in which the trunk was to learn.
     """
 
     phases: tuple[str, ...]
     work: Mapping[str, Floats]
-    logits: npt.NDArray[np.float32]
+    val_auroc: Floats
+    scores: npt.NDArray[np.floating]
     frozen: frozenset[str]
     allowed: int
 
@@ -46,6 +48,11 @@ class Curve:
         return rows
 
     @property
+    def kept(self) -> int:
+        """The row of the epoch that the training kept."""
+        return 1 + best(self.val_auroc[1:])
+
+    @property
     def budget(self) -> dict[str, Any]:
         """What the whole training took: epochs (of the trunk: and how many it was allowed), slices and passes."""
         trunk = sum(phase not in self.frozen for phase in self.phases[1:])
@@ -57,7 +64,7 @@ def curve(
     name: str,
     history: Sequence[Mapping[str, str]],
     logits: npt.NDArray[np.float32],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     frozen: Collection[str],
     allowed: int,
 ) -> Curve:
@@ -85,10 +92,17 @@ def curve(
     return Curve(
         phases=tuple(row["phase"] for row in history),
         work={"epochs": np.arange(len(history), dtype=np.float64), **work},
-        logits=logits,
+        val_auroc=np.array([float(row["val_auroc"] or "nan") for row in history]),
+        scores=logits,
         frozen=frozenset(frozen),
         allowed=allowed,
     )
+
+
+def best(aurocs: Sequence[float] | Floats) -> int:
+    """The place that a training keeps: the highest AUROC, of equals the one that has learnt longer."""
+    known = np.nan_to_num(np.asarray(aurocs, dtype=np.float64), nan=-1.0)
+    return int(len(known) - 1 - np.argmax(known[::-1]))
 
 
 def control_had_less(finetuned: Curve, control: Curve) -> bool:

@@ -8,30 +8,35 @@ Intervals: percentiles of the patient bootstrap (`resampling`), with two excepti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.clinical.resampling import Estimate, Floats, Resamples, undefined, wilson
 
 Labels = npt.NDArray[np.int64]
+Calls = npt.NDArray[np.bool_]
 
 
 def auroc(labels: Labels, scores: Floats, resamples: Resamples) -> Estimate:
     """Area under the ROC curve: the chance that a positive unit scores above a negative one, ties counting half.
 
     Args:
-        labels: (U,), 0 or 1.
-        scores: (U,), higher means positive; logits or probabilities.
+        labels: (U,) of 0 and 1; or (U, K), and the figure is the mean over K classes, each against the rest (macro).
+        scores: likewise; higher means positive; logits or probabilities.
     """
     reason = _auroc_undefined(labels, scores)
     if reason:
         return undefined(reason, len(labels))
-    pairs = concordance(labels, scores, resamples)
-    value = float(auroc_under(pairs, labels, resamples, np.ones((1, resamples.patients)))[0])
+    pairs = [(concordance(own, given, resamples), own) for own, given in _by_class(labels, scores)]
+    value = float(_mean_of_areas(pairs, resamples, np.ones((1, resamples.patients)))[0])
     if value in (0.0, 1.0):
-        scarce = min(int(np.count_nonzero(resamples.per_patient(labels == c))) for c in (0, 1))
+        sides = [own == c for _, own in pairs for c in (0, 1)]
+        scarce = min(int(np.count_nonzero(resamples.per_patient(side))) for side in sides)
         return Estimate(value, *wilson(value * scarce, scarce, resamples.confidence), len(labels))
-    low, high, reason = resamples.interval(auroc_under(pairs, labels, resamples, resamples.counts))
+    low, high, reason = resamples.interval(_mean_of_areas(pairs, resamples, resamples.counts))
     return Estimate(value, low, high, len(labels), reason)
 
 
@@ -40,31 +45,46 @@ def auroc_difference(labels: Labels, scores: Floats, other: Floats, resamples: R
     reason = _auroc_undefined(labels, scores) or _auroc_undefined(labels, other)
     if reason:
         return undefined(reason, len(labels))
-    pairs = concordance(labels, scores, resamples) - concordance(labels, other, resamples)
-    value = float(auroc_under(pairs, labels, resamples, np.ones((1, resamples.patients)))[0])
-    low, high, reason = resamples.interval(auroc_under(pairs, labels, resamples, resamples.counts))
+    pairs = [
+        (concordance(own, one, resamples) - concordance(own, two, resamples), own)
+        for (own, one), (_, two) in zip(_by_class(labels, scores), _by_class(labels, other), strict=True)
+    ]
+    value = float(_mean_of_areas(pairs, resamples, np.ones((1, resamples.patients)))[0])
+    low, high, reason = resamples.interval(_mean_of_areas(pairs, resamples, resamples.counts))
     return Estimate(value, low, high, len(labels), reason)
 
 
-def sensitivity(labels: Labels, probabilities: Floats, threshold: float, resamples: Resamples) -> Estimate:
-    """Share of the positive units whose probability (U,) reaches the threshold."""
-    if not np.isfinite(probabilities).all():
-        return undefined("a probability is not finite", len(labels))
-    return _proportion(probabilities >= threshold, labels == 1, "no positive unit", resamples)
+def areas(labels: Labels, scores: Floats, resamples: Resamples) -> Floats:
+    """(B,) resampled AUROC of (U,) or (U, K) scores, as of `auroc`; NaN where it is undefined."""
+    if _auroc_undefined(labels, scores):
+        return np.full(len(resamples.counts), np.nan)
+    pairs = [(concordance(own, given, resamples), own) for own, given in _by_class(labels, scores)]
+    return _mean_of_areas(pairs, resamples, resamples.counts)
 
 
-def specificity(labels: Labels, probabilities: Floats, threshold: float, resamples: Resamples) -> Estimate:
-    """Share of the negative units whose probability (U,) stays below the threshold."""
-    if not np.isfinite(probabilities).all():
-        return undefined("a probability is not finite", len(labels))
-    return _proportion(probabilities < threshold, labels == 0, "no negative unit", resamples)
+def sensitivity(labels: Labels, called: Calls, resamples: Resamples) -> Estimate:
+    """Share of the positive units that are called positive.
+
+    Args:
+        labels: (U,) of 0 and 1; or (U, K), and the figure is the mean over K classes, each against the rest (macro).
+        called: likewise.
+    """
+    return _proportion(called, labels == 1, "no positive unit", resamples)
+
+
+def specificity(labels: Labels, called: Calls, resamples: Resamples) -> Estimate:
+    """Share of the negative units that are not called positive; arguments as of `sensitivity`."""
+    return _proportion(~called, labels == 0, "no negative unit", resamples)
 
 
 def brier(labels: Labels, probabilities: Floats, resamples: Resamples) -> Estimate:
-    """Mean squared difference of probability and label: 0 is perfect (Brier 1950, Mon Weather Rev 78:1)."""
+    """Mean squared difference of probability and label: 0 is perfect (Brier 1950, Mon Weather Rev 78:1).
+
+    Of several classes, (U, K), it is the mean over these, too, not their sum: as if each were a binary task.
+    """
     if not len(labels) or not np.isfinite(probabilities).all():
         return undefined("no unit" if not len(labels) else "a probability is not finite", len(labels))
-    errors = resamples.per_patient((probabilities - labels) ** 2)
+    errors = resamples.per_patient(((probabilities - labels) ** 2).reshape(len(labels), -1).mean(axis=1))
     units = resamples.per_patient(np.ones(len(labels)))
     low, high, reason = resamples.interval(resamples.counts @ errors / (resamples.counts @ units))
     return Estimate(float(errors.sum() / units.sum()), low, high, len(labels), reason)
@@ -85,6 +105,16 @@ def concordance(labels: Labels, scores: Floats, resamples: Resamples) -> Floats:
     return pairs
 
 
+def _by_class(*values: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], ...]]:
+    """(U,) or (U, K) arrays, side by side, as their K columns (U,)."""
+    return list(zip(*(np.reshape(value, (len(value), -1)).T for value in values), strict=True))
+
+
+def _mean_of_areas(pairs: Sequence[tuple[Floats, Labels]], resamples: Resamples, counts: Floats) -> Floats:
+    """(B,) mean over the classes of their AUROC; NaN where one was not drawn."""
+    return np.asarray(np.mean([auroc_under(each, own, resamples, counts) for each, own in pairs], axis=0))
+
+
 def auroc_under(pairs: Floats, labels: Labels, resamples: Resamples, counts: Floats) -> Floats:
     """(B,) AUROC under each row of `counts` (B, P); NaN where a class was not drawn."""
     won = np.einsum("bp,bp->b", counts @ pairs, counts)
@@ -94,24 +124,28 @@ def auroc_under(pairs: Floats, labels: Labels, resamples: Resamples, counts: Flo
 
 
 def _auroc_undefined(labels: Labels, scores: Floats) -> str | None:
-    if not (labels == 1).any() or not (labels == 0).any():
-        return "only one class among the units"
+    for (own,) in _by_class(labels):
+        if not (own == 1).any() or not (own == 0).any():
+            return "only one class among the units" if labels.size == len(labels) else "units of too few classes"
     return None if np.isfinite(scores).all() else "a score is not finite"
 
 
-def _proportion(
-    hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_], reason: str, resamples: Resamples
-) -> Estimate:
-    """Share of `hits` among the units of `among`, both (U,)."""
-    n = int(among.sum())
-    if n == 0:
-        return undefined(reason, 0)
-    of, hit = resamples.per_patient(among), resamples.per_patient(among & hits)
-    value = float(hit.sum() / n)
-    patients = int(np.count_nonzero(of))
-    if patients == n or value in (0.0, 1.0):
+def _proportion(hits: Calls, among: Calls, reason: str, resamples: Resamples) -> Estimate:
+    """Share of `hits` among the units of `among`, both (U,); of (U, K) the mean of the K shares."""
+    of, hit = [], []
+    for right, own in _by_class(hits, among):
+        if not own.any():
+            return undefined(reason, 0)
+        of.append(resamples.per_patient(own))
+        hit.append(resamples.per_patient(own & right))
+    n = int(among.any(axis=1).sum()) if among.ndim > 1 else int(among.sum())
+    value = float(np.mean([right.sum() / own.sum() for right, own in zip(hit, of, strict=True)]))
+    patients = min(int(np.count_nonzero(own)) for own in of)
+    if (len(of) == 1 and patients == n) or value in (0.0, 1.0):
         return Estimate(value, *wilson(value * patients, patients, resamples.confidence), n)
-    drawn = resamples.counts @ of
-    shares = np.divide(resamples.counts @ hit, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
-    low, high, no_interval = resamples.interval(shares)
+    shares = []
+    for right, own in zip(hit, of, strict=True):
+        drawn = resamples.counts @ own
+        shares.append(np.divide(resamples.counts @ right, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0))
+    low, high, no_interval = resamples.interval(np.mean(shares, axis=0))
     return Estimate(value, low, high, n, no_interval)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.targets import BINARY, Targets
+
 
 @dataclass(frozen=True)
 class Units:
@@ -16,7 +18,7 @@ class Units:
     Attributes:
         ids: U unit identifiers, in order of first appearance.
         patients: the patient of each unit (U).
-        labels: int64 (U,), 0 or 1.
+        labels: int64 (U, K) of 0 and 1, of each of K classes; K is 1 where the task is binary.
         rows: int64 (N,), positions of the slices in data/prepared/slices.npy.
         slice_units: the unit of each slice (N).
     """
@@ -28,7 +30,7 @@ class Units:
     slice_units: list[str]
 
 
-def units_of(slices: Sequence[Mapping[str, str]], side: str) -> Units:
+def units_of(slices: Sequence[Mapping[str, str]], side: str, targets: Targets = BINARY) -> Units:
     """The units of `side`, from the rows of data/prepared/slices.csv (in the order of slices.npy)."""
     rows = [position for position, row in enumerate(slices) if row["split"] == side]
     first: dict[str, Mapping[str, str]] = {}
@@ -37,7 +39,7 @@ def units_of(slices: Sequence[Mapping[str, str]], side: str) -> Units:
     return Units(
         ids=list(first),
         patients=[row["patient"] for row in first.values()],
-        labels=np.array([int(row["label"]) for row in first.values()], dtype=np.int64),
+        labels=targets.encode([row["label"] for row in first.values()]).astype(np.int64),
         rows=np.array(rows, dtype=np.int64),
         slice_units=[slices[position]["unit"] for position in rows],
     )

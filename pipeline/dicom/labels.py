@@ -10,8 +10,10 @@ from pathlib import Path
 from pydicom.datadict import keyword_dict
 
 from pipeline.contract import LabelLevel
+from pipeline.dicom import classes
 from pipeline.dicom.scan import Described
 from pipeline.errors import LabelError
+from pipeline.targets import BINARY, Targets
 
 KEY_COLUMNS: dict[LabelLevel, str] = {
     "patient": "PatientID",
@@ -20,9 +22,6 @@ KEY_COLUMNS: dict[LabelLevel, str] = {
     "slice": "SOPInstanceUID",
 }
 FRAME_COLUMN = "FrameNumber"
-
-#: So many class names are quoted in a message; a column with more is perhaps no column of classes, but of names.
-QUOTED_CLASSES = 6
 
 #: A further column is one of categories with at most so many values; text that is free or names a patient has more.
 MOST_CATEGORIES = 10
@@ -42,12 +41,12 @@ class Label:
     """The label of one unit.
 
     Attributes:
-        label: 0 or 1.
+        label: `0` or `1`; places in data.classes where there are several, see `pipeline.targets`.
         site: the value of the column `site`; empty where there is none.
         other: values of the columns that are kept beside it.
     """
 
-    label: int
+    label: str
     site: str
     other: Row
 
@@ -84,23 +83,24 @@ class Labels:
         return self._labels.get((sop_uid, None)) or self._labels.get((sop_uid, 1))
 
 
-def read(path: Path, level: LabelLevel, positive: str | None) -> Labels:
+def read(path: Path, level: LabelLevel, positive: str | None, targets: Targets = BINARY) -> Labels:
     """Read and check a labels file.
 
     Args:
         path: a CSV in UTF-8.
         level: picks the key column, see `KEY_COLUMNS`; others may stand beside it.
         positive: the class that counts as 1, when labels are two names; None: they are 0 and 1.
+        targets: what the labels mean.
 
     Raises:
-        LabelError: no such file, an empty or unreadable one, no key column or `label` column, labels other than two
-            classes, one key with two labels.
+        LabelError: no such file, an empty or unreadable one, no key column or `label` column, labels that are none of
+            the classes or miss one, one key with two labels.
     """
     columns, rows = _read_rows(path)
     key_column = _key_column(path, level, columns)
     if "label" not in columns:
         raise LabelError(f"a column `label` in {path}", _named(columns), "Name the column of classes `label`.")
-    classes = _classes(path, {row["label"] for _, row in rows}, positive)
+    encoded = classes.encoded(path, [(line, row["label"]) for line, row in rows], targets, positive)
     kept, dropped = _other_columns(columns, [row for _, row in rows])
     labels: dict[Key, Label] = {}
     first_line: dict[Key, int] = {}
@@ -108,7 +108,7 @@ def read(path: Path, level: LabelLevel, positive: str | None) -> Labels:
         key = (row[key_column], _frame(path, row, line) if level == "slice" else None)
         if not key[0]:
             raise LabelError(f"a {key_column} in every row of {path}", f"none in line {line}", "Fill it in.")
-        label = Label(classes[row["label"]], row.get("site", ""), {name: row[name] for name in kept})
+        label = Label(encoded[row["label"]], row.get("site", ""), {name: row[name] for name in kept})
         for same in (key, _twin(key)):
             if same in labels and labels[same].label != label.label:
                 raise _contradiction(path, level, (first_line[same], line))
@@ -165,30 +165,6 @@ def _key_column(path: Path, level: LabelLevel, columns: list[str]) -> str:
         expected = f"a known key column in {path}: {', '.join(KEY_COLUMNS.values())}"
         remedy = f"Name the key column by its DICOM keyword, {key} for data.label_level: {level}."
     raise LabelError(expected, _named(columns), remedy)
-
-
-def _classes(path: Path, names: set[str], positive: str | None) -> dict[str, int]:
-    """Each class as written -> 0 or 1."""
-    where = f"in the column `label` of {path}"
-    quoted = ", ".join(map(repr, sorted(names))) if len(names) <= QUOTED_CLASSES else "too many to name"
-    classes = _numeric(names)
-    if positive is not None and len(names) <= 2:
-        if positive not in names:
-            raise LabelError(f"the class data.positive: {positive} {where}", quoted, "Set it to one of these.")
-        classes = {name: int(name == positive) for name in names}
-    if classes is None and len(names) > 2:
-        raise LabelError(f"two classes {where}", f"{len(names)}: {quoted}", "Merge or drop classes.")
-    if classes is None:
-        raise LabelError(f"0 and 1 {where}", quoted, "Set data.positive to the class that counts as positive.")
-    if len(set(classes.values())) < 2:
-        raise LabelError(f"two classes {where}", f"only {quoted}", "Add rows of the other class.")
-    return classes
-
-
-def _numeric(names: set[str]) -> dict[str, int] | None:
-    """0 and 1, in any of the ways that spreadsheets write them, or None."""
-    spelled = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-    return {name: spelled[name] for name in names} if names <= spelled.keys() else None
 
 
 def _frame(path: Path, row: Row, line: int) -> int | None:

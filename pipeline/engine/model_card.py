@@ -21,15 +21,32 @@ def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(line=_line, figure=_figure)
+    environment.filters.update(line=_line, figure=_figure, fixed=_fixed)
     return environment.get_template("model_card.md.j2").render(
         manifest=manifest,
+        answer=_answer(manifest),
         metrics=manifest.validation["metrics"],
         acceptance=manifest.validation["acceptance"],
         parity=manifest.validation["onnx_parity"],
         compiled=compiled,
         unsigned=manifest.signature == UNSIGNED,
     )
+
+
+def _answer(manifest: Manifest) -> str:
+    """What stands in a prediction, and when a class is said to be there."""
+    level, kind, threshold = manifest.task.label_level, manifest.task.kind, manifest.calibration.threshold
+    if kind == "multiclass":
+        return f"a probability of each class a {level}, in all 1; the most probable one is the decision"
+    if kind == "multilabel":
+        return f"a probability of each class a {level}, each by itself; there at {_fixed(threshold)} and above"
+    return f"a probability a {level}; positive at {_fixed(threshold)} and above"
+
+
+def _fixed(values: float | list[float] | None) -> str:
+    """What calibration fixed, in the order of the classes."""
+    each = values if isinstance(values, list) else [values]
+    return ", ".join(f"{value:.4f}" for value in each if value is not None)
 
 
 def _line(value: Any) -> str:

@@ -67,11 +67,11 @@ def compare(model: nn.Module, path: Path, slices: npt.NDArray[np.uint8], toleran
     worst = float((every / np.concatenate(scales)).max())
     if not worst <= tolerance:  # a NaN fails here too
         raise EngineError(
-            f"logits of ONNX Runtime within {tolerance:g} of PyTorch's on {len(every)} validation slices",
+            f"logits of ONNX Runtime within {tolerance:g} of PyTorch's on {len(slices)} validation slices",
             f"a difference of {worst:.3g} (for logits beyond 1, as a share of the logit)",
             "Try another export.opset in params.yaml; a larger export.tolerance only if the threshold bears it.",
         )
-    return Parity(float(every.max()), float(every.mean()), len(every), sorted(sizes), backend.providers)
+    return Parity(float(every.max()), float(every.mean()), len(slices), sorted(sizes), backend.providers)
 
 
 def _batches(slices: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:

@@ -11,11 +11,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Pretrained, Task, Trunk
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
 from pipeline.engine import export, model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic, write_text
 from pipeline.inference import signature
+from pipeline.origins import Pretrained
 
 GRAPH = "model.onnx"
 
@@ -106,6 +107,8 @@ def _source_domain(backbone: Mapping[str, Any]) -> str:
     """The images that the pre-trained weights have seen, as far as their card tells."""
     if backbone["trained"]:
         return f"natural photographs ({backbone['trained']['data']})"
+    if backbone["weights"] == "release":
+        return f"MRI ({backbone['origins'][0]['data']})"
     known = {"hub": "natural photographs (those that the network's library trains with)"}
     return known.get(backbone["weights"], "not stated by the weights' file")
 
@@ -156,7 +159,6 @@ def _learnt_before(backbone: Mapping[str, Any]) -> str:
 
 def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed25519PrivateKey | None) -> Manifest:
     data, parity = params.data, evidence.parity
-    positive = data.positive
     return Manifest(
         name=params.release.name,
         version=params.release.version,
@@ -166,7 +168,8 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
             source_domain=_source_domain(evidence.backbone),
             target_domain=params.ingest.selection.domain,
             label_level=data.label_level,
-            classes=["0", "1"] if positive is None else [f"not {positive}", positive],
+            kind=data.task,
+            classes=list(data.targets.classes),
         ),
         selection=params.ingest.selection,
         transform=params.prepare,

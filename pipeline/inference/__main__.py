@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from pipeline.dicom.load import load
 from pipeline.errors import PipelineError
 from pipeline.files import write_csv
-from pipeline.inference.predict import Prediction, predict
+from pipeline.inference.predict import Prediction, cells, columns, predict
 from pipeline.inference.release import Release, open_release
 from pipeline.inference.signature import UNSIGNED
 from pipeline.progress import say
-
-_COLUMNS = [field.name for field in fields(Prediction)]
+from pipeline.targets import Targets
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,15 +40,16 @@ def _answer(release: Release, dicom_dir: Path, out: Path | None) -> None:
         predictions.extend(predict(release, load(dicom_dir, release.manifest.selection, workers=1)))
     finally:
         if predictions:
-            _write(predictions, out)
+            _write(predictions, release.targets, out)
 
 
-def _write(predictions: list[Prediction], out: Path | None) -> None:
-    rows = [asdict(prediction) for prediction in predictions]
+def _write(predictions: list[Prediction], targets: Targets, out: Path | None) -> None:
+    names = columns(targets)
+    rows = [dict(zip(names, cells(prediction, targets), strict=True)) for prediction in predictions]
     if out is not None:
-        write_csv(out, _COLUMNS, rows)
+        write_csv(out, names, rows)
         return
-    writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 

@@ -35,6 +35,7 @@ class OnnxRuntime:
     Attributes:
         providers: the execution providers that run, first choice first.
         size: height and width of its slices, in pixels.
+        outputs: values that it gives for each slice, K or K + 1.
     """
 
     def __init__(self, path: Path, provider: str = "CPUExecutionProvider") -> None:
@@ -66,6 +67,7 @@ class OnnxRuntime:
             )
         (self._input,), (self._output,) = self._session.get_inputs(), self._session.get_outputs()
         self.size = int(self._input.shape[-1])
+        self.outputs = int(self._output.shape[-1])
 
     def run(self, slices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The graph's rows, float32 (N, K or K + 1), of float32 (N, 1, size, size) slices in 0..1, in one call."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contract import Calibration, LabelLevel
+from pipeline.contract import LabelLevel
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
 from pipeline.inference.pooling import pool
 from pipeline.inference.release import Release
+from pipeline.targets import Targets, calls
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -28,13 +29,13 @@ _Kept = list[tuple[Scan, npt.NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer, or the reason why there is none; the fields are the columns of the CSV.
+    """One answer, or the reason why there is none.
 
     Attributes:
         StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, FrameNumber: what is answered for; as deep as the model's
             label level (a patient's answer stands at each study of that patient), the rest is empty.
-        probability: of the positive class, calibrated; empty where there is no answer.
-        decision: 1 at the threshold and above, else 0.
+        probabilities: calibrated, of the positive class, or of each of several; empty where there is no answer.
+        decision: 1 at the threshold and above, else 0; of several classes the names, joined by `;`.
         status: `ok`, or a stable reason code.
         message: the reason in words; free of patient names, IDs and paths.
     """
@@ -43,10 +44,28 @@ class Prediction:
     SeriesInstanceUID: str = ""
     SOPInstanceUID: str = ""
     FrameNumber: int | str = ""
-    probability: float | str = ""
-    decision: int | str = ""
+    probabilities: tuple[float, ...] = ()
+    decision: str = ""
     status: str = "ok"
     message: str = ""
+
+
+def columns(targets: Targets) -> list[str]:
+    """The columns of the CSV: `probability`, or of several classes `probability_<class>` for each."""
+    probabilities = ["probability"] if targets.kind == "binary" else [f"probability_{name}" for name in targets.named]
+    names: list[str] = []
+    for field in fields(Prediction):
+        names += probabilities if field.name == "probabilities" else [field.name]
+    return names
+
+
+def cells(prediction: Prediction, targets: Targets) -> list[str | int | float]:
+    """A row of the CSV."""
+    answers = prediction.probabilities or ("",) * targets.outputs
+    row: list[str | int | float] = []
+    for field in fields(Prediction):
+        row += answers if field.name == "probabilities" else [getattr(prediction, field.name)]
+    return row
 
 
 def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Prediction]:
@@ -91,7 +110,7 @@ def _of_slices(release: Release, scan: Scan, rows: npt.NDArray[np.float32]) -> I
     """One answer for each slice."""
     for row, (sop_uid, frame) in zip(rows, scan.slice_keys, strict=True):
         place = Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
-        yield _answered(place, float(row[0]), release.manifest.calibration)
+        yield _answered(place, row[: release.targets.outputs], release)
 
 
 def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
@@ -104,7 +123,7 @@ def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
     names, pooled = pool(np.concatenate([rows for _, rows in kept]), units, release.manifest.graph.pooling)
     answers = dict(zip(names, pooled, strict=True))
     for place, unit in unit_of.items():
-        yield _answered(place, float(answers[unit][0]), release.manifest.calibration)
+        yield _answered(place, answers[unit], release)
 
 
 def _place(scan: Scan, level: LabelLevel) -> Prediction:
@@ -115,7 +134,9 @@ def _unit(scan: Scan, level: LabelLevel) -> str:
     return {"series": scan.series_uid, "study": scan.study_uid}.get(level, scan.patient_id)
 
 
-def _answered(place: Prediction, logit: float, calibration: Calibration) -> Prediction:
-    """sigmoid(logit / temperature) and the decision; the tanh form does not overflow."""
-    probability = 0.5 * (1 + float(np.tanh(logit / calibration.temperature / 2)))
-    return replace(place, probability=probability, decision=int(probability >= calibration.threshold))
+def _answered(place: Prediction, logits: npt.NDArray[np.float32], release: Release) -> Prediction:
+    """Calibrated probabilities from the (K,) logits of one unit, and the decision."""
+    fixed, targets = release.manifest.calibration, release.targets
+    probabilities = targets.probabilities(logits[np.newaxis], fixed.temperature)
+    decision = targets.words(calls(probabilities, fixed.threshold)[0])
+    return replace(place, probabilities=tuple(probabilities[0].tolist()), decision=decision)

@@ -10,6 +10,7 @@ from pipeline.errors import ContractError
 from pipeline.files import sha256_file
 from pipeline.inference import signature
 from pipeline.inference.backends import OnnxRuntime
+from pipeline.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class Release:
     Attributes:
         manifest: the contract.
         backend: its graph, loaded.
+        targets: what its answers mean.
         verified: whether the caller's public key vouches for it.
     """
 
     manifest: contract.Manifest
     backend: OnnxRuntime
+    targets: Targets
     verified: bool
 
 
@@ -51,4 +54,12 @@ def open_release(folder: Path, public_key: Path | None = None) -> Release:
             f"one of {backend.size}",
             "The release was put together wrongly; ask its maker.",
         )
-    return Release(manifest, backend, verified=public_key is not None)
+    targets = Targets(manifest.task.kind, tuple(manifest.task.classes))
+    outputs = targets.outputs + (manifest.graph.pooling == "attention")
+    if backend.outputs != outputs:
+        raise ContractError(
+            f"a graph with {outputs} values a slice, as the manifest's {targets.kind} task has",
+            f"one with {backend.outputs}",
+            "The release was put together wrongly; ask its maker.",
+        )
+    return Release(manifest, backend, targets, verified=public_key is not None)

@@ -15,7 +15,8 @@ from pipeline.files import write_atomic, write_json
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer import licence, own_release, stem
-from pipeline.transfer.backbone import Source, feature_count, load, trunk
+from pipeline.transfer.backbone import Source, feature_count, load, require_trainable, trunk
+from pipeline.transfer.resolution import sized
 from pipeline.transfer.weights import Weights
 
 OUT = Path("models/backbone")
@@ -39,13 +40,14 @@ def backbone(params: Params) -> None:
 def _from_elsewhere(params: Params) -> None:
     """Weights for RGB pictures, embedded, from a file or from a hub, in the one-channel form."""
     torch.manual_seed(params.seed)
-    chosen = params.backbone
+    chosen = sized(params.backbone, params.prepare.size)
     network, weights, source = load(chosen)
     _say_which(chosen.weights, chosen.name, weights, source)
     adapted = stem.adapt(network, chosen.name, source.mean, source.std)
     worst = stem.prove(network, adapted, chosen.name, source.mean, source.std, params.prepare.size)
     say(f"backbone: one channel, largest logit difference {worst:.1e} (allowed {stem.TOLERANCE:g})")
     one_channel = trunk(adapted)
+    require_trainable(one_channel, chosen.name, params.prepare.size)
     tensors = {key: value.contiguous() for key, value in one_channel.state_dict().items()}
     write_atomic(OUT / "backbone.safetensors", lambda handle: handle.write(save(tensors)))
     if chosen.weights == "hub":  # so that DVC keeps it: a hub may be out of reach the next time
@@ -58,6 +60,7 @@ def _from_elsewhere(params: Params) -> None:
         "origin": weights.origin,
         "sha256": weights.sha256,
         "verified": weights.verified,
+        "resampled": weights.resampled,
         "licence": source.licence,
         "restriction": licence.restriction(source.licence),
         "trained": source.trained,
@@ -90,6 +93,8 @@ def _say_which(kind: str, name: str, weights: Weights, source: Source) -> None:
     """Which weights these are, for the log."""
     say(f"backbone: {name} with weights: {kind}, {weights.origin}; licence: {source.licence}")
     say(f"backbone: SHA-256 {weights.sha256}, {weights.verified}")
+    if weights.resampled:
+        say(f"backbone: resampled for prepare.size: {', '.join(weights.resampled)}")
     if source.trained is not None:
         say(f"backbone: top-1 {source.trained['top1']:.3f} on {source.trained['top1_images']} images of its own kind")
     restriction = licence.restriction(source.licence)

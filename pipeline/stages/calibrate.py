@@ -28,23 +28,29 @@ def calibrate(params: Params) -> None:
 
     Raises:
         TrainingError: the model gives logits that are not finite.
-        SplitError: the validation units are all of one class.
+        SplitError: a class that no validation unit has, or that all have.
     """
-    units = units_of(read_csv(PREPARED / "slices.csv"), "val")
+    targets = params.data.targets
+    units = units_of(read_csv(PREPARED / "slices.csv"), "val", targets)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     model = load(MODEL)
     _, logits = pool(rows(model, slices), units.slice_units, model.head.pooling)
     rule = params.calibrate.threshold
-    temperature, threshold = calibration.fit(units.labels, logits[:, 0], rule)
+    temperature, threshold = calibration.fit(units.labels, logits, rule, targets)
     found = Calibration(
         temperature=temperature,
         threshold=threshold,
-        rule=calibration.rule_name(rule),
+        rule=calibration.rule_name(rule, targets),
         model_sha256=sha256_file(MODEL / "model.safetensors"),
         split_sha256=sha256_file(SPLIT),
     )
     write_json(OUT, found.model_dump())
-    say(f"temperature {temperature:.3f}, threshold {threshold:.3f} ({found.rule}) on {len(units.ids)} validation units")
+    fixed = f"temperature {_listed(temperature)}" + ("" if threshold is None else f", threshold {_listed(threshold)}")
+    say(f"{fixed} ({found.rule}) on {len(units.ids)} validation units")
+
+
+def _listed(values: float | list[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in np.atleast_1d(values))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from pipeline.errors import DataError, LabelError
 from pipeline.files import write_csv
 from pipeline.progress import say
 from pipeline.stages import runner
+from pipeline.targets import Targets
 
 OUT = Path("data/ingested")
 
@@ -52,7 +53,7 @@ def ingest(params: Params, deidentify_to: Path | None = None) -> None:
         deidentify_to: where the DICOM files of the accepted series go, de-identified; None: nowhere.
 
     Raises:
-        LabelError: the labels file cannot be used, or matches no accepted series, or those of one class only.
+        LabelError: the labels file cannot be used, or matches no accepted series, or too few for every class.
         DicomError: no such folder, or no MR series in it that can be used.
         ConfigError: the key for pseudonyms, or ingest.scheduler, cannot be used.
         WorkerError: worker after worker was lost over the same work.
@@ -110,14 +111,14 @@ def _accepted(params: Params, tables: _Tables) -> Iterator[Saved]:
 def _read_labels(data: Data) -> Labels:
     if data.labels is None:
         return Labels(data.label_level, {}, [], [])
-    labels = labels_file.read(data.labels, data.label_level, data.positive)
+    labels = labels_file.read(data.labels, data.label_level, data.positive, data.targets)
     for name in labels.dropped:
         say(f"ingest: the column {name or '(no name)'} of the labels is left out: it may identify patients")
     return labels
 
 
 def _check_labels(params: Params, tables: _Tables) -> None:
-    """That the labels reach the accepted series, in both classes."""
+    """That the labels reach the accepted series, in every class."""
     labels, labelled = tables.labels, tables.labelled
     key = labels_file.KEY_COLUMNS[params.data.label_level]
     if not labelled:
@@ -127,13 +128,20 @@ def _check_labels(params: Params, tables: _Tables) -> None:
             f"none of {len(labels)} keys matches",
             f"Compare its {key} values with those of the DICOM files{frame}.",
         )
-    classes = {row["label"] for row in labelled}
-    if len(classes) < 2:
-        raise LabelError(
-            "accepted series of both classes",
-            f"only label {classes.pop()} on {len(labelled)} labelled units",
-            "Accept more series (section ingest of params.yaml) or label those that were.",
-        )
+    _check_classes(labelled, params.data.targets)
+
+
+def _check_classes(labelled: list[Row], targets: Targets) -> None:
+    """That of every class some units are, and some are not."""
+    every = len(labelled)
+    counts = targets.encode([row["label"] for row in labelled]).sum(axis=0)
+    for name, count in zip(targets.named, counts, strict=True):
+        if count in (0, every):
+            expected, found = f"accepted series with the class {name!r}, and others without it", f"{count:g} such"
+            if targets.kind == "binary":
+                expected, found = "accepted series of both classes", f"only label {int(count > 0)}"
+            remedy = "Accept more series (section ingest of params.yaml) or label those that were."
+            raise LabelError(expected, f"{found} on {every} labelled units", remedy)
 
 
 def _write(tables: _Tables, more: list[str]) -> None:

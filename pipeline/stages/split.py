@@ -27,16 +27,19 @@ def split(params: Params) -> None:
     if not labels:
         remedy = "Set data.labels in params.yaml to a CSV file of labels, and run ingest again."
         raise LabelError(f"a labelled series in {INGESTED}/labels.csv", "none", remedy)
-    patients = sides.labelled_patients(read_csv(INGESTED / "index.csv"), labels)
-    side = sides.divide(patients, params.split, params.seed)
+    targets = params.data.targets
+    patients = sides.labelled_patients(read_csv(INGESTED / "index.csv"), labels, targets)
+    side = sides.divide(patients, params.split, params.seed, targets)
     rows = [
-        {"patient": p.patient, "split": side[p.patient], "site": p.site, "label": int(p.positive)} for p in patients
+        {"patient": p.patient, "split": side[p.patient], "site": p.site, "label": p.label(targets)} for p in patients
     ]
     write_csv(OUT, sides.COLUMNS, rows)
     sides.check(read_csv(OUT))
+    words = ["a positive unit"] if targets.kind == "binary" else list(targets.named)
     for name in sides.SIDES:
         here = [p for p in patients if side[p.patient] == name]
-        say(f"{name}: {len(here)} patients, {sum(p.positive for p in here)} with a positive unit")
+        counts = (f"{sum(place in p.present for p in here)} with {what}" for place, what in enumerate(words))
+        say(f"{name}: {len(here)} patients, {', '.join(counts)}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ It records a poor model like a good one; the stage `accept` judges.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_js
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
-from pipeline.transfer import probe
+from pipeline.targets import Targets
+from pipeline.transfer import advisor, probe
 from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import saliency
@@ -52,20 +54,21 @@ def validate(params: Params) -> None:
     fixed = _fixed()
     rows = read_csv(PREPARED / "slices.csv")
     split.check([*read_csv(SPLIT), *rows])
-    units = units_of(rows, "test")
+    targets = params.data.targets
+    units = units_of(rows, "test", targets)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
-    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed)
-    learned = _learned(params, rows)
+    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed, targets)
+    learned = _learned(params, units_of(rows, "val", targets))
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
     _write_predictions(found)
     _write_plots(found)
-    shown = _examples(found, slices, by_slice["finetuned"][:, 0])
+    shown = _examples(found, slices, by_slice["finetuned"])
     waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
     write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
     auroc = figures["finetuned"]["auroc"]
@@ -97,62 +100,56 @@ def _fixed() -> Calibration:
 
 
 def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
-    """Unit logits (U,) of the three models: the networks' slices pooled, and the probe on pooled features."""
+    """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
-    logits = {name: pool(values, units.slice_units, pooling)[1][:, 0] for name, values in by_slice.items()}
-    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])[:, 0]
-    return {name: logits[name] for name in MODELS}
+    logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
+    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
 
 
-def _learned(params: Params, rows: Sequence[Mapping[str, str]]) -> Indicators:
+def _learned(params: Params, units: Units) -> Indicators:
     """What the courses of both trainings say of the validation units."""
-    units: dict[str, Mapping[str, str]] = {}
-    for row in rows:
-        if row["split"] == "val":
-            units.setdefault(row["unit"], row)
-    labels = params.data.targets.encode([row["label"] for row in units.values()])
-    drawn = draw(
-        [row["patient"] for row in units.values()],
-        params.validate_.bootstrap,
-        params.validate_.confidence,
-        params.seed,
-    )
-    return measure(labels, _curves(params, labels.shape), drawn)
-
-
-def _curves(params: Params, shape: tuple[int, ...]) -> dict[str, Curve]:
-    """The courses of both trainings, for (U, K) labels."""
-    phases = params.finetune.phases
+    phases, settings = params.finetune.phases, params.validate_
     trunk = [phase for phase in phases if phase.trunk != 0]
     allowed = sum(phase.epochs for phase in trunk)
     frozen = {phase.name for phase in phases} - {phase.name for phase in trunk}
-    plans = {"finetuned": (frozen, allowed), "scratch": (set[str](), params.scratch.epochs or allowed or 1)}
-    return {name: _curve(name, (shape[0], shape[1]), *plan) for name, plan in plans.items()}
+    curves = {
+        "finetuned": _curve("finetuned", units, params.data.targets, frozen, allowed),
+        "scratch": _curve("scratch", units, params.data.targets, set(), params.scratch.epochs or allowed or 1),
+    }
+    drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
+    return measure(units.labels, curves, drawn)
 
 
-def _curve(name: str, shape: tuple[int, int], frozen: set[str], allowed: int) -> Curve:
+def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed: int) -> Curve:
+    """The course of one training, by what its validation units are ranked by."""
     folder = MODELS_DIR / name
     if not (folder / "curve.npz").is_file():
         raise ContractError(f"{folder / 'curve.npz'}", "no such file", "Run `dvc repro`: the training is older.")
     with np.load(folder / "curve.npz") as stored:
         logits = stored["logits"]
-    return curve(name, read_csv(folder / "history.csv"), logits, shape, frozen, allowed)
+    found = curve(name, read_csv(folder / "history.csv"), logits, units.labels.shape, frozen, allowed)
+    return replace(found, scores=np.stack([targets.scores(row) for row in logits]))
 
 
 def _write_predictions(found: Evaluation) -> None:
+    """A row for each unit; of several classes the label in words, and a probability and logits of each."""
+    targets, labels = found.targets, found.units.labels
+    ends = [""] if targets.kind == "binary" else [f"_{name}" for name in targets.named]
+    columns = {f"probability{end}": found.probabilities[:, place] for place, end in enumerate(ends)}
+    for name, values in found.logits.items():
+        columns |= {f"logit_{name}{end}": values[:, place] for place, end in enumerate(ends)}
     rows = [
         {
             "unit": unit,
             "patient": found.units.patients[i],
             "split": "test",
-            "label": int(found.units.labels[i]),
-            "probability": round(float(found.probabilities[i]), 6),
-            **{f"logit_{name}": round(float(values[i]), 6) for name, values in found.logits.items()},
+            "label": targets.words(labels[i] == 1),
+            **{name: round(float(values[i]), 6) for name, values in columns.items()},
         }
         for i, unit in enumerate(found.units.ids)
     ]
-    columns = ["unit", "patient", "split", "label", "probability", *(f"logit_{name}" for name in found.logits)]
-    write_csv(REPORTS / "predictions.csv", columns, rows)
+    write_csv(REPORTS / "predictions.csv", ["unit", "patient", "split", "label", *columns], rows)
 
 
 def _write_plots(found: Evaluation) -> None:
@@ -166,23 +163,40 @@ def _write_plots(found: Evaluation) -> None:
     write_csv(plots / "roc.csv", ["false_positive_rate", *rates], roc)
     bins = [{"predicted": round(b.predicted, 6), "observed": round(b.observed, 6), "units": b.n} for b in found.bins]
     write_csv(plots / "calibration.csv", ["predicted", "observed", "units"], bins)
-    words = ("negative", "positive")
-    confusion = [
-        {"actual": words[label], "predicted": words[int(called)]}
-        for label, called in zip(found.units.labels, found.positive, strict=True)
-    ]
-    write_csv(plots / "confusion.csv", ["actual", "predicted"], confusion)
+    write_csv(plots / "confusion.csv", ["actual", "predicted"], _confusion(found))
+
+
+def _confusion(found: Evaluation) -> list[dict[str, str]]:
+    """What each unit is and is called; of a multilabel task each unit and class."""
+    targets, actual, called = found.targets, found.units.labels == 1, found.called
+    if targets.kind == "multiclass":
+        pairs = [(targets.words(own), targets.words(call)) for own, call in zip(actual, called, strict=True)]
+    else:
+        several = [(f"not {name}", name) for name in targets.named]
+        words = [("negative", "positive")] if targets.kind == "binary" else several
+        pairs = [
+            (words[place][int(own)], words[place][int(call)])
+            for i in range(len(actual))
+            for place, (own, call) in enumerate(zip(actual[i], called[i], strict=True))
+        ]
+    return [{"actual": own, "predicted": call} for own, call in pairs]
 
 
 def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:
-    """Of each chosen unit the slice with the highest logit, with its saliency."""
-    units = found.units
-    chosen = examples.choose(units.labels, found.probabilities, found.fixed.threshold)
+    """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
+    units, probabilities = found.units, found.probabilities
+    chosen = examples.choose(found.targets, units.labels, probabilities, found.called)
+    scores = found.targets.scores(by_slice[:, : found.targets.outputs])
     of_unit = np.array(units.slice_units)
-    best = [max(np.flatnonzero(of_unit == units.ids[unit]), key=lambda i: by_slice[i]) for _, unit in chosen]
-    maps = saliency(load(MODELS_DIR / "finetuned"), slices[best])
+    best = []
+    for outcome, unit in chosen:
+        own = np.flatnonzero(of_unit == units.ids[unit])
+        best.append(own[scores[own, outcome.place].argmax()])
+    maps = saliency(
+        load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64)
+    )
     return [
-        examples.Example(outcome, units.ids[unit], float(found.probabilities[unit]), slices[place], heat)
+        examples.Example(outcome, units.ids[unit], float(probabilities[unit, outcome.place]), slices[place], heat)
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
 
@@ -202,11 +216,11 @@ def _content(
         found=found,
         learned=learned,
         waived=waived,
-        advice=read_json(ADVICE)["advice"]["sentences"] if ADVICE.is_file() else [],
+        advice=advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else [],
         backbone=card,
         histories=histories,
         examples=shown,
-        groups=content.groups(read_csv(SPLIT), index),
+        groups=content.groups(read_csv(SPLIT), index, params.data.targets),
         rejected=content.rejections(read_csv(INGESTED / "rejected.csv")),
         series=len(index),
     )

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import nn
 
-from pipeline.errors import ConfigError, WeightsError
+from pipeline.errors import ConfigError, StemError, WeightsError
 from pipeline.training_config import Backbone
-from pipeline.transfer import embedded, hub, licence, stem
+from pipeline.transfer import embedded, heads, hub, licence, resolution, stem
+from pipeline.transfer.networks import HALVES, TORCHVISION, create
 from pipeline.transfer.weights import Weights, fit, only_file, read
-
-_TORCHVISION = "torchvision/"
 
 #: The most classes of a released head: ImageNet-21k as timm has it.
 _MOST_CLASSES = 21843
@@ -41,63 +37,47 @@ class Source:
     trained: Mapping[str, Any] | None = None
 
 
-def create(name: str, options: dict[str, Any], classes: int = 1000) -> nn.Module:
-    """The network with random weights and its original head, RGB input.
-
-    Raises:
-        ConfigError: neither library knows the name, or it does not take these options.
-    """
-    if ":" in name:  # timm would fetch a description from a hub, whatever backbone.weights says
-        raise ConfigError("the plain name of a network in backbone.name", f"{name!r}", _nearest(name.split(":")[-1]))
-    try:
-        if name.startswith(_TORCHVISION):
-            network = torchvision.models.get_model(
-                name.removeprefix(_TORCHVISION), weights=None, num_classes=classes, **options
-            )
-        else:
-            network = timm.create_model(name, pretrained=False, num_classes=classes, **options)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ConfigError(
-            "a network of timm, or torchvision/<name>, in backbone.name", f"{name!r} ({error})", _nearest(name)
-        ) from error
-    assert isinstance(network, nn.Module)
-    return network
-
-
-def _nearest(name: str) -> str:
-    """Names like `name`, as a remedy."""
-    known = [*timm.list_models(), *(_TORCHVISION + model for model in torchvision.models.list_models())]
-    return f"Near to it: {', '.join(difflib.get_close_matches(name, known, n=3, cutoff=0.3)) or 'none'}."
-
-
 def source(name: str, network: nn.Module) -> Source:
     """Mean, standard deviation and licence that the network's library states."""
-    if name.startswith(_TORCHVISION):
+    if name in HALVES:
+        return Source((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "not stated by torchvision")
+    if name.startswith(TORCHVISION):
         return Source((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "not stated by torchvision")
-    described: Any = network.pretrained_cfg
-    return Source(tuple(described["mean"]), tuple(described["std"]), described.get("license") or "not stated by timm")
+    stated = heads.described(network)
+    return Source(tuple(stated["mean"]), tuple(stated["std"]), stated.get("license") or "not stated by timm")
 
 
 def classes_in(weights: Weights, network: nn.Module, name: str) -> int:
-    """How many classes the weights' own head has."""
-    key = f"{head_path(network)}.weight"
-    if key not in weights.state:
-        raise WeightsError(
-            f"the head {key} of {name} in {weights.origin}", "none", "The file belongs to another architecture."
-        )
-    return int(weights.state[key].shape[0])
+    """How many classes the weights' own head has; 0 where they were published without one."""
+    found = heads.paths(network)
+    if not found:
+        return 0
+    key = f"{found[0]}.weight"
+    if key in weights.state:
+        return int(weights.state[key].shape[0])
+    if heads.described(network).get("num_classes") == 0:
+        return 0
+    raise WeightsError(
+        f"the head {key} of {name} in {weights.origin}", "none", "The file belongs to another architecture."
+    )
 
 
 def head_path(network: nn.Module) -> str:
-    """The path of the last layer that makes class scores: a Linear, or a 1x1 convolution."""
-    layers = [path for path, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return str(layers[-1])
+    """The path of the layer that makes class scores, the first of several.
+
+    Raises:
+        StemError: there is none.
+    """
+    found = heads.paths(network)
+    if not found:
+        raise StemError(f"a layer of class scores in {type(network).__name__}", "none", "Choose another backbone.name.")
+    return found[0]
 
 
 def most_bytes(network: nn.Module) -> int:
     """The size that a file of `network`'s weights can have: all in float64, a head of many classes, and their names."""
     state = network.state_dict()
-    features = state[f"{head_path(network)}.weight"][0].numel() + 1
+    features = sum(state[f"{path}.weight"][0].numel() + 1 for path in heads.paths(network))
     return int(8 * sum(value.numel() for value in state.values()) + 4 * _MOST_CLASSES * features + (1 << 20))
 
 
@@ -119,7 +99,10 @@ def load(backbone: Backbone) -> tuple[nn.Module, Weights, Source]:
         promised["backbone.sha256"] = backbone.sha256
     weights = read(path, origin, promised, most_bytes(network))
     network = create(backbone.name, backbone.options, classes_in(weights, network, backbone.name))
+    changed = resolution.resampled(network, weights.state)
+    weights = replace(weights, state=weights.state | changed, resampled=tuple(sorted(changed)))
     fit(network, weights, backbone.name)
+    heads.drop_auxiliary(network)
     return network.eval(), weights, stated
 
 
@@ -148,8 +131,7 @@ def _located(backbone: Backbone, network: nn.Module, card: embedded.Card | None)
     if backbone.weights == "file":
         path = only_file(backbone.file)
         return path, path.name, {}
-    described: Any = {} if backbone.name.startswith(_TORCHVISION) else network.pretrained_cfg
-    repository = described.get("hf_hub_id")
+    repository = heads.described(network).get("hf_hub_id")
     if not repository:
         raise WeightsError(
             "a network whose library keeps its weights on the hub",
@@ -163,9 +145,8 @@ def _located(backbone: Backbone, network: nn.Module, card: embedded.Card | None)
 
 def trunk(network: nn.Module) -> nn.Module:
     """`network` without its class scores: (N, C, H, W) to pooled features (N, F). Changes `network`."""
-    path = head_path(network)
-    parent, _, leaf = path.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, nn.Identity())
+    heads.drop_auxiliary(network)
+    heads.take_off(network)
     return network
 
 
@@ -178,8 +159,53 @@ def empty_trunk(name: str, options: dict[str, Any]) -> nn.Module:
 
 @torch.no_grad()
 def feature_count(trunk_: nn.Module, size: int, channels: int = 1) -> int:
-    """F of a trunk's pooled features (N, F) for (N, channels, size, size)."""
-    was_training = trunk_.training
-    count = trunk_.eval()(torch.zeros(1, channels, size, size)).shape[1]
-    trunk_.train(was_training)
-    return int(count)
+    """F of a trunk's pooled features (N, F) for (N, channels, size, size).
+
+    Raises:
+        StemError: it gives something else.
+    """
+    modes = {module: module.training for module in trunk_.modules()}
+    try:
+        features = trunk_.eval()(torch.zeros(2, channels, size, size))
+    except stem.REFUSALS as error:
+        raise _no_features(type(trunk_).__name__, stem.in_short(error)) from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return _width(features, type(trunk_).__name__)
+
+
+def _width(features: object, name: str) -> int:
+    if not isinstance(features, torch.Tensor):
+        raise _no_features(name, f"a {type(features).__name__}")
+    if features.ndim != 2 or len(features) != 2:
+        raise _no_features(name, f"{tuple(features.shape)}")
+    return features.shape[1]
+
+
+def _no_features(name: str, found: str) -> StemError:
+    return StemError(
+        f"one row of features a picture, (2, F), from {name} without its class scores",
+        found,
+        "Choose another backbone.name, or other backbone.options.",
+    )
+
+
+@torch.no_grad()
+def require_trainable(trunk_: nn.Module, name: str, size: int) -> None:
+    """See that a trunk gives the same kind of features while it learns.
+
+    Raises:
+        StemError: some networks do something else in training, such as labelling patches.
+    """
+    expected = feature_count(trunk_, size)
+    kept = {key: value.clone() for key, value in trunk_.state_dict().items()}
+    with torch.random.fork_rng():
+        try:
+            features = trunk_.train()(torch.rand(2, 1, size, size))
+        except stem.REFUSALS as error:
+            raise _no_features(f"{name} in training", stem.in_short(error)) from error
+    trunk_.load_state_dict(kept)
+    trunk_.eval()
+    if (found := _width(features, f"{name} in training")) != expected:
+        raise _no_features(f"{name} in training", f"{found} where it gives {expected} otherwise")

@@ -12,13 +12,15 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.contract import Manifest, Origin, Pretrained
+from pipeline.contract import Manifest
 from pipeline.contract import load as load_manifest
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.inference import signature
+from pipeline.origins import Origin, Pretrained
 from pipeline.training_config import Backbone
 from pipeline.transfer import licence
-from pipeline.transfer.backbone import create, empty_trunk, most_bytes
+from pipeline.transfer.backbone import empty_trunk, most_bytes
+from pipeline.transfer.networks import create
 from pipeline.transfer.weights import Weights, fit, read
 
 #: Options by which a library's constructor would read files of the manifest's choice.
@@ -46,7 +48,7 @@ class Start:
     restriction: str | None
 
     def card(self, parity: dict[str, float]) -> dict[str, Any]:
-        """`models/backbone/card.json`, of the form of `contract.Pretrained`."""
+        """`models/backbone/card.json`, of the form of `origins.Pretrained`."""
         before = self.manifest.backbone
         return Pretrained(
             name=before.name,

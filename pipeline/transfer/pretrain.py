@@ -25,7 +25,7 @@ from torch.nn import functional
 from pipeline import config, typed_yaml
 from pipeline.errors import DataError, PipelineError, TrainingError
 from pipeline.progress import say
-from pipeline.transfer import backbone, images, pretrain_result, teachers, views
+from pipeline.transfer import backbone, images, networks, pretrain_result, teachers, views
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.images import Images
 from pipeline.transfer.predict import device
@@ -44,7 +44,7 @@ class Student(nn.Module):
 
     def __init__(self, recipe: Recipe, classes: int, taught: int) -> None:
         super().__init__()
-        self.network = backbone.create(recipe.network.name, recipe.network.options, classes)
+        self.network = networks.create(recipe.network.name, recipe.network.options, classes)
         head = self.network.get_submodule(backbone.head_path(self.network))
         assert isinstance(head, nn.Linear)
         self.distilled = nn.Linear(head.in_features, taught)

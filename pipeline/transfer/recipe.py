@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pipeline.contract import Strict
+from pipeline.strict import Strict
 from pipeline.training_config import Backbone, Fraction, InputPath, Positive
 
 Rate = Annotated[float, Field(gt=0)]

@@ -14,12 +14,15 @@ from pipeline.transfer.model import TransferModel
 from pipeline.transfer.predict import device, to_input
 
 
-def saliency(model: TransferModel, slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def saliency(
+    model: TransferModel, slices: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
     """Grad-CAM at the last map of the trunk that still has width and height.
 
     Args:
         model: the model to explain.
         slices: uint8 (N, H, W).
+        places: (N,), the class of each slice whose logit is explained: its place among the outputs.
 
     Returns:
         float32 (N, H, W) in 0..1, each slice scaled by its own maximum (0 where nothing raised the logit).
@@ -33,7 +36,7 @@ def saliency(model: TransferModel, slices: npt.NDArray[np.uint8]) -> npt.NDArray
     with torch.enable_grad():
         batch.requires_grad_(True)
         rows = model(batch)
-        (gradient,) = torch.autograd.grad(rows[:, : model.head.logits.out_features].sum(), maps[0])
+        (gradient,) = torch.autograd.grad(rows[torch.arange(len(places)), torch.from_numpy(places)].sum(), maps[0])
     handle.remove()
     cam = (maps[0] * gradient.mean((2, 3), keepdim=True)).sum(1, keepdim=True).clamp(min=0).detach()
     large = functional.interpolate(cam, size=batch.shape[2:], mode="bilinear", align_corners=False)

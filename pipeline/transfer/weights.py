@@ -31,6 +31,7 @@ class Weights:
         origin: what a reader calls the source: a file's name, or a hub's address.
         sha256: of that file.
         verified: whose checksum it has, in words, or `NOT_VERIFIED`.
+        resampled: tensors that were resampled after that, for another side of pictures.
     """
 
     state: dict[str, torch.Tensor]
@@ -38,6 +39,7 @@ class Weights:
     origin: str
     sha256: str
     verified: str
+    resampled: tuple[str, ...] = ()
 
 
 def only_file(path: Path) -> Path:

@@ -32,7 +32,8 @@ def test_queued_experiments_run_one_after_another(built: Any, tmp_path: Any) -> 
     project = built.copy(tmp_path)
     for name, patience in (("one", 1), ("two", 2)):
         project.run("dvc", "exp", "run", "--queue", "--name", name, "-S", f"finetune.patience={patience}", "finetune")
-    project.run("dvc", "queue", "start")
+    # Its worker, which goes on by itself, would keep a pipe open.
+    assert project.start("dvc", "queue", "start", log=tmp_path / "worker").wait(120) == 0
     try:
         done = within(240, lambda: project.run("dvc", "queue", "status").count("Success") == 2)
         assert done, project.run("dvc", "queue", "logs", "one")

@@ -130,7 +130,7 @@ def result(params: Params, case: Case, way: str, plain_rate: float) -> list[dict
         chosen, model = _trained(params, case, way, slices, plain_rate)
         logits = pool(rows_of(model, slices[test.rows]), test.slice_units, model.head.pooling)[1][:, 0]
     facts = {"val_auroc": round(chosen, 6), "seconds": round(time.monotonic() - begin, 1)}
-    rows = zip(test.ids, test.patients, test.labels, logits, strict=True)
+    rows = zip(test.ids, test.patients, test.labels[:, 0], logits, strict=True)
     print(f"{way} {case.name}: validation {chosen:.3f}, {facts['seconds']} s", flush=True)
     return [
         {"unit": unit, "patient": patient, "label": int(label), "logit": round(float(logit), 6), **facts}
@@ -145,7 +145,7 @@ def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, np.nd
     pooled = [
         pool_mean(run(model.trunk, slices[units.rows], 64, "features"), units.slice_units)[1] for units in (train, test)
     ]
-    targets, patients = train.labels[:, None].astype(np.float32), np.array(train.patients)
+    targets, patients = train.labels.astype(np.float32), np.array(train.patients)
     fitted, facts = probe.fit(pooled[0], targets, "binary", patients, params.features.probe_c, params.seed)
     return facts["cv_auroc"], fitted.logits(pooled[1])[:, 0]
 

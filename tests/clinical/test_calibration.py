@@ -1,12 +1,21 @@
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from pipeline.clinical import calibration
 from pipeline.config import ThresholdRule
 from pipeline.errors import SplitError, TrainingError
+from pipeline.targets import BINARY, Targets, calls
 
 YOUDEN = ThresholdRule(rule="youden")
+
+
+def probabilities(logits, temperature):
+    return BINARY.probabilities(logits[:, None], temperature)[:, 0]
+
+
+def fit(labels, logits, rule):
+    return calibration.fit(labels[:, None], logits[:, None], rule, BINARY)
 
 
 def target(value):
@@ -28,7 +37,7 @@ def test_the_temperature_has_the_least_loss():
     best = calibration.fit_temperature(labels, logits)
 
     def loss(temperature):
-        p = calibration.probabilities(logits, temperature)
+        p = probabilities(logits, temperature)
         return -np.mean(np.log(np.where(labels == 1, p, 1 - p)))
 
     assert loss(best) < min(loss(best * 1.05), loss(best / 1.05))
@@ -77,22 +86,57 @@ def test_rounding_of_another_runtime_moves_no_validation_unit_across():
     rng = np.random.default_rng(5)
     labels = np.tile([0, 1], 30)
     logits = rng.normal(size=60) + labels
-    temperature, threshold = calibration.fit(labels, logits, target(0.9))
-    calls = calibration.probabilities(logits, temperature) >= threshold
-    other = calibration.probabilities(logits + rng.normal(scale=1e-5, size=60), temperature) >= threshold
+    temperature, threshold = fit(labels, logits, target(0.9))
+    calls = probabilities(logits, temperature) >= threshold
+    other = probabilities(logits + rng.normal(scale=1e-5, size=60), temperature) >= threshold
     np.testing.assert_array_equal(calls, other)
 
 
 def test_logits_that_are_not_finite_are_a_training_error():
     with pytest.raises(TrainingError, match="1 of 3"):
-        calibration.fit(np.array([0, 1, 1]), np.array([0.0, np.nan, 1.0]), YOUDEN)
+        fit(np.array([0, 1, 1]), np.array([0.0, np.nan, 1.0]), YOUDEN)
 
 
 def test_one_class_is_a_split_error():
     with pytest.raises(SplitError, match="3 positive of 3"):
-        calibration.fit(np.ones(3, np.int64), np.arange(3.0), YOUDEN)
+        fit(np.ones(3, np.int64), np.arange(3.0), YOUDEN)
 
 
 def test_the_rule_is_recorded_in_words():
-    assert calibration.rule_name(YOUDEN) == "youden"
-    assert calibration.rule_name(target(0.9)) == "sensitivity at least 0.9"
+    assert calibration.rule_name(YOUDEN, BINARY) == "youden"
+    assert calibration.rule_name(target(0.9), BINARY) == "sensitivity at least 0.9"
+    assert calibration.rule_name(YOUDEN, GRADES) == "the most probable class"
+
+
+GRADES = Targets("multiclass", ("low", "mid", "high"))
+FINDINGS = Targets("multilabel", ("bleed", "mass"))
+
+
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_a_known_temperature_of_a_softmax_is_recovered(temperature):
+    rng = np.random.default_rng(0)
+    true_logits = rng.normal(scale=2, size=(8000, 3))
+    drawn = [rng.choice(3, p=each) for each in softmax(true_logits, axis=1)]
+    found, threshold = calibration.fit(np.eye(3, dtype=int)[drawn], true_logits * temperature, YOUDEN, GRADES)
+    assert found == pytest.approx(temperature, rel=0.05)
+    assert threshold is None
+    np.testing.assert_allclose(GRADES.probabilities(true_logits, 2.0), softmax(true_logits / 2, axis=1), atol=1e-12)
+
+
+def test_each_of_several_labels_has_its_own_temperature_and_threshold():
+    rng = np.random.default_rng(0)
+    true_logits = np.stack([rng.normal(scale=2, size=8000), rng.normal(loc=-2, scale=2, size=8000)], axis=1)
+    labels = (rng.random((8000, 2)) < expit(true_logits)).astype(int)
+    temperatures, thresholds = calibration.fit(labels, true_logits * [0.5, 2.0], target(0.9), FINDINGS)
+    assert temperatures == pytest.approx([0.5, 2.0], rel=0.1)
+    called = calls(FINDINGS.probabilities(true_logits * [0.5, 2.0], temperatures), thresholds)
+    for place in range(2):
+        assert called[labels[:, place] == 1, place].mean() == pytest.approx(0.9, abs=1e-3)
+        alone = fit(labels[:, place], true_logits[:, place] * [0.5, 2.0][place], target(0.9))
+        assert alone == pytest.approx((temperatures[place], thresholds[place]))
+
+
+def test_a_class_that_no_validation_unit_has_is_named():
+    labels = np.eye(3, dtype=int)[[0, 1, 0, 1]]
+    with pytest.raises(SplitError, match="0 positive of 4, class 'high'"):
+        calibration.fit(labels, np.zeros((4, 3)), YOUDEN, GRADES)

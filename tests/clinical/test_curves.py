@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from pipeline.clinical import curves
 
@@ -49,3 +49,20 @@ def test_confusion_counts_are_those_of_scikit_learn():
     found = curves.confusion(labels, calls)
     (tn, fp), (fn, tp) = confusion_matrix(labels, calls)
     assert (found.true_negative, found.false_positive, found.false_negative, found.true_positive) == (tn, fp, fn, tp)
+
+
+def test_the_area_under_a_mean_curve_is_the_mean_of_the_areas():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (70, 3))
+    scores = rng.normal(size=(70, 3)).round(1) + labels
+    found = curves.mean_roc([curves.roc(*each) for each in zip(labels.T, scores.T, strict=True)])
+    area = np.trapezoid(found.true_positive_rate, found.false_positive_rate)
+    assert area == pytest.approx(roc_auc_score(labels, scores, average="macro"), abs=1e-6)
+    assert (found.false_positive_rate[[0, -1]] == [0, 1]).all()
+    assert (np.diff(found.true_positive_rate) >= -1e-12).all()
+
+
+def test_one_curve_is_its_own_mean_and_a_missing_class_leaves_none():
+    one = curves.roc(np.array([1, 0, 1]), np.array([0.1, 0.2, 0.3]))
+    assert curves.mean_roc([one]) is one
+    assert len(curves.mean_roc([one, curves.roc(np.ones(3, int), np.ones(3))]).true_positive_rate) == 0

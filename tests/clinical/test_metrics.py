@@ -43,8 +43,8 @@ def test_sensitivity_specificity_and_brier_are_those_of_scikit_learn():
     rng = np.random.default_rng(2)
     labels, probabilities = rng.integers(0, 2, 50), rng.random(50)
     drawn, calls = resamples(rng.integers(0, 20, 50)), probabilities >= 0.4
-    sensitivity = metrics.sensitivity(labels, probabilities, 0.4, drawn)
-    specificity = metrics.specificity(labels, probabilities, 0.4, drawn)
+    sensitivity = metrics.sensitivity(labels, calls, drawn)
+    specificity = metrics.specificity(labels, calls, drawn)
     brier = metrics.brier(labels, probabilities, drawn)
     assert sensitivity.value == pytest.approx(recall_score(labels, calls))
     assert specificity.value == pytest.approx(recall_score(labels, calls, pos_label=0))
@@ -53,16 +53,52 @@ def test_sensitivity_specificity_and_brier_are_those_of_scikit_learn():
         assert estimate.low < estimate.value < estimate.high
 
 
-def test_a_probability_on_the_threshold_is_positive():
-    labels, probabilities = np.array([1, 0]), np.array([0.5, 0.5])
-    assert metrics.sensitivity(labels, probabilities, 0.5, each_own(2)).value == 1
-    assert metrics.specificity(labels, probabilities, 0.5, each_own(2)).value == 0
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_figures_of_several_classes_are_the_macro_means_of_scikit_learn(kind):
+    rng = np.random.default_rng(6)
+    place = rng.integers(0, 3, 90)
+    labels = np.eye(3, dtype=int)[place] if kind == "multiclass" else rng.integers(0, 2, (90, 3))
+    probabilities = rng.dirichlet([1, 1, 1], 90) + 0.3 * labels
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    called = probabilities >= 0.4 if kind == "multilabel" else np.eye(3, dtype=bool)[probabilities.argmax(1)]
+    drawn = resamples(rng.integers(0, 30, 90))
+    found = metrics.auroc(labels, probabilities, drawn)
+    assert found.value == pytest.approx(roc_auc_score(labels, probabilities, average="macro"), abs=1e-12)
+    sensitivity, specificity = metrics.sensitivity(labels, called, drawn), metrics.specificity(labels, called, drawn)
+    assert sensitivity.value == pytest.approx(recall_score(labels, called, average="macro"))
+    assert specificity.value == pytest.approx(recall_score(1 - labels, ~called, average="macro"))
+    assert metrics.brier(labels, probabilities, drawn).value == pytest.approx(np.mean((probabilities - labels) ** 2))
+    for estimate in (found, sensitivity, specificity):
+        assert estimate.low < estimate.value < estimate.high
+
+
+def test_every_resample_is_the_macro_auroc_of_the_patients_drawn():
+    rng = np.random.default_rng(4)
+    labels, patients = rng.integers(0, 2, (60, 2)), rng.integers(0, 20, 60)
+    scores, other = (rng.normal(size=(60, 2)).round(1) + labels for _ in range(2))
+    drawn = resamples(patients, n=100)
+    units = [np.repeat(np.arange(60), counts[drawn.patient].astype(int)) for counts in drawn.counts]
+    expected = [roc_auc_score(labels[u], scores[u]) for u in units]
+    found = metrics.auroc(labels, scores, drawn)
+    assert [found.low, found.high] == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=1e-12)
+    gaps = [one - roc_auc_score(labels[u], other[u]) for one, u in zip(expected, units, strict=True)]
+    gap = metrics.auroc_difference(labels, scores, other, drawn)
+    assert [gap.low, gap.high] == pytest.approx(np.quantile(gaps, [0.025, 0.975]), abs=1e-12)
+
+
+def test_one_column_is_the_binary_task():
+    rng = np.random.default_rng(8)
+    labels, scores, drawn = rng.integers(0, 2, 50), rng.random(50), resamples(rng.integers(0, 20, 50))
+    for figure in (metrics.auroc, metrics.brier):
+        assert figure(labels[:, None], scores[:, None], drawn) == figure(labels, scores, drawn)
+    for share in (metrics.sensitivity, metrics.specificity):
+        assert share(labels[:, None], scores[:, None] > 0.4, drawn) == share(labels, scores > 0.4, drawn)
 
 
 def test_one_unit_a_patient_gives_wilsons_interval():
     labels = np.array([1] * 20 + [0] * 20)
     probabilities = np.array([0.9] * 15 + [0.1] * 25)
-    found = metrics.sensitivity(labels, probabilities, 0.5, each_own(40))
+    found = metrics.sensitivity(labels, probabilities >= 0.5, each_own(40))
     # 15 of 20: R's binom::binom.wilson(15, 20) gives 0.5312 to 0.8881.
     assert (found.low, found.high) == pytest.approx((0.5312, 0.8881), abs=1e-3)
 
@@ -81,7 +117,7 @@ def test_a_perfect_figure_of_few_patients_does_not_look_certain():
     found = metrics.auroc(labels, labels.astype(float), each_own(8))
     assert (found.value, found.high) == (1, 1)
     assert found.low == pytest.approx(wilson(4, 4, 0.95)[0])
-    assert metrics.sensitivity(labels, labels.astype(float), 0.5, resamples([0, 0, 1, 1, 2, 2, 3, 3])).low < 0.5
+    assert metrics.sensitivity(labels, labels == 1, resamples([0, 0, 1, 1, 2, 2, 3, 3])).low < 0.5
 
 
 @pytest.mark.parametrize(
@@ -89,9 +125,10 @@ def test_a_perfect_figure_of_few_patients_does_not_look_certain():
     [
         (lambda: metrics.auroc(np.ones(5, int), np.arange(5.0), each_own(5)), "only one class"),
         (lambda: metrics.auroc(np.array([0, 1]), np.array([0, np.nan]), each_own(2)), "not finite"),
-        (lambda: metrics.sensitivity(np.zeros(4, int), np.ones(4), 0.5, each_own(4)), "no positive unit"),
-        (lambda: metrics.specificity(np.ones(4, int), np.ones(4), 0.5, each_own(4)), "no negative unit"),
-        (lambda: metrics.specificity(np.ones(4, int), np.full(4, np.nan), 0.5, each_own(4)), "not finite"),
+        (lambda: metrics.sensitivity(np.zeros(4, int), np.ones(4, bool), each_own(4)), "no positive unit"),
+        (lambda: metrics.specificity(np.ones(4, int), np.ones(4, bool), each_own(4)), "no negative unit"),
+        (lambda: metrics.auroc(np.array([[0, 1], [1, 1]]), np.ones((2, 2)), each_own(2)), "units of too few classes"),
+        (lambda: metrics.specificity(np.array([[1, 0]]), np.ones((1, 2), bool), each_own(1)), "no negative unit"),
         (lambda: metrics.brier(np.empty(0, int), np.empty(0), each_own(0)), "no unit"),
         (lambda: metrics.auroc_difference(np.ones(3, int), np.ones(3), np.ones(3), each_own(3)), "only one class"),
     ],

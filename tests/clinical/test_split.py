@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pipeline.clinical.split import SIDES, check, divide, labelled_patients
 from pipeline.config import Split
 from pipeline.errors import LeakageError, SplitError
+from pipeline.targets import Targets
 
 SHARES = (0.5, 0.2, 0.3)
 HALF = Split(train=0.5, val=0.2, test=0.3)
@@ -101,7 +102,13 @@ def test_an_unknown_site_is_named_with_those_there():
 
 def test_too_few_positive_patients_is_said():
     with pytest.raises(SplitError, match=r"at least 2 patients with a positive unit on the val side.*found 1"):
-        divide(labelled_patients(*rows([1] * 5 + [0] * 30)), HALF, 0)
+        divide(labelled_patients(*rows([1] * 7 + [0] * 30)), HALF, 0)
+
+
+@pytest.mark.parametrize(("label", "word"), [(1, "positive"), (0, "negative")])
+def test_two_patients_of_a_class_are_too_few_for_three_sides(label, word):
+    with pytest.raises(SplitError, match=rf"at least 6 patients with a {word} unit, 2 for each of .*found 2 \(of 32"):
+        divide(labelled_patients(*rows([label] * 2 + [1 - label] * 30)), HALF, 0)
 
 
 def test_patients_whose_slices_are_of_both_classes_count_for_both():
@@ -125,3 +132,65 @@ def test_a_patient_on_two_sides_is_a_leak():
         check([*good, {"patient": "a", "split": "test"}])
     with pytest.raises(LeakageError, match="train, val or test"):
         check([{"patient": "a", "split": "holdout"}])
+
+
+GRADES = Targets("multiclass", ("low", "mid", "high"))
+FINDINGS = Targets("multilabel", ("bleed", "mass", "shift"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.integers(10, 40), min_size=3, max_size=3), seed=st.integers(0, 2**31))
+def test_every_side_has_its_share_of_each_of_several_classes(sizes, seed):
+    labels = [place for place, size in enumerate(sizes) for _ in range(size)]
+    patients = labelled_patients(*rows(labels), GRADES)
+    sides = divide(patients, HALF, seed, GRADES)
+    for place, size in enumerate(sizes):
+        for count, share in zip(
+            counts(sides, patients, lambda p, place=place: place in p.present), SHARES, strict=True
+        ):
+            assert abs(count - share * size) < 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), drawn=st.randoms(use_true_random=False))
+def test_every_side_has_its_share_of_each_label_of_several(seed, drawn):
+    """Rare labels come with common ones, so that dealing the common ones alone would leave the rare to chance."""
+    labels = ["0;1" if i < 12 else "1" if i < 50 else "1;2" if i < 60 else "" for i in range(90)]
+    drawn.shuffle(labels)
+    patients = labelled_patients(*rows(labels), FINDINGS)
+    sides = divide(patients, HALF, seed, FINDINGS)
+    for place, size in enumerate((12, 60, 10)):
+        for count, share in zip(
+            counts(sides, patients, lambda p, place=place: place in p.present), SHARES, strict=True
+        ):
+            assert abs(count - share * size) < 2
+
+
+def test_patients_of_several_classes_stand_in_split_csv_with_all_of_them():
+    index, units = rows(["2", "", "0"])
+    units.append({**units[0], "label": "0;1"})
+    found = labelled_patients(index, units, FINDINGS)
+    assert {p.patient: p.label(FINDINGS) for p in found} == {"p000": "0;1;2", "p001": "", "p002": "0"}
+    assert next(p for p in found if p.patient == "p000").absent == {0, 1, 2}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_class_of_a_few_patients_is_named_with_what_to_do(size):
+    labels = [2] * size + [0] * 30 + [1] * 30
+    with pytest.raises(SplitError) as caught:
+        divide(labelled_patients(*rows(labels), GRADES), HALF, 0, GRADES)
+    said = str(caught.value)
+    assert f"at least 6 patients with a unit of class 'high', 2 for each of train, val, test; found {size}" in said
+    assert "Merge this class with another, drop it from data.classes and from the labels, or label more" in said
+
+
+def test_a_label_that_all_but_a_few_patients_have_is_named():
+    labels = ["0;1"] * 20 + ["1"] * 20 + ["2"] * 3
+    with pytest.raises(SplitError, match="a unit that is not of class 'mass'.*found 3"):
+        divide(labelled_patients(*rows([*labels, *(["0;1;2"] * 9)]), FINDINGS), HALF, 0, FINDINGS)
+
+
+def test_a_class_that_one_side_misses_is_named_with_the_side():
+    labels = [2] * 7 + [0] * 30 + [1] * 30
+    with pytest.raises(SplitError, match=r"'high' on the val side; found 1 \(of 13 patients there, 7 with it in all\)"):
+        divide(labelled_patients(*rows(labels), GRADES), HALF, 0, GRADES)

@@ -3,6 +3,7 @@ import pytest
 
 from pipeline.clinical.units import units_of
 from pipeline.inference.pooling import pool_mean
+from pipeline.targets import Targets
 
 
 def test_the_units_of_a_side_and_their_slices():
@@ -18,12 +19,20 @@ def test_the_units_of_a_side_and_their_slices():
     units = units_of(slices, "test")
     assert units.ids == ["s1", "s3"]
     assert units.patients == ["p1", "p1"]
-    assert units.labels.tolist() == [1, 0]
+    assert units.labels.tolist() == [[1], [0]]
     assert units.rows.tolist() == [0, 2, 3]
     assert units.slice_units == ["s1", "s3", "s1"]
     ids, logits = pool_mean(np.array([1.0, 5.0, 2.0], np.float32), units.slice_units)
     assert ids == units.ids
     assert logits.tolist() == [1.5, 5.0]
+
+
+def test_labels_of_several_classes_have_a_column_each():
+    slices = [
+        {"unit": f"s{i}", "patient": "p", "label": label, "split": "val"} for i, label in enumerate(["0;2", "", "1"])
+    ]
+    found = units_of(slices, "val", Targets("multilabel", ("a", "b", "c")))
+    assert found.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
 def test_unit_features_are_means_in_order_of_appearance():

@@ -40,8 +40,8 @@ def test_test_side_has_enough_positive_patients_to_judge_by(patients, shipped) -
             patient=patient.patient_id,
             order=(patient.patient_id,),
             sites=(patient.scanner.site,),
-            positive=patient.finding is not None,
-            negative=patient.finding is None,
+            present=frozenset({0} if patient.finding else ()),
+            absent=frozenset(() if patient.finding else {0}),
         )
         for patient in patients
         if "FLAIR" in patient.contrasts

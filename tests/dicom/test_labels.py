@@ -36,7 +36,7 @@ def csv_file(tmp_path):
 
 
 def plain(found):
-    return [(index, unit.label) for index, unit in found]
+    return [(index, int(unit.label)) for index, unit in found]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_spreadsheet_habits(csv_file):
         csv_file("PatientID, label ,site\n p1 , 1.0,north\n\np2,0.0,south\n", "utf-8-sig"), "patient", None
     )
     [(_, unit)] = read.of(scan())
-    assert (unit.label, unit.site) == (1, "north")
+    assert (unit.label, unit.site) == ("1", "north")
 
 
 def test_other_columns_are_kept_unless_they_may_identify(csv_file):

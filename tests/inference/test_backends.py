@@ -18,7 +18,7 @@ def test_more_slices_than_a_batch_are_the_same_as_one_by_one(network: nn.Module,
     slices = np.random.default_rng(1).integers(0, 256, (BATCH + 3, backend.size, backend.size), dtype=np.uint8)
     logits = backend.rows(slices)
     assert logits.dtype == np.float32
-    assert logits.shape == (BATCH + 3, 1)
+    assert logits.shape == (BATCH + 3, backend.outputs) == (BATCH + 3, 1)
     with torch.no_grad():
         expected = network(torch.from_numpy(slices[-1:, None].astype(np.float32) / 255))
     assert abs(float(expected) - float(logits[-1, 0])) < 1e-4

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.imaging.volume import Volume
-from pipeline.inference.predict import predict
+from pipeline.inference.predict import Prediction, cells, columns, predict
 from pipeline.inference.release import Release, open_release
+from pipeline.targets import Targets
 
 FRAMES = [("1.2.9", 3), ("1.2.9", 1), ("1.2.9", 2)]
 
@@ -38,9 +41,9 @@ def scan() -> Scan:
     )
 
 
-def answering(release: Path, logits: list[float]) -> Release:
+def answering(release: Path, logits: list[Any]) -> Release:
     """The release with a network that gives these logits."""
-    backend = SimpleNamespace(rows=lambda slices: np.array(logits, np.float32)[:, None])
+    backend = SimpleNamespace(rows=lambda slices: np.array(logits, np.float32).reshape(len(logits), -1))
     return replace(open_release(release), backend=backend)  # type: ignore[arg-type]
 
 
@@ -48,8 +51,8 @@ def test_a_slice_of_an_enhanced_file_is_named_by_its_frame(make_release, scan: S
     release = answering(make_release(tmp_path / "release", "slice"), [1.7, 0.0, -1.7])
     found = list(predict(release, [scan]))
     assert [(row.SOPInstanceUID, row.FrameNumber) for row in found] == FRAMES
-    assert [row.probability for row in found] == pytest.approx([1 / (1 + np.exp(-1)), 0.5, 1 / (1 + np.exp(1))])
-    assert [row.decision for row in found] == [1, 1, 0], "positive at the threshold, which is 0.5, and above"
+    assert [row.probabilities for row in found] == [pytest.approx((expit(x),)) for x in (1.0, 0.0, -1.0)]
+    assert [row.decision for row in found] == ["1", "1", "0"], "positive at the threshold, which is 0.5, and above"
 
 
 def test_volumes_of_one_series_have_one_answer_and_the_refused_part_none(make_release, scan, tmp_path: Path) -> None:
@@ -66,11 +69,42 @@ def test_volumes_of_one_series_have_one_answer_and_the_refused_part_none(make_re
 
 def test_extreme_logits_do_not_overflow(make_release, scan: Scan, tmp_path: Path) -> None:
     release = answering(make_release(tmp_path / "release", "slice"), [1e30, -1e30, 0.0])
-    assert [row.probability for row in predict(release, [scan])] == [1.0, 0.0, 0.5]
+    assert [row.probabilities for row in predict(release, [scan])] == [(1.0,), (0.0,), (0.5,)]
 
 
 @pytest.mark.parametrize("level", ["slice", "series", "study", "patient"])
 def test_a_logit_that_is_no_number_gives_no_answer(level: str, make_release, scan: Scan, tmp_path: Path) -> None:
     release = answering(make_release(tmp_path / "release", level), [1.0, float("nan"), 0.0])
     (row,) = predict(release, [scan])
-    assert (row.SeriesInstanceUID, row.status, row.probability, row.decision) == ("1.2.3", "not_finite", "", "")
+    assert (row.SeriesInstanceUID, row.status, row.probabilities, row.decision) == ("1.2.3", "not_finite", (), "")
+
+
+def of_classes(release: Release, kind: Any, temperature: Any, threshold: Any) -> Release:
+    """The release with a task of three classes."""
+    targets = Targets(kind, ("low", "mid", "high"))
+    task = release.manifest.task.model_copy(update={"kind": kind, "classes": list(targets.classes)})
+    fixed = release.manifest.calibration.model_copy(update={"temperature": temperature, "threshold": threshold})
+    return replace(
+        release, targets=targets, manifest=release.manifest.model_copy(update={"task": task, "calibration": fixed})
+    )
+
+
+def test_the_most_probable_of_several_classes_is_the_decision(make_release, scan: Scan, tmp_path: Path) -> None:
+    logits = [[2.0, 1.0, 0.0], [0.0, 4.0, 1.0], [0.0, 0.0, 3.0]]
+    release = of_classes(answering(make_release(tmp_path / "release"), logits), "multiclass", 2.0, None)
+    (row,) = predict(release, [scan])
+    expected = softmax(np.mean(logits, axis=0) / 2)
+    assert row.probabilities == pytest.approx(tuple(expected))
+    assert row.decision == "mid"
+    assert columns(release.targets)[4:8] == ["probability_low", "probability_mid", "probability_high", "decision"]
+    assert cells(row, release.targets) == ["1.2", "1.2.3", "", "", *row.probabilities, "mid", "ok", ""]
+    assert cells(Prediction(status="derived"), release.targets) == [*[""] * 8, "derived", ""]
+
+
+def test_each_of_several_labels_has_its_own_temperature_and_threshold(make_release, scan, tmp_path: Path) -> None:
+    logits = [[1.0, 1.0, 1.0], [1.0, -9.0, 1.0], [-9.0, -9.0, -9.0]]
+    fixed = ([1.0, 2.0, 4.0], [0.5, 0.7, 0.5])
+    release = of_classes(answering(make_release(tmp_path / "release", "slice"), logits), "multilabel", *fixed)
+    found = list(predict(release, [scan]))
+    assert found[0].probabilities == pytest.approx(tuple(expit([1.0, 0.5, 0.25])))
+    assert [row.decision for row in found] == ["low;high", "low;high", ""]

@@ -49,16 +49,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(Path("models/backbone/card.json"), card("test_resnet"))
     for seed, name in enumerate(("finetuned", "scratch")):
         _network(seed, Path("models") / name)
-        _course(seed, Path("models") / name)
+        training_curves.course(seed, Path("models") / name, np.array([[i % 2] for i in range(8, 20)], dtype=np.float32))
     return tmp_path
-
-
-def _course(seed: int, folder: Path) -> None:
-    """The course of a training on the validation units, which takes the phases of the shipped params.yaml."""
-    labels = np.array([[i % 2] for i, side in enumerate(SIDES) if side == "val"], dtype=np.float32)
-    separations = [[0, 0.4, 0.8, 1.5, 2.0], [0, 0.2, 0.6, 0.9, 1.2]][seed]
-    phases = [[("head", 2, 0.0), ("all", 2, 1.0)], [("all", 4, 1.0)]][seed]
-    training_curves.save(folder, training_curves.history(phases), training_curves.logits(labels, separations, seed))
 
 
 def _network(seed: int, folder: Path) -> None:

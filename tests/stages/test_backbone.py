@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline import config
-from pipeline.contract import Pretrained
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.files import read_json, sha256_file
+from pipeline.origins import Pretrained
 from pipeline.stages.backbone import backbone
 from pipeline.training_config import Backbone
 from pipeline.transfer.model import from_backbone
@@ -184,3 +184,20 @@ def test_a_network_that_is_not_the_embedded_one_is_refused(hub: model_hub.ModelH
     with pytest.raises(ConfigError, match="which is the embedded backbone"):
         backbone(choose("embedded", name="mobilenetv2_100", options={}))
     assert not OUT.exists()
+
+
+def test_a_network_made_for_one_side_is_made_for_prepares(
+    choose: Choose, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    small = {"depth": 2}
+    made = timm.create_model("vit_tiny_patch16_224", pretrained=False, **small)
+    save_file(made.state_dict(), tmp_path / "vit.safetensors")
+    backbone(choose("file", name="vit_tiny_patch16_224", options=small, file=tmp_path / "vit.safetensors"))
+    card = Pretrained.model_validate(read_json(OUT / "card.json"))
+    assert card.options == {**small, "img_size": 48}
+    assert card.resampled == ["pos_embed"]
+    assert "backbone: resampled for prepare.size: pos_embed" in capfd.readouterr().err
+    model = from_backbone(OUT, 48, 0.0, pretrained=True)
+    assert model(torch.rand(3, 1, 48, 48)).shape == (3, 1)
+    assert model.trunk.state_dict()["pos_embed"].shape == (1, 10, 192)

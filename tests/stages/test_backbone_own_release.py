@@ -19,6 +19,7 @@ from pipeline.clinical.report.content import weights as said_in_report
 from pipeline.errors import ConfigError, ContractError, EngineError, WeightsError
 from pipeline.files import read_json, sha256_file
 from pipeline.inference import signature
+from pipeline.origins import Pretrained
 from pipeline.stages.backbone import backbone
 from pipeline.transfer.model import from_backbone
 from tests import embedded_backbone, own_release
@@ -87,7 +88,7 @@ def test_the_fine_tuned_trunk_is_what_the_next_project_starts_from(
 
 def test_the_card_tells_the_whole_chain_and_inherits_its_restriction(choose: Choose, release_b: Path) -> None:
     backbone(choose())
-    card = contract.Pretrained.model_validate(read_json(OUT / "card.json"))
+    card = Pretrained.model_validate(read_json(OUT / "card.json"))
     embedded = contract.load(release_b).backbone
     assert (card.weights, card.origin) == ("release", "task-b 0.1.0")
     assert card.sha256 == sha256_file(release_b / "trunk.safetensors")
@@ -112,7 +113,7 @@ def test_a_third_project_knows_the_first(choose: Choose, root: Path, tmp_path: P
     )
     assert "| task-b 0.1.0 | MRI classification" in (of_a / "model_card.md").read_text()
     backbone(own_release.params(root, weights="file", file=of_a))
-    origins = contract.Pretrained.model_validate(read_json(OUT / "card.json")).origins
+    origins = Pretrained.model_validate(read_json(OUT / "card.json")).origins
     assert [origin.name for origin in origins] == ["task-a", "task-b", "resnet18"]
     assert origins[1:] == manifest.backbone.origins
 

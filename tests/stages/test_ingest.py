@@ -249,6 +249,22 @@ def test_labels_of_one_class(project, builder):
         project(f"SeriesInstanceUID,label\n{one},1\n{two},1\n{t1},0\n")
 
 
+def test_names_of_several_classes_become_their_places(project, builder, by_series):
+    one, two, t1 = (builder.uid(name, "series") for name in ("one", "two", "t1"))
+    several = {"task": "multilabel", "classes": ["bleed", "mass"]}
+    project(f"SeriesInstanceUID,label\n{one},mass;bleed\n{two},\n{t1},mass\n", data=several)
+    labels = read_csv(Path("data/ingested/labels.csv"))
+    assert sorted(row["label"] for row in labels) == ["", "0;1"]
+
+
+def test_a_class_that_no_accepted_series_has_is_named(project, builder):
+    one, two, t1 = (builder.uid(name, "series") for name in ("one", "two", "t1"))
+    several = {"task": "multiclass", "classes": ["low", "mid", "high"]}
+    text = f"SeriesInstanceUID,label\n{one},low\n{two},mid\n{t1},high\n"
+    with pytest.raises(LabelError, match="with the class 'high', and others without it; found 0 such on 2 labelled"):
+        project(text, data=several)
+
+
 def test_labels_that_contradict_each_other(project, builder):
     one, two = (builder.uid(name, "series") for name in ("one", "two"))
     with pytest.raises(LabelError, match="one label for each SeriesInstanceUID in .*; found lines 2 and 4 contradict"):

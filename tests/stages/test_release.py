@@ -149,6 +149,7 @@ def test_every_training_behind_the_weights_is_on_the_card(params: config.Params)
     manifest = contract.load(RELEASE)
     assert [origin.model_dump() for origin in manifest.backbone.origins] == before
     assert manifest.task.source == "MRI classification, one label a slice (no, yes) by mobilenetv2_100 (b 0.2.0)"
+    assert manifest.task.source_domain == "MRI (Hospital B)"
     lines = (RELEASE / "model_card.md").read_text().splitlines()
     for line in (
         "| Its weights | release: b 0.2.0 |",
@@ -179,6 +180,34 @@ def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
     assert "no GPU has run this engine" in card
     assert "commercial" not in card
     assert "top-1" not in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "temperature", "threshold", "answer"),
+    [
+        ("multiclass", 1.5, None, "a probability of each class a series, in all 1; the most probable one is the"),
+        ("multilabel", [1.5, 2.0], [0.25, 0.5], "each by itself; there at 0.2500, 0.5000 and above"),
+    ],
+)
+def test_the_card_says_how_several_classes_are_answered(
+    params: config.Params, kind: Any, temperature: Any, threshold: Any, answer: str
+) -> None:
+    data = params.data.model_copy(update={"task": kind, "classes": ["bleed", "mass"]})
+    fixed = read_json(Path("models/calibration.json")) | {"temperature": temperature, "threshold": threshold}
+    write_json(Path("models/calibration.json"), fixed)
+    found = {name: {"auroc": estimate(value, 0.8, 0.9)} for name, value in (("bleed", 0.87), ("mass", 0.83))}
+    metrics = METRICS | {
+        "finetuned": METRICS["finetuned"] | {"classes": found},
+        "test": {"patients": 50, "units": 51, "classes": {"bleed": 20, "mass": 9}},
+    }
+    write_json(Path("reports/metrics.json"), metrics)
+    release(params.model_copy(update={"data": data}))
+    task = contract.load(RELEASE).task
+    assert (task.kind, task.classes) == (kind, ["bleed", "mass"])
+    card = (RELEASE / "model_card.md").read_text()
+    assert answer in card
+    assert "50 patients, 51 units, 20 with bleed, 9 with mass." in card
+    assert "| AUROC, mass against the rest | 0.830 (0.800 to 0.900) |" in card
 
 
 def test_an_embedded_backbone_is_called_what_it_is(params: config.Params) -> None:

@@ -117,10 +117,12 @@ def test_the_indicators_are_those_of_the_validation_units(calibrated, params):
 
 def test_the_report_shows_waivers_and_advice(calibrated, params):
     criterion = Criterion(metric="calibration.brier", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"})
-    write_json(calibrated / "reports/transferability.json", {"advice": {"sentences": ["Freeze the lower half."]}})
+    part = {"choice": "freeze", "reason": "Few patients."}
+    advice = {"backbone": part, "layer": part, "training": part}
+    write_json(calibrated / "reports/transferability.json", {"advice": advice})
     validate(params.model_copy(update={"accept": [criterion]}))
     html = (calibrated / "reports/report.html").read_text()
-    assert "Freeze the lower half." in html
+    assert "<li>Training: freeze. Few patients.</li>" in html
     assert "“calibration.brier at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
 
 

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.transfer import stem
-from pipeline.transfer.backbone import create, source, trunk
+from pipeline.transfer.backbone import source, trunk
+from pipeline.transfer.networks import create
 
 NAME = "resnet10t"
 

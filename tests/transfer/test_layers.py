@@ -8,7 +8,8 @@ from torch import nn
 
 from pipeline.errors import ConfigError, StemError
 from pipeline.transfer import layers
-from pipeline.transfer.backbone import create, trunk
+from pipeline.transfer.backbone import trunk
+from pipeline.transfer.networks import create
 from tests.families import Family, each_family, one_channel_trunk
 
 

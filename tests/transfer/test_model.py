@@ -55,11 +55,12 @@ def test_saliency_is_where_the_blob_is() -> None:
             super().__init__()
             self.pool = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.AdaptiveAvgPool2d(1))
 
-    model = TransferModel(Spot(), 1)
-    torch.nn.init.ones_(model.head.logits.weight)
+    model = TransferModel(Spot(), 1, outputs=2)
+    model.head.logits.weight.data = torch.tensor([[1.0], [-1.0]])
     slices = np.zeros((2, 32, 32), np.uint8)
     slices[0, 4:8, 20:24] = 255
-    heat = saliency(model, slices)
+    heat = saliency(model, slices, np.zeros(len(slices), np.int64))
     assert np.unravel_index(heat[0].argmax(), (32, 32))[0] in range(2, 10)
     assert heat[0].max() == 1
     assert heat[1].max() == 0
+    assert saliency(model, slices[:1], np.ones(1, np.int64)).max() == 0, "the blob speaks against the other class"

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.files import sha256_file
 from pipeline.training_config import Backbone
-from pipeline.transfer.backbone import create, load, most_bytes
+from pipeline.transfer.backbone import load, most_bytes
+from pipeline.transfer.networks import create
 
 
 def chosen(file: Path, name: str = "resnet10t", **more: object) -> Backbone:

@@ -19,11 +19,13 @@ SHORT = {"finetuned": "Fine-tuned", "probe": "Probe", "scratch": "From scratch"}
 UNIT_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def roc(curves: Mapping[str, Roc], operating_point: tuple[float, float], threshold: float) -> Markup:
+def roc(curves: Mapping[str, Roc], operating_point: tuple[float, float], threshold: float | None) -> Markup:
     """ROC curves by model, and where the operating threshold puts the fine-tuned one.
 
     Args:
+        curves: by model; of several classes the mean.
         operating_point: false and true positive rate, NaN when undefined.
+        threshold: None where there is not one for all.
     """
     frame = Frame(44, 40, 400, 340, (0, 1), (0, 1))
     frame.grid(UNIT_TICKS, UNIT_TICKS)
@@ -34,7 +36,9 @@ def roc(curves: Mapping[str, Roc], operating_point: tuple[float, float], thresho
         points = zip(curve.false_positive_rate.tolist(), curve.true_positive_rate.tolist(), strict=True)
         frame.line(points, model)
     words = "The operating point is undefined."
-    if all(map(math.isfinite, operating_point)):
+    if threshold is None:
+        words = "Each curve is the mean of those of the classes, each against the rest."
+    elif all(map(math.isfinite, operating_point)):
         fpr, tpr = operating_point
         words = f"At the threshold {threshold:.2f}: sensitivity {tpr:.2f}, specificity {1 - fpr:.2f}."
         frame.dot(operating_point, "finetuned big", words, radius=7)
@@ -43,11 +47,11 @@ def roc(curves: Mapping[str, Roc], operating_point: tuple[float, float], thresho
     return picture("roc", 460, 424, "ROC curves on the test patients", words, frame.parts)
 
 
-def reliability(bins: Sequence[Bin]) -> Markup:
+def reliability(bins: Sequence[Bin], observed: str = "Observed share of positives") -> Markup:
     """Observed share of positives against predicted probability."""
     frame = Frame(44, 40, 400, 340, (0, 1), (0, 1))
     frame.grid(UNIT_TICKS, UNIT_TICKS)
-    frame.titles("Predicted probability (mean of a bin)", "Observed share of positives")
+    frame.titles("Predicted probability (mean of a bin)", observed)
     frame.segment((0, 0), (1, 1), "chance")
     for item in bins:
         frame.segment((item.predicted, item.low), (item.predicted, item.high), "whisker finetuned")

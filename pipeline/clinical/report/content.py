@@ -15,11 +15,15 @@ from pipeline.clinical.report.charts import Epoch
 from pipeline.clinical.report.examples import Example
 from pipeline.clinical.split import SIDES
 from pipeline.config import Params
+from pipeline.targets import BINARY, Targets
 
 
 @dataclass(frozen=True)
 class Group:
-    """A row of the table of patients: how many of a group stand on each side, and how many of them are positive."""
+    """A row of the table of patients: how many of a group stand on each side, and how many of them are positive.
+
+    `positive` is empty where there are several classes, each of which is a group by itself.
+    """
 
     heading: str
     name: str
@@ -67,12 +71,15 @@ def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:
     ]
 
 
-def groups(split: Sequence[Mapping[str, str]], index: Sequence[Mapping[str, str]]) -> list[Group]:
-    """All patients, then by site, sex and vendor, as far as these are known.
+def groups(
+    split: Sequence[Mapping[str, str]], index: Sequence[Mapping[str, str]], targets: Targets = BINARY
+) -> list[Group]:
+    """All patients, then by class where there are several, and by site, sex and vendor, as far as these are known.
 
     Args:
         split: rows of data/split.csv.
         index: rows of data/ingested/index.csv.
+        targets: what the labels mean.
     """
     known: dict[str, dict[str, set[str]]] = {"Sex": {}, "Vendor": {}}
     for row in index:
@@ -81,18 +88,23 @@ def groups(split: Sequence[Mapping[str, str]], index: Sequence[Mapping[str, str]
     names: dict[str, dict[str, str]] = {"Site": {row["patient"]: row["site"] for row in split}}
     for heading, values in known.items():
         names[heading] = {patient: " + ".join(sorted(filter(None, found))) for patient, found in values.items()}
-    rows = [_group("All", "patients", split)]
+    rows = [_group("All", "patients", split, targets)]
+    if targets.kind != "binary":
+        of_class = targets.encode([row["label"] for row in split]).astype(bool)
+        members = ([row for row, has in zip(split, own, strict=True) if has] for own in of_class.T)
+        rows += [_group("Class", name, own, targets) for name, own in zip(targets.named, members, strict=True)]
     for heading, of in names.items():
         there = sorted({of.get(row["patient"], "") for row in split})
         if there != [""]:
             parts = [(name, [row for row in split if of.get(row["patient"], "") == name]) for name in there]
-            rows += [_group(heading, name or "not known", members) for name, members in parts]
+            rows += [_group(heading, name or "not known", members, targets) for name, members in parts]
     return rows
 
 
-def _group(heading: str, name: str, rows: Sequence[Mapping[str, str]]) -> Group:
+def _group(heading: str, name: str, rows: Sequence[Mapping[str, str]], targets: Targets) -> Group:
     sides = [[row["label"] for row in rows if row["split"] == side] for side in SIDES]
-    return Group(heading, name, tuple(map(len, sides)), tuple(labels.count("1") for labels in sides))
+    positive = tuple(labels.count("1") for labels in sides) if targets.kind == "binary" else ()
+    return Group(heading, name, tuple(map(len, sides)), positive)
 
 
 def rejections(rejected: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int]]:
@@ -131,9 +143,8 @@ def limits(content: Content) -> list[str]:
         f"There are {test['patients']} test patients. The intervals cover the chance of having drawn these, not a "
         "change of scanner, protocol or population."
     )
-    said.append(
-        "The share of positives among the test units need not be that of a clinic, where predictive values differ."
-    )
+    share = "share of positives" if content.found.targets.kind == "binary" else "shares of the classes"
+    said.append(f"The {share} among the test units need not be that of a clinic, where predictive values differ.")
     said.append(
         "Faces were not removed: from a head scan a face can be rendered. The volumes, and pictures made from them, "
         "are personal data although no name stands in them."

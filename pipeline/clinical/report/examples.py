@@ -7,18 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical.metrics import Labels
+from pipeline.clinical.metrics import Calls, Labels
 from pipeline.clinical.resampling import Floats
+from pipeline.targets import Targets
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell of the confusion matrix, its name for the reader, and how its examples are chosen."""
+    """A cell of the confusion matrix of a class (its place), its name for the reader, and how examples are chosen."""
 
     actual: int
     called: bool
     name: str
     chosen: str
+    place: int = 0
 
 
 OUTCOMES = (
@@ -29,6 +31,22 @@ OUTCOMES = (
 )
 
 
+def outcomes(targets: Targets) -> tuple[Outcome, ...]:
+    """Those of which examples are shown: of several classes, what each was called for, rightly or not."""
+    if targets.kind == "binary":
+        return OUTCOMES
+    typical = "typical: of middling probability among the units rightly called so"
+    plainest = "the plainest errors: highest probability among the units wrongly called so"
+    return tuple(
+        outcome
+        for place, name in enumerate(targets.named)
+        for outcome in (
+            Outcome(1, True, f"{name}, rightly called", typical, place),
+            Outcome(0, True, f"{name}, wrongly called", plainest, place),
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Example:
     """One slice of one unit.
@@ -36,7 +54,7 @@ class Example:
     Attributes:
         outcome: the cell of the confusion matrix that its unit is in.
         unit: identifier, as in reports/predictions.csv.
-        probability: of the unit.
+        probability: of the outcome's class.
         image: uint8 (H, W), the slice as the network sees it.
         saliency: float32 (H, W) in 0..1.
     """
@@ -48,13 +66,15 @@ class Example:
     saliency: npt.NDArray[np.float32]
 
 
-def choose(labels: Labels, probabilities: Floats, threshold: float, each: int = 2) -> list[tuple[Outcome, int]]:
-    """At most `each` units (their positions) of every outcome."""
-    order = np.argsort(probabilities, kind="stable")
-    called = probabilities >= threshold
+def choose(
+    targets: Targets, labels: Labels, probabilities: Floats, called: Calls, each: int = 2
+) -> list[tuple[Outcome, int]]:
+    """At most `each` units (their positions) of every outcome, from (U, K) labels, probabilities and calls."""
     chosen = []
-    for outcome in OUTCOMES:
-        here = [int(unit) for unit in order if labels[unit] == outcome.actual and called[unit] == outcome.called]
+    for outcome in outcomes(targets):
+        there = (labels[:, outcome.place] == outcome.actual) & (called[:, outcome.place] == outcome.called)
+        order = np.argsort(probabilities[:, outcome.place], kind="stable")
+        here = [int(unit) for unit in order if there[unit]]
         if outcome.actual == outcome.called:
             start = max(0, (len(here) - each) // 2)
             picked = here[start : start + each]

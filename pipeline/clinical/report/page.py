@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.clinical import verdict
-from pipeline.clinical.report import charts, transfer
+from pipeline.clinical.report import charts, transfer, wording
 from pipeline.clinical.report.charts import MODELS, SHORT, Interval
 from pipeline.clinical.report.content import Content, limits, weights
-from pipeline.clinical.report.examples import OUTCOMES
+from pipeline.clinical.report.examples import outcomes
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.split import SIDES
 
@@ -46,6 +46,7 @@ def render(content: Content) -> str:
         purpose=_purpose(content),
         verdict=verdict.transfer_verdict(content.found.difference) or "undefined",
         sentence=verdict.sentence(content.found.difference, confidence),
+        wording=wording,
         tiles=_tiles(content),
         transfer=transfer.section(content.found, content.learned),
         drawings=_drawings(content),
@@ -61,8 +62,7 @@ def _purpose(content: Content) -> str:
     rules = (params.ingest.planes, params.ingest.acquisition_types)
     contrasts = " or ".join(params.ingest.contrasts or []) or "any contrast"
     kind = ", ".join([contrasts, *(" or ".join(rule) for rule in rules if rule)])
-    finding = f"carrying the label “{params.data.positive}”" if params.data.positive else "being positive (label 1)"
-    return f"The model gives every {params.data.label_level} of MRI ({kind}) a probability of {finding}."
+    return f"The model gives every {params.data.label_level} of MRI ({kind}) {wording.purpose(params.data)}."
 
 
 def _tiles(content: Content) -> list[dict[str, Any]]:
@@ -70,11 +70,11 @@ def _tiles(content: Content) -> list[dict[str, Any]]:
     metrics = content.found.figures
     point, probabilities = metrics["operating_point"], metrics["calibration"]
     brier = {"value": probabilities["brier"], "low": probabilities["brier_low"], "high": probabilities["brier_high"]}
-    at = f"at threshold {point['threshold']:.2f}"
+    sensitivity, specificity, auroc = wording.notes(content.found)
     return [
-        {"name": "AUROC", "of": metrics["finetuned"]["auroc"], "note": "1 is perfect, 0.5 is chance"},
-        {"name": "Sensitivity", "of": point["sensitivity"], "note": f"positives found, {at}"},
-        {"name": "Specificity", "of": point["specificity"], "note": f"negatives cleared, {at}"},
+        {"name": "AUROC", "of": metrics["finetuned"]["auroc"], "note": auroc},
+        {"name": "Sensitivity", "of": point["sensitivity"], "note": sensitivity},
+        {"name": "Specificity", "of": point["specificity"], "note": specificity},
         {"name": "Brier score", "of": brier, "note": "error of the probabilities; 0 is perfect"},
     ]
 
@@ -82,6 +82,7 @@ def _tiles(content: Content) -> list[dict[str, Any]]:
 def _drawings(content: Content) -> dict[str, Markup]:
     point = content.found.figures["operating_point"]
     at = (1 - _known(point["specificity"]["value"]), _known(point["sensitivity"]["value"]))
+    threshold = point["threshold"] if content.found.targets.kind == "binary" else None
     areas = [
         Interval(name, model, *(_known(content.found.figures[model]["auroc"][key]) for key in ("value", "low", "high")))
         for model, name in MODELS.items()
@@ -92,8 +93,8 @@ def _drawings(content: Content) -> dict[str, Markup]:
     )
     differences = [Interval(name, cls, each.value, each.low, each.high) for name, cls, each in pairs]
     return {
-        "roc": charts.roc(content.found.curves, at, point["threshold"]),
-        "reliability": charts.reliability(content.found.bins),
+        "roc": charts.roc(content.found.curves, at, threshold),
+        "reliability": charts.reliability(content.found.bins, wording.observed(content.found.targets)),
         "areas": charts.forest("areas", areas, 0.5, "AUROC of the three models"),
         "differences": charts.forest("differences", differences, 0.0, "What fine-tuning adds to AUROC"),
         "training": charts.training(content.histories),
@@ -103,7 +104,7 @@ def _drawings(content: Content) -> dict[str, Markup]:
 def _gallery(content: Content) -> list[dict[str, Any]]:
     """The examples by outcome."""
     shown = []
-    for outcome in OUTCOMES:
+    for outcome in outcomes(content.found.targets):
         own = [example for example in content.examples if example.outcome == outcome]
         pictures = [
             {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.clinical import evaluation
+from pipeline.clinical import calibration, evaluation
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import curve
 from pipeline.clinical.report.charts import Epoch
@@ -15,27 +16,61 @@ from pipeline.clinical.report.content import Content, Group
 from pipeline.clinical.report.examples import Example, choose
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units
-from pipeline.config import load
-from pipeline.contract import Calibration
+from pipeline.config import Params, load
+from pipeline.contract import Calibration, TaskKind
+from pipeline.targets import Targets
 from tests.pretrained import card
 from tests.training_curves import history as rows
-from tests.training_curves import logits
+from tests.training_curves import judged, logits
 
 
 def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Content:
     params = load(params_file)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, 60) if positives else np.zeros(60, dtype=np.int64)
-    units = Units([f"s{i:03}" for i in range(60)], [f"p{i // 2:03}" for i in range(60)], labels, labels, [])
-    logits = {m: a * labels + rng.normal(size=60) for m, a in (("finetuned", 2.2), ("probe", 1.6), ("scratch", 1.0))}
+    labels = labels[:, None]
+    units = Units([f"s{i:03}" for i in range(60)], [f"p{i // 2:03}" for i in range(60)], labels, np.arange(60), [])
+    logits = {
+        m: a * labels + rng.normal(size=(60, 1)) for m, a in (("finetuned", 2.2), ("probe", 1.6), ("scratch", 1.0))
+    }
     fixed = Calibration(
         temperature=1.2, threshold=0.52, rule="sensitivity at least 0.9", model_sha256="0" * 64, split_sha256="1" * 64
     )
-    found = evaluation.evaluate(units, logits, fixed, params.validate_, params.seed)
+    return _content(
+        rng,
+        params,
+        evaluation.evaluate(units, logits, fixed, params.validate_, params.seed),
+        make_indicators(0 if positives else None),
+    )
+
+
+def make_several(params_file: Path, kind: TaskKind) -> Content:
+    """Three classes, one of them with a name that must be escaped."""
+    params = load(params_file)
+    targets = Targets(kind, ("low", "mid & <high>", "none"))
+    params = params.model_copy(
+        update={"data": params.data.model_copy(update={"task": kind, "classes": list(targets.classes)})}
+    )
+    rng = np.random.default_rng(3)
+    labels = np.eye(3, dtype=np.int64)[rng.integers(0, 3, 60)]
+    if kind == "multilabel":
+        labels = rng.integers(0, 2, (60, 3))
+    units = Units([f"s{i:03}" for i in range(60)], [f"p{i // 2:03}" for i in range(60)], labels, np.arange(60), [])
+    logits = {m: a * labels + rng.normal(size=(60, 3)) for m, a in (("finetuned", 2), ("probe", 1), ("scratch", 1))}
+    temperature, threshold = calibration.fit(labels, logits["finetuned"], params.calibrate.threshold, targets)
+    fixed = Calibration(
+        temperature=temperature, threshold=threshold, rule="by rule", model_sha256="0" * 64, split_sha256="1" * 64
+    )
+    found = evaluation.evaluate(units, logits, fixed, params.validate_, params.seed, targets)
+    groups = [Group("All", "patients", (84, 34, 50), ()), Group("Class", "low", (40, 16, 24), ())]
+    return replace(_content(rng, params, found, make_indicators(0)), groups=groups)
+
+
+def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluation, learned: Indicators) -> Content:
     return Content(
         params=params,
         found=found,
-        learned=make_indicators(0 if positives else None),
+        learned=learned,
         waived=[],
         advice=[],
         backbone=card(),
@@ -44,8 +79,8 @@ def make_content(params_file: Path, seed: int = 5, positives: bool = True) -> Co
             "scratch": history(rng, [("all", 8)]),
         },
         examples=[
-            Example(outcome, units.ids[u], float(found.probabilities[u]), head(u), blob(u))
-            for outcome, u in choose(labels, found.probabilities, fixed.threshold)
+            Example(outcome, found.units.ids[u], float(found.probabilities[u, outcome.place]), head(u), blob(u))
+            for outcome, u in choose(found.targets, found.units.labels, found.probabilities, found.called)
         ],
         groups=[
             Group("All", "patients", (84, 34, 50), (42, 17, 25)),
@@ -70,8 +105,9 @@ def make_indicators(seed: int | None) -> Indicators:
         "scratch": ([("all", 6, 1.0)], [0, 0.3, 0.7, 1.1, 1.6, 1.9, 1.8], set()),
     }
     curves = {
-        name: curve(name, rows(phases), logits(labels, separations, len(name)), labels.shape, frozen, 6)
+        name: curve(name, judged(rows(phases), labels, given), given, labels.shape, frozen, 6)
         for name, (phases, separations, frozen) in plans.items()
+        for given in [logits(labels, separations, len(name))]
     }
     return measure(labels, curves, draw([f"p{i // 2}" for i in range(60)], 200, 0.95, 1))
 
@@ -105,3 +141,8 @@ def content(root: Path) -> Content:
 @pytest.fixture(scope="session")
 def one_class(root: Path) -> Content:
     return make_content(root / "params.yaml", positives=False)
+
+
+@pytest.fixture(scope="session", params=["multiclass", "multilabel"])
+def several(root: Path, request: pytest.FixtureRequest) -> Content:
+    return make_several(root / "params.yaml", request.param)

@@ -1,6 +1,7 @@
 import math
 
 from pipeline.clinical.report.content import epochs, groups, rejections
+from pipeline.targets import Targets
 
 SPLIT = [
     {"patient": "a", "split": "train", "site": "N", "label": "1"},
@@ -27,6 +28,16 @@ def test_patients_are_counted_by_side_and_group():
         ("Sex", "M"): ((0, 0, 1), (0, 0, 1)),
         ("Vendor", "GE"): ((2, 0, 1), (1, 0, 1)),
     }
+
+
+def test_patients_of_several_classes_are_counted_by_class():
+    rows = [{**row, "site": "", "label": label} for row, label in zip(SPLIT, ("0;1", "", "1"), strict=True)]
+    found = groups(rows, [{"patient": p, "sex": "", "vendor": ""} for p in "abc"], Targets("multilabel", ("x", "y")))
+    assert [(g.heading, g.name, g.patients, g.positive) for g in found] == [
+        ("All", "patients", (2, 0, 1), ()),
+        ("Class", "x", (1, 0, 0), ()),
+        ("Class", "y", (1, 0, 1), ()),
+    ]
 
 
 def test_a_group_that_is_not_kept_is_not_shown():

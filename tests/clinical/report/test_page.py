@@ -172,6 +172,28 @@ def test_undefined_figures_are_said_to_be_so(one_class):
     assert "nan" not in words.lower().split()
 
 
+def test_several_classes_have_a_table_and_what_one_of_them_is_called(several):
+    html = render(several)
+    page, found = Page(html), several.found
+    words = " ".join(page.words.split())
+    assert "a probability of each of the classes “low”, “mid & <high>”, “none”" in words
+    assert "<high>" not in html
+    for figure in (
+        found.figures["finetuned"]["auroc"],
+        found.figures["operating_point"]["sensitivity"],
+        *found.figures["finetuned"]["classes"]["low"].values(),
+    ):
+        assert f"{figure['value']:.2f}" in words
+        assert f"{figure['low']:.2f} to {figure['high']:.2f}" in words
+    assert words.count("low, rightly called") == 1
+    about = words.lower().replace("false positive rate", "").replace("positive transfer", "")
+    assert [about[match.start() - 40 : match.end() + 20] for match in re.finditer("positive", about)] == []
+    multiclass = found.targets.kind == "multiclass"
+    assert ("Confusion matrix: 60 test series" in words) == multiclass
+    assert ("Each class has a threshold of its own" in words) == (not multiclass)
+    assert all(attributes.get("scope") for tag, attributes in page.attributes if tag == "th")
+
+
 def test_the_overlay_is_the_slice_where_nothing_is_salient():
     image = np.arange(64, dtype=np.uint8).reshape(8, 8)
     saliency = np.zeros((8, 8), np.float32)
