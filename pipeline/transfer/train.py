@@ -129,6 +129,8 @@ class Training:
             steps.keep(state)
             state.model = state_with(self.model, feed.learner, feed.learner)
             self._save()
+            auroc = state.history[-1]["val_auroc"]
+            self._say(f"{phase.name} {state.epoch}/{phase.epochs}: loss {loss:.4f}, validation AUROC {auroc:.4f}")
             self.after_epoch()
         if state.stale >= self.settings.patience:
             self._say(f"phase {phase.name} ends, {state.stale} epochs without a better validation AUROC")
@@ -157,7 +159,6 @@ class Training:
         state.stale = 0 if auroc > state.best_auroc else state.stale + 1
         if auroc >= state.best_auroc:  # of equals, the one that has learnt longer
             state.best_auroc, state.best = auroc, state_with(self.model, feed.learner, learnt)
-        self._say(f"{phase.name} {state.epoch}/{phase.epochs}: loss {loss:.4f}, validation AUROC {auroc:.4f}")
 
     def _save(self) -> None:
         if first():
