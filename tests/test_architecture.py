@@ -121,6 +121,16 @@ def test_every_path_that_the_map_names_is_there_or_is_written() -> None:
         assert list(ROOT.glob(re.sub(r"<\w+>", "*", name))) or _written(name, outputs), name
 
 
+def test_every_test_that_the_table_of_transfer_names_is_there() -> None:
+    table = (ROOT / "docs/transfer.md").read_text()
+    rows = re.findall(r"^\| (T\d+) \|.*\|$", table, re.MULTILINE)
+    assert rows == [f"T{number}" for number in [*range(1, 15), 22]]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", table)
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+    assert len(named) >= len(rows)
+
+
 def test_every_package_is_on_the_map() -> None:
     packages = {path.parent.name for path in ROOT.glob("pipeline/*/__init__.py")}
     assert [name for name in sorted(packages) if not re.search(rf"\b{name}\b", _document())] == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pipeline.errors import ConfigError
 from pipeline.transfer.layers import blocks
@@ -37,6 +38,13 @@ def test_a_phase_may_name_the_lowest_block_that_learns(backbone_folder: Path) ->
     assert all(name.startswith("layer4.") for name in learning)
     with pytest.raises(ConfigError, match=r"expected the name of a block of the backbone; found 'layer5'.*layer4"):
         model.freeze("layer5")
+
+
+def test_a_new_head_has_as_many_outputs_as_classes_and_leaves_the_trunk(backbone_folder: Path) -> None:
+    model = from_backbone(backbone_folder, 32, 0.0, pretrained=True, outputs=5).eval()
+    assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+    for key, value in load_file(backbone_folder / "backbone.safetensors").items():
+        assert torch.equal(model.trunk.state_dict()[key], value), key
 
 
 def test_the_control_has_other_weights(backbone_folder: Path) -> None:
