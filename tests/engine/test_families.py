@@ -23,7 +23,7 @@ def model_of(family: Family) -> TransferModel:
     model = TransferModel(trunk, feature_count(trunk, family.size)).eval()
     with torch.no_grad():
         features = trunk(torch.rand(4, 1, family.size, family.size))
-        model.head[1].weight.copy_(torch.randn(1, features.shape[1]) / features.norm(dim=1).mean())  # type: ignore[operator]
+        model.head.logits.weight.copy_(torch.randn(1, features.shape[1]) / features.norm(dim=1).mean())
     return model
 
 
