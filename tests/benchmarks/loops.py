@@ -90,7 +90,7 @@ def _loop(
         torch.manual_seed(given.seed + loader.epoch)
         for batch in loader:
             rate(step, len(loader))
-            on = augmented(batch.to(cpu), settings, seeded(given.seed, step))
+            on = augmented(batch, batch.to(cpu), settings, seeded(given.seed, step))
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                 rows = model(on.values)
             logits = pool(rows.float(), on.owner, len(on.targets), settings.pooling)
