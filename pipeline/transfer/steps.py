@@ -74,11 +74,11 @@ class Steps:
         torch.manual_seed(mix(task.seed, self.number, number, idist.get_rank()))
         self.network.train()
         task.model.train()
-        losses = []
+        losses, updates = [], -(-steps // settings.accumulate)
         for step, batch in enumerate(self.feed.train, start=1):
-            place = (number - 1) * steps + step - 1
-            schedule.set_rates(self.optimizer, place, self.phase.epochs * steps, settings.warmup)
-            losses.append(self._loss(batch, place))
+            update = (number - 1) * updates + (step - 1) // settings.accumulate
+            schedule.set_rates(self.optimizer, update, self.phase.epochs * updates, settings.warmup)
+            losses.append(self._loss(batch, (number - 1) * steps + step - 1))
             if step % settings.accumulate == 0 or step == steps:
                 self._update()
         mean = torch.stack(losses).mean()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from pipeline import config
-from pipeline.errors import TrainingError
+from pipeline.errors import StorageError, TrainingError
 from pipeline.targets import Targets
 from pipeline.training_config import Finetune, Phase
 from pipeline.transfer.batches import bags_of
@@ -138,10 +140,99 @@ def test_a_training_that_stopped_anywhere_ends_as_if_it_had_not(
         torch.testing.assert_close(resumed.best[key], value)
 
 
+WAYS: dict[str, dict[str, object]] = {
+    "an average": {"average": 0.9, "warmup": 0.2, "layer_decay": 0.7},
+    "mixed slices": {"mixup": {"alpha": 0.4, "at": "slices"}},
+    "mixed features": {"mixup": {"alpha": 0.4, "at": "features"}, "label_smoothing": 0.1},
+    "weights": {"class_weights": True, "accumulate": 2},
+    "fp16": {"precision": "fp16", "average": 0.9},
+    "attention": {"pooling": "attention"},
+    "maximum": {"pooling": "max", "precision": "bf16"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_a_step_learns_and_goes_on_where_it_was(
+    tmp_path: Path, backbone_folder: Path, material: Material, way: str
+) -> None:
+    phases = PHASES[:1] if way == "fp16" else PHASES[:2]  # fp16 convolutions take minutes on a CPU
+    whole = training(tmp_path / "whole", backbone_folder, phases, **WAYS[way]).run(material)
+    assert whole.best_auroc > 0.9
+
+    job = training(tmp_path / "cut", backbone_folder, phases, **WAYS[way])
+    job.checkpoint = StopsAfter(2 * len(phases), tmp_path / "cut", "t", [], {"phases": len(phases)})
+    with pytest.raises(Stop):
+        job.run(material)
+    resumed = training(tmp_path / "cut", backbone_folder, phases, **WAYS[way]).run(material)
+    assert resumed.history == whole.history
+    assert all(torch.equal(a, b) for a, b in zip(resumed.curve, whole.curve, strict=True))
+
+
+def test_steps_whose_gradients_add_up_are_one_step(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
+    curves = []
+    for accumulate in (1, 3):
+        changes = {"batch_slices": 36 // accumulate, "accumulate": accumulate, "dropout": 0.0, "augment": None}
+        job = training(tmp_path / str(accumulate), backbone_folder, PHASES[:1], **changes)
+        curves.append(torch.stack(job.run(material).curve))
+    torch.testing.assert_close(curves[0], curves[1], atol=2e-3, rtol=0)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_phase_equals_one_that_is_not(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
+    histories = [
+        training(tmp_path / str(compiled), backbone_folder, PHASES[:1], compile=compiled).run(material).history
+        for compiled in (False, True)
+    ]
+    for plain, compiled in zip(*histories, strict=True):
+        assert compiled["val_auroc"] == pytest.approx(plain["val_auroc"], abs=1e-3)
+
+
+def test_a_checkpoint_of_other_code_or_cut_short_is_an_error_and_stays(
+    tmp_path: Path, backbone_folder: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = training(tmp_path, backbone_folder)
+    job.checkpoint = StopsAfter(1, tmp_path, "t", [], {"phases": 3})
+    with pytest.raises(Stop):
+        job.run(material)
+    path = job.checkpoint.path
+    whole = path.read_bytes()
+    with monkeypatch.context() as other:
+        other.setattr("pipeline.transfer.checkpoint.training_version", lambda: "another")
+        with pytest.raises(TrainingError, match=r"one that other code wrote.*remove .* to train from the start"):
+            training(tmp_path, backbone_folder).run(material)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TrainingError, match="a file that cannot be read as one"):
+        training(tmp_path, backbone_folder).run(material)
+    assert path.stat().st_size == len(whole) // 2
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    tmp_path: Path, backbone_folder: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, kept = training(tmp_path, backbone_folder, PHASES[2:]), []
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill() -> None:
+        kept.append(job.checkpoint.path.read_bytes())
+        monkeypatch.setattr(os, "fsync", full)
+
+    job.after_epoch = fill
+    with pytest.raises(StorageError, match="room on the disk for .*checkpoint"):
+        job.run(material)
+    assert job.checkpoint.path.read_bytes() == kept[0]
+    monkeypatch.undo()
+    assert [row["epoch"] for row in training(tmp_path, backbone_folder, PHASES[2:]).run(material).history] == [0, 1, 2]
+
+
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
     phase = Phase(name="wild", trunk=1.0, epochs=2, learning_rate=1e30)
-    with pytest.raises(TrainingError, match="finite loss.*phase wild.*learning_rate"):
-        training(tmp_path, backbone_folder, [phase]).run(material)
+    job = training(tmp_path, backbone_folder, [PHASES[0], phase])
+    with pytest.raises(TrainingError, match=r"finite loss.*phase wild.*learning_rate.*are kept: .*checkpoint\.pt"):
+        job.run(material)
+    assert job.checkpoint.load()["epoch"] == 0
 
 
 def test_early_stop_ends_a_phase(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
