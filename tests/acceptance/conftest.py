@@ -96,8 +96,9 @@ def _clone(root: Path, folder: Path) -> Path:
         if name and (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
-    author = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
-    for command in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "--message", "A clone"]):
+    author = [["config", f"user.{key}", value] for key, value in (("name", "test"), ("email", "test@example.org"))]
+    unsigned = ["-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "A clone"]
+    for command in (["init", "--quiet"], *author, ["add", "--all"], unsigned):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 

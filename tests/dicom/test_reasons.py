@@ -9,7 +9,8 @@ from pipeline.dicom.reasons import REASONS
 
 
 def test_every_code_is_documented_in_the_order_in_which_it_is_asked(root):
-    assert re.findall(r"^\| `(\w+)` \|", (root / "docs/ingest.md").read_text(), re.MULTILINE) == [*REASONS]
+    codes = (root / "docs/ingest.md").read_text().partition("\n## Codes\n")[2]
+    assert re.findall(r"^\| `(\w+)` \|", codes, re.MULTILINE) == [*REASONS]
 
 
 def test_documented_constants_exist(root):
