@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +137,7 @@ class Feeder:
             return None
         whole = work(self.model.trunk, self._slice())
         ahead = work(prefix, self._slice()) / whole
-        folder = self.folder / phase.name
+        folder = self.folder / str(number)
         all_of_val = Loader(self.val, units_a_batch(self.val, _RECORDED_SLICES), shuffle=False)
         plain = Recording(folder / "val", prefix, all_of_val, self._unchanged, f"record {phase.name}: validation")
         drawn = Recording(folder / "train", prefix, draws, self._changed, f"record {phase.name}: draw")
@@ -150,6 +151,10 @@ class Feeder:
             copies=copies,
             said=f"{said}, on {copies} recorded draws of {shape} a slice",
         )
+
+    def forget(self, number: int) -> None:
+        """Remove the recordings of a phase that is over."""
+        shutil.rmtree(self.folder / str(number), ignore_errors=True)
 
     def _slice(self, count: int = 1) -> torch.Tensor:
         size = self.train.values.shape[-1]

@@ -83,6 +83,7 @@ class Training:
         while self.progress.phase < len(self.phases):
             self._phase(self.phases[self.progress.phase], feeder)
             self._next_phase()
+            feeder.forget(self.progress.phase - 1)
         self.model.load_state_dict(self.progress.best)
         bias = self.model.head.logits.bias
         bias.data.copy_(loss.unweighted(bias.data))

@@ -100,7 +100,7 @@ def test_a_phase_on_recordings_equals_one_on_slices(
         }
         job = training(tmp_path / str(copies), backbone_folder, phase, **changes)
         histories.append(job.run(material).history)
-        assert len(list((tmp_path / str(copies)).rglob("train/*.npy"))) in ((5, 6) if copies else (0,))
+        assert not list(tmp_path.rglob("*.npy"))
     recorded, plain = histories
     assert recorded[-1]["train_loss"] == pytest.approx(plain[-1]["train_loss"], abs=2e-3)
     assert recorded[-1]["val_auroc"] == pytest.approx(plain[-1]["val_auroc"], abs=0.02)
