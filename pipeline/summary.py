@@ -98,7 +98,7 @@ def _transfer(transfer: Mapping[str, Any]) -> str:
     if transfer["verdict"] is None:
         return "undefined"
     difference, low, high = (f"{transfer[key]:+.3f}" for key in ("difference", "low", "high"))
-    less = "; the control had a smaller budget" if transfer.get("budget", {}).get("control_had_less") else ""
+    less = "; the control took less work" if transfer.get("budget", {}).get("control_had_less") else ""
     return f"{transfer['verdict']}: AUROC {difference} ({low} to {high}) against scratch{less}"
 
 

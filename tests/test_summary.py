@@ -120,7 +120,7 @@ def test_smaller_budget_of_the_control_is_said(project: Path) -> None:
     metrics = copy.deepcopy(METRICS)
     metrics["transfer"]["budget"] = {"control_had_less": True}
     write_json(project / "reports/metrics.json", metrics)
-    assert dict(summary.rows(project))["transfer"].endswith("against scratch; the control had a smaller budget")
+    assert dict(summary.rows(project))["transfer"].endswith("against scratch; the control took less work")
 
 
 def test_places_of_report_and_release_are_printed_whole(project: Path) -> None:

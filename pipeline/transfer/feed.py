@@ -18,6 +18,8 @@ from pipeline.transfer.learner import Learner, work
 from pipeline.transfer.model import TransferModel
 from pipeline.transfer.recordings import Recording, affordable
 
+PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
 #: Slices a batch whose activations are recorded, about; nothing is learnt, so they may be many.
 _RECORDED_SLICES = 128
 
@@ -137,10 +139,10 @@ class Feeder:
             return None
         whole = work(self.model.trunk, self._slice())
         ahead = work(prefix, self._slice()) / whole
-        folder = self.folder / str(number)
+        folder, title, dtype = self.folder / str(number), f"record {phase.name}", PRECISION[self.settings.precision]
         all_of_val = Loader(self.val, units_a_batch(self.val, _RECORDED_SLICES), shuffle=False)
-        plain = Recording(folder / "val", prefix, all_of_val, self._unchanged, f"record {phase.name}: validation")
-        drawn = Recording(folder / "train", prefix, draws, self._changed, f"record {phase.name}: draw")
+        plain = Recording(folder / "val", prefix, all_of_val, self._unchanged, f"{title}: validation", dtype)
+        drawn = Recording(folder / "train", prefix, draws, self._changed, f"{title}: draw", dtype)
         return Feed(
             learner=Learner(suffix, self.model.head),
             train=Replay(drawn, copies, self.batch_units, (self.seed, number)),

@@ -49,12 +49,20 @@ class Recording:
         loader: of slices, in order; with `epoch` it decides the draw.
         change: what is done to a batch of slices before, given the draw and the batch's number: augmentation.
         title: for the progress bar.
+        dtype: in which the prefix computes, as it would in a step.
     """
 
     def __init__(
-        self, folder: Path, prefix: nn.Module, loader: Loader, change: Callable[[Batch, int, int], Batch], title: str
+        self,
+        folder: Path,
+        prefix: nn.Module,
+        loader: Loader,
+        change: Callable[[Batch, int, int], Batch],
+        title: str,
+        dtype: torch.dtype,
     ) -> None:
         self.folder, self.prefix, self.loader, self.change, self.title = folder, prefix, loader, change, title
+        self.dtype = dtype
         most = loader.slices_per_unit or max(map(len, loader.bags.rows))
         counts = [min(len(own), most) for own in loader.bags.rows]
         ends = np.cumsum(counts)
@@ -76,8 +84,10 @@ class Recording:
         for place, batch in enumerate(
             track(self.loader, f"{self.title} {number + 1}" if self.loader.seed else self.title, total=len(self.loader))
         ):
-            found = self.prefix(self.change(batch, number, place).values).float().cpu().numpy()
-            stored = found.astype(_STORED)
+            values = self.change(batch, number, place).values
+            with torch.autocast(values.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                found = self.prefix(values)
+            stored = found.float().cpu().numpy().astype(_STORED)
             if place == 0:
                 header = {
                     "descr": np.lib.format.dtype_to_descr(stored.dtype),

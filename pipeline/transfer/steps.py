@@ -12,13 +12,11 @@ from pipeline.training_config import Finetune, Phase
 from pipeline.transfer import mixing, schedule
 from pipeline.transfer.batches import Batch
 from pipeline.transfer.checkpoint import Progress
-from pipeline.transfer.feed import Feed, augmented, mix, seeded
+from pipeline.transfer.feed import PRECISION, Feed, augmented, mix, seeded
 from pipeline.transfer.head import pool
 from pipeline.transfer.learner import Average
 from pipeline.transfer.model import TransferModel
 from pipeline.transfer.objective import Objective
-
-PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)

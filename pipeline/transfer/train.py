@@ -18,11 +18,11 @@ from pipeline.transfer import objective
 from pipeline.transfer.batches import Bags
 from pipeline.transfer.checkpoint import Checkpoint, Progress
 from pipeline.transfer.distributed import first
-from pipeline.transfer.feed import Feed, Feeder
+from pipeline.transfer.feed import PRECISION, Feed, Feeder
 from pipeline.transfer.learner import Learner, state_with, unit_logits
 from pipeline.transfer.model import TransferModel
 from pipeline.transfer.predict import device
-from pipeline.transfer.steps import PRECISION, Steps, Task
+from pipeline.transfer.steps import Steps, Task
 
 
 @dataclass(frozen=True)

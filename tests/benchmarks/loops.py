@@ -18,11 +18,10 @@ from timm.utils import ModelEmaV3
 from pipeline.training_config import Finetune
 from pipeline.transfer import objective
 from pipeline.transfer.batches import Bags, Loader, units_a_batch
-from pipeline.transfer.feed import augmented, seeded
+from pipeline.transfer.feed import PRECISION, augmented, seeded
 from pipeline.transfer.head import pool
 from pipeline.transfer.learner import Learner, unit_logits
 from pipeline.transfer.model import TransferModel
-from pipeline.transfer.steps import PRECISION
 
 
 @dataclass(frozen=True)
