@@ -1,17 +1,18 @@
 """How well each way of training does with few and many patients, on a workspace's prepared slices.
 
     python -m tests.benchmarks.accuracy WORKSPACE [--sizes 4 8 16 0] [--seeds 1 2 3] [--folds 5] [--out FOLDER]
-        [--only plain probe finetuned scratch] [--share 0/2] [--set finetune.warmup=0.1 ...] [--table]
+        [--only plain probe finetuned scratch] [--share 0/2] [--set finetune.warmup=0.1 ...] [--plain-set ...] [--table]
 
 WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-grouped folds, dealt anew by each seed; a
 fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
-trained by four ways: a plain PyTorch loop (`loops.plain`), the logistic probe on frozen features, fine-tuning as
-params.yaml says, and the control from random weights. Whatever is chosen (epochs, the probe's regularisation) is chosen
-without the tested patients.
+trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, and the batches, epochs and precision of
+params.yaml), the logistic probe on the frozen layer of the highest validation AUROC, fine-tuning as params.yaml says,
+and the control from random weights. Whatever is chosen is chosen without the tested patients.
 
-Every result is a file in the output folder, so that a run that was stopped goes on where it was, and `--share I/N` does
-the I-th of N parts. The table: AUROC of the tested units by seed (all folds together), mean and spread over the seeds,
-and the differences with patient-bootstrap intervals, each patient's units of all seeds drawn together.
+Every result is a file in the output folder, with validation units beside the tested ones, so that a run that was
+stopped goes on where it was, and `--share I/N` does the I-th of N parts. The table: AUROC of the tested units by seed
+(mean of its folds), mean and spread over the seeds, and the differences with patient-bootstrap intervals, each
+patient's units of all seeds drawn together.
 """
 
 from __future__ import annotations
@@ -31,19 +32,22 @@ from sklearn.model_selection import StratifiedGroupKFold
 from pipeline import config
 from pipeline.clinical.units import units_of
 from pipeline.config import Params
-from pipeline.files import read_csv, write_csv
+from pipeline.files import read_csv, sha256_file, write_csv
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.params import update
 from pipeline.training_config import Phase
-from pipeline.transfer import probe
 from pipeline.transfer.batches import bags_of
+from pipeline.transfer.candidates import Material, examine, of_stage
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.model import TransferModel, from_backbone
 from pipeline.transfer.predict import rows as rows_of
-from pipeline.transfer.predict import run
-from pipeline.transfer.train import Material, Training
+from pipeline.transfer.train import Material as Trained
+from pipeline.transfer.train import Training
+from pipeline.transfer.transferability import side_of
 from tests.benchmarks import accuracy_table, loops
 
+#: What differs in the plain loop from params.yaml.
+PLAIN = ["finetune.augment={flip_chance: 0.5, rotation_deg: 12.0}"]
 WAYS = ("plain", "probe", "finetuned", "scratch")
 BACKBONE, PREPARED = Path("models/backbone"), Path("data/prepared")
 
@@ -74,18 +78,19 @@ def main() -> None:
     parser.add_argument("--share", default="0/1")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="parameters, as for pipeline.params")
     parser.add_argument("--plain-rate", type=float, default=3e-4)
+    parser.add_argument("--plain-set", nargs="+", default=PLAIN, metavar="KEY=VALUE", help="of the plain loop alone")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     parser.add_argument("--out", type=Path, default=Path("accuracy"))
     args = parser.parse_args()
     out = args.out.resolve()
     os.chdir(args.workspace)
-    params = parameters(args.set)
+    params, plain = parameters(args.set), parameters([*args.set, *args.plain_set])
     part, parts = map(int, args.share.split("/"))
     jobs = [(case, way) for case in cases(params, args) for way in args.only]
     for case, way in [] if args.table else jobs[part::parts]:
         path = out / way / f"{case.name}.csv"
         if not path.exists():
-            found = result(params, case, way, args.plain_rate)
+            found = result(plain if way == "plain" else params, case, way, args.plain_rate)
             write_csv(path, found[0], found)
     if parts == 1:
         accuracy_table.show(out, args.sizes, args.only, params)
@@ -123,31 +128,36 @@ def result(params: Params, case: Case, way: str, plain_rate: float) -> list[dict
     """Train one way on one case; a row for each tested unit."""
     begin = time.monotonic()
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")
-    test = units_of(case.index, "test")
+    sides = {side: units_of(case.index, side) for side in ("val", "test")}
     if way == "probe":
         chosen, logits = _probe(params, case, slices)
     else:
         chosen, model = _trained(params, case, way, slices, plain_rate)
-        logits = pool(rows_of(model, slices[test.rows]), test.slice_units, model.head.pooling)[1][:, 0]
+        logits = {
+            side: pool(rows_of(model, slices[units.rows]), units.slice_units, model.head.pooling)[1][:, 0]
+            for side, units in sides.items()
+        }
     facts = {"val_auroc": round(chosen, 6), "seconds": round(time.monotonic() - begin, 1)}
-    rows = zip(test.ids, test.patients, test.labels[:, 0], logits, strict=True)
     print(f"{way} {case.name}: validation {chosen:.3f}, {facts['seconds']} s", flush=True)
     return [
-        {"unit": unit, "patient": patient, "label": int(label), "logit": round(float(logit), 6), **facts}
-        for unit, patient, label, logit in rows
+        {"side": side, "unit": unit, "patient": patient, "label": int(label), "logit": round(float(logit), 6), **facts}
+        for side, units in sides.items()
+        for unit, patient, label, logit in zip(units.ids, units.patients, units.labels[:, 0], logits[side], strict=True)
     ]
 
 
-def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, np.ndarray]:
-    """The probe's cross-validated AUROC on training patients, and logits of the tested units."""
-    model = from_backbone(BACKBONE, params.prepare.size, 0.0, pretrained=True)
-    train, test = units_of(case.index, "train"), units_of(case.index, "test")
-    pooled = [
-        pool_mean(run(model.trunk, slices[units.rows], 64, "features"), units.slice_units)[1] for units in (train, test)
-    ]
-    targets, patients = train.labels.astype(np.float32), np.array(train.patients)
-    fitted, facts = probe.fit(pooled[0], targets, "binary", patients, params.features.probe_c, params.seed)
-    return facts["cv_auroc"], fitted.logits(pooled[1])[:, 0]
+def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    """Validation AUROC of the probe on the layer that has most of it, and logits of both sides' units."""
+    rows, encode = case.index, params.data.targets.encode
+    train, val = (side_of(rows, side, encode) for side in ("train", "val"))
+    material = Material(slices, sha256_file(PREPARED / "slices.npy"), train, val, params.data.task)
+    found = examine(of_stage(BACKBONE), material, params.features, params.cache("features"), params.seed, None)
+    features = np.load(found.files[found.best.name], mmap_mode="r")
+    logits = {}
+    for side in ("val", "test"):
+        units = units_of(rows, side)
+        logits[side] = found.best.probe.logits(pool_mean(features[units.rows], units.slice_units)[1])[:, 0]
+    return found.best.figures["val_auroc"], logits
 
 
 def _trained(
@@ -173,7 +183,7 @@ def _trained(
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), way, [], {"case": case.name})
         training = Training(f"{way} {case.name}", model, phases, settings, case.seed, checkpoint)
-        return training.run(Material(train, val, targets.kind)).best_auroc, training.model
+        return training.run(Trained(train, val, targets.kind)).best_auroc, training.model
 
 
 if __name__ == "__main__":

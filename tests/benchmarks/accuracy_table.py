@@ -40,7 +40,8 @@ def _by_seed(folder: Path, name: str) -> dict[str, list[Rows]]:
     """The folds of each seed, in order; a seed counts when it has as many as any."""
     folds: dict[str, list[Rows]] = {}
     for path in sorted(folder.glob(f"{name}-seed*-fold*.csv")):
-        folds.setdefault(path.stem.split("-")[1].removeprefix("seed"), []).append(read_csv(path))
+        tested = [row for row in read_csv(path) if row["side"] == "test"]
+        folds.setdefault(path.stem.split("-")[1].removeprefix("seed"), []).append(tested)
     most = max(map(len, folds.values()), default=0)
     return {seed: rows for seed, rows in folds.items() if len(rows) == most}
 
