@@ -66,7 +66,7 @@ def evaluate(
     labels = units.labels
     drawn = draw(units.patients, settings.bootstrap, settings.confidence, seed)
     scores = {model: targets.scores(values) for model, values in logits.items()}
-    probabilities = targets.probabilities(logits["finetuned"], fixed.temperature)
+    probabilities = targets.calibrated(logits["finetuned"], fixed)
     called = calls(probabilities, fixed.threshold)
     difference = metrics.auroc_difference(labels, scores["finetuned"], scores["scratch"], drawn)
     areas = {model: {"auroc": metrics.auroc(labels, values, drawn).figures()} for model, values in scores.items()}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import acceptance, split, tables
+from pipeline.clinical import acceptance, calibration, flow, leakage, ledger, reachable, split, subgroups, tables
 from pipeline.clinical.evaluation import Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
@@ -24,7 +24,7 @@ from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
-from pipeline.files import read_csv, read_json, sha256_file, write_json, write_text
+from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json, write_text
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
@@ -38,9 +38,10 @@ INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
-ADVICE = REPORTS / "transferability.json"
+ADVICE, LEDGER = REPORTS / "transferability.json", REPORTS / "ledger.csv"
 
 Floats32 = npt.NDArray[np.float32]
+Rows = Sequence[Mapping[str, str]]
 
 
 def validate(params: Params) -> None:
@@ -49,13 +50,15 @@ def validate(params: Params) -> None:
     Raises:
         ContractError: the calibration belongs to another model or another split than those there now, or the curve of a
             training to other validation units.
-        LeakageError: a patient on two sides of the split.
+        LeakageError: a patient or a picture on two sides of the split.
+        LedgerError: the ledger of the test set is damaged.
     """
     fixed = _fixed()
     rows = read_csv(PREPARED / "slices.csv")
     split.check([*read_csv(SPLIT), *rows])
     targets = params.data.targets
     units = units_of(rows, "test", targets)
+    opened = _opened(fixed, rows, units)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
@@ -64,15 +67,48 @@ def validate(params: Params) -> None:
     learned = _learned(params, units_of(rows, "val", targets))
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
-    figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
+    figures = {
+        **found.figures,
+        "transfer": transfer,
+        "backbone": _origin(card),
+        **opened,
+        **_around(params, found, rows),
+    }
     write_json(REPORTS / "metrics.json", figures)
     tables.write_predictions(found, REPORTS)
     tables.write_plots(found, REPORTS / "plots")
+    write_csv(REPORTS / "plots/subgroups.csv", subgroups.COLUMNS, subgroups.table(figures["subgroups"]))
     shown = _examples(found, slices, by_slice["finetuned"])
     waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
     write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
+
+
+def _opened(fixed: Calibration, rows: Rows, units: Units) -> dict[str, Any]:
+    """See that the sides are apart, and write down that the test set is opened: before any answer for it is there."""
+    leaks = leakage.find(np.load(PREPARED / "slices.npy", mmap_mode="r"), rows)
+    if leaks.near:
+        say(f"{leaks.near} pairs of near-duplicate slices on two sides of the split: see `leakage` in the metrics")
+    key = ledger.Key(fixed.split_sha256, fixed.model_sha256, fixed.content_sha256)
+    count = ledger.record(ledger.place(Path(), LEDGER), key, len(units.ids))
+    say(f"{LEDGER}: test set opened {count.opened} times, for {count.models} models")
+    return {"leakage": leaks.figures(), "test_set": count.figures()}
+
+
+def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
+    """What the figures are of: groups of the test patients, what these could show at best, and who was left out."""
+    units, settings = found.units, params.validate_
+    index, labels = read_csv(INGESTED / "index.csv"), read_csv(INGESTED / "labels.csv")
+    scores = found.targets.scores(found.logits["finetuned"])
+    groups = subgroups.attributes(units, rows, index, labels)
+    answers = subgroups.Answers(units, scores, found.called, groups)
+    drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
+    return {
+        "subgroups": subgroups.measure(answers, settings, params.seed, params.accept),
+        "reachable": reachable.best(units.labels, drawn),
+        "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, read_csv(SPLIT), rows),
+    }
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +120,7 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fixed() -> Calibration:
     """The calibration, if it was made for the model and split that are there."""
-    fixed = Calibration.model_validate(read_json(CALIBRATION))
+    fixed = calibration.read(CALIBRATION)
     for name, recorded, path in (
         ("model", fixed.model_sha256, MODELS_DIR / "finetuned/model.safetensors"),
         ("split", fixed.split_sha256, SPLIT),

@@ -1,0 +1,71 @@
+"""Where every series went, as a STARD flow diagram counts it (Bossuyt et al. 2015, BMJ 351:h5527, item 19)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.clinical.split import SIDES
+from pipeline.dicom.reasons import OF_FILES
+
+Row = Mapping[str, str]
+
+
+def count(
+    rejected: Iterable[Row], index: Sequence[Row], labels: Sequence[Row], split: Iterable[Row], slices: Sequence[Row]
+) -> dict[str, Any]:
+    """From what was found to the units of the test side; each step is the one before it less what is named.
+
+    Args:
+        rejected: rows of data/ingested/rejected.csv.
+        index: rows of data/ingested/index.csv.
+        labels: rows of data/ingested/labels.csv.
+        split: rows of data/split.csv.
+        slices: rows of data/prepared/slices.csv.
+
+    Returns:
+        `series`: ingested, refused, and found, which is both; a series of which some volumes were taken and others
+        refused counts in both, as refusals are kept under tokens of their own. `files_refused`; `reasons`: {code:
+        refusals of files and series}; `volumes` and `patients`: ingested, without_label, labelled; `sides`: of each
+        side patients, series, units, slices.
+    """
+    refused = list(rejected)
+    files = [row for row in refused if row["reason"] in OF_FILES]
+    ingested = {_series(row) for row in index}
+    sources = {row["source"] for row in refused if row["reason"] not in OF_FILES}
+    labelled = {row["series"] for row in labels}
+    named = {row["patient"] for row in index if row["series"] in labelled}
+    everybody = {row["patient"] for row in index}
+    side_of = Counter(row["split"] for row in split)
+    return {
+        "series": {"ingested": len(ingested), "refused": len(sources), "found": len(ingested) + len(sources)},
+        "files_refused": len(files),
+        "reasons": dict(sorted(Counter(row["reason"] for row in refused).items())),
+        "volumes": {
+            "ingested": len(index),
+            "without_label": sum(row["series"] not in labelled for row in index),
+            "labelled": sum(row["series"] in labelled for row in index),
+        },
+        "patients": {
+            "ingested": len(everybody),
+            "without_label": len(everybody - named),
+            "labelled": len(named),
+        },
+        "sides": {side: _side(side, side_of[side], slices) for side in SIDES},
+    }
+
+
+def _series(row: Row) -> str:
+    """Of a volume `S-...-v2` the series `S-...`."""
+    return row["series"].partition("-v")[0]
+
+
+def _side(side: str, patients: int, slices: Sequence[Row]) -> dict[str, int]:
+    here = [row for row in slices if row["split"] == side]
+    return {
+        "patients": patients,
+        "series": len({_series(row) for row in here}),
+        "units": len({row["unit"] for row in here}),
+        "slices": len(here),
+    }
