@@ -15,14 +15,12 @@ Row = Mapping[str, str]
 def count(
     rejected: Iterable[Row], index: Sequence[Row], labels: Sequence[Row], split: Iterable[Row], slices: Sequence[Row]
 ) -> dict[str, Any]:
-    """From what was found to the units of the test side; each step is the one before it less what is named.
+    """From what was found to the units of the test side, by the rows of the tables of that name.
 
     Args:
-        rejected: rows of data/ingested/rejected.csv.
-        index: rows of data/ingested/index.csv.
-        labels: rows of data/ingested/labels.csv.
-        split: rows of data/split.csv.
-        slices: rows of data/prepared/slices.csv.
+        rejected, index, labels: of data/ingested/.
+        split: of data/split.csv.
+        slices: of data/prepared/slices.csv.
 
     Returns:
         `series`: ingested, refused, and found, which is both; a series of which some volumes were taken and others
@@ -31,7 +29,6 @@ def count(
         side patients, series, units, slices.
     """
     refused = list(rejected)
-    files = [row for row in refused if row["reason"] in OF_FILES]
     ingested = {_series(row) for row in index}
     sources = {row["source"] for row in refused if row["reason"] not in OF_FILES}
     labelled = {row["series"] for row in labels}
@@ -40,18 +37,14 @@ def count(
     side_of = Counter(row["split"] for row in split)
     return {
         "series": {"ingested": len(ingested), "refused": len(sources), "found": len(ingested) + len(sources)},
-        "files_refused": len(files),
+        "files_refused": sum(row["reason"] in OF_FILES for row in refused),
         "reasons": dict(sorted(Counter(row["reason"] for row in refused).items())),
         "volumes": {
             "ingested": len(index),
             "without_label": sum(row["series"] not in labelled for row in index),
             "labelled": sum(row["series"] in labelled for row in index),
         },
-        "patients": {
-            "ingested": len(everybody),
-            "without_label": len(everybody - named),
-            "labelled": len(named),
-        },
+        "patients": {"ingested": len(everybody), "without_label": len(everybody - named), "labelled": len(named)},
         "sides": {side: _side(side, side_of[side], slices) for side in SIDES},
     }
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pipeline.clinical import likeness
 from pipeline.clinical.likeness import FLIPS, Frames, Pixels
 from pipeline.clinical.split import SIDES
-from pipeline.errors import LeakageError
+from pipeline.errors import DataError, LeakageError
 
 #: Likeness from which two slices count as one. Of 62 patients of TCGA-LGG (2,260 slices) and of the 168 of the demo no
 #: two slices of different patients on different sides go beyond 0.91. The same slice, flipped, is found in 99 of 100
@@ -91,7 +91,11 @@ def find(slices: Pixels, rows: Rows) -> Leakage:
 
     Raises:
         LeakageError: equal pixels under two patients on two sides.
+        DataError: slices and rows are not of one run.
     """
+    if len(slices) != len(rows):
+        expected, found = f"{len(rows)} slices, as data/prepared/slices.csv has rows", f"{len(slices)} in slices.npy"
+        raise DataError(expected, found, "Run `dvc repro prepare`: the two files are of different runs.")
     spread = np.concatenate([part.std((1, 2)) for _, part in _blocks(slices)]) if len(slices) else np.zeros(0)
     _refuse_equal(slices, rows, np.flatnonzero(spread >= EMPTY))
     shown = np.flatnonzero(spread >= PLAIN)
