@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import acceptance, split, tables
-from pipeline.clinical.evaluation import Evaluation, evaluate
+from pipeline.clinical import acceptance, baselines, levels, predictions, split, tables
+from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
+from pipeline.clinical.proportions import Calls
 from pipeline.clinical.report import content, examples, page
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.resampling import draw
@@ -47,8 +48,8 @@ def validate(params: Params) -> None:
     """Measure the fine-tuned model, the probe and the scratch model on the test patients, and report.
 
     Raises:
-        ContractError: the calibration belongs to another model or another split than those there now, or the curve of a
-            training to other validation units.
+        ContractError: the calibration belongs to another model or another split than those there now, the curve of a
+            training to other validation units, or predictions to compare with to other test units.
         LeakageError: a patient on two sides of the split.
     """
     fixed = _fixed()
@@ -60,8 +61,14 @@ def validate(params: Params) -> None:
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
-    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed, targets)
-    learned = _learned(params, units_of(rows, "val", targets))
+    validation = units_of(rows, "val", targets)
+    learned, logits = _learned(params, validation), _pooled(units, by_slice, pooling)
+    beside = Beside(
+        called=_baselines(params, validation, learned, logits),
+        others={other.name: predictions.read(other, units.ids, targets) for other in params.validate_.compare},
+        parts=levels.coarser(rows, read_csv(INGESTED / "index.csv"), units, params.data.label_level),
+    )
+    found = evaluate(units, logits, fixed, params.validate_, params.seed, targets, beside)
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
@@ -101,10 +108,29 @@ def _fixed() -> Calibration:
 
 def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
     """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
-    features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
-    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    logits["probe"] = _probed(units)
     return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
+
+
+def _probed(units: Units) -> Floats32:
+    """What the probe says of units, by the mean of their slices' features."""
+    features = np.load(FEATURES, mmap_mode="r")[units.rows]
+    return probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+
+
+def _baselines(params: Params, units: Units, learned: Indicators, logits: Mapping[str, Floats32]) -> dict[str, Calls]:
+    """What scratch model and probe call positive on the test side, at thresholds of the validation units."""
+    targets, scratch = params.data.targets, learned.curves["scratch"]
+    scores = {
+        "scratch": scratch.scores[scratch.kept],
+        "probe": targets.scores(_probed(units).reshape(units.labels.shape)),
+    }
+    found = {
+        name: baselines.called(units.labels, own, targets.scores(logits[name]), params.calibrate.threshold, targets)
+        for name, own in scores.items()
+    }
+    return {name: called for name, called in found.items() if called is not None}
 
 
 def _learned(params: Params, units: Units) -> Indicators:
