@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from pipeline.strict import Strict
-from pipeline.training_config import Fraction
+from pipeline.training_config import Fraction, InputPath
 
 
 class ThresholdRule(Strict):
@@ -50,12 +50,46 @@ class Calibrate(Strict):
     threshold: ThresholdRule
 
 
+class Compared(Strict):
+    """Another model's predictions of the test units; `sha256` pins the file, so that DVC sees a change of it."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    predictions: InputPath
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _no_model_of_ours(self) -> Compared:
+        if self.name in ("finetuned", "scratch", "probe"):
+            raise ValueError(f"validate.compare: {self.name} is a model of this run; give the other a name of its own")
+        return self
+
+
 class Validate(Strict):
-    """Metrics on test patients."""
+    """Metrics on test patients.
+
+    Attributes:
+        bootstrap: resamples of the patients.
+        confidence: of every interval.
+        prevalences: at which predictive values are given.
+        interval_width: wanted of the figures under `sample_size`.
+        aggregate: how probabilities of parts make one of the whole, at levels above the labels' own.
+        compare: other models, by their predictions.
+        small_group: patients, below which a subgroup is flagged as small.
+    """
 
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    prevalences: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.01, 0.1, 0.3])
+    interval_width: Annotated[float, Field(gt=0, lt=1)] = 0.10
+    aggregate: Literal["max", "mean"] = "max"
+    compare: list[Compared] = Field(default_factory=list)
     small_group: Annotated[int, Field(gt=0)] = 20
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Validate:
+        if len({other.name for other in self.compare}) < len(self.compare):
+            raise ValueError("validate.compare: a name stands there twice")
+        return self
 
 
 class Waiver(Strict):

@@ -17,7 +17,7 @@ from pipeline.clinical.metrics import Labels
 from pipeline.clinical.resampling import Floats
 from pipeline.clinical.thresholds import choose_threshold
 from pipeline.errors import ContractError, SplitError, TrainingError
-from pipeline.files import read_json
+from pipeline.files import read_json, sha256_file
 from pipeline.targets import Targets
 from pipeline.validation_config import Calibrate
 
@@ -67,17 +67,26 @@ def fit(labels: Labels, logits: npt.NDArray[np.floating], settings: Calibrate, t
     return Fitted(temperature, knots, thresholds[0] if one else thresholds)
 
 
-def read(path: Path) -> Calibration:
-    """The calibration that the stage wrote.
+def read(path: Path, model: Path, split: Path) -> Calibration:
+    """The calibration that the stage wrote, if it was made for the model and split that are there.
 
     Raises:
-        ContractError: it is damaged, or was changed since.
+        ContractError: it was not, is damaged, or was changed since.
     """
     try:
-        return Calibration.model_validate(read_json(path))
+        fixed = Calibration.model_validate(read_json(path))
     except (ValidationError, ValueError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "no JSON"
         raise ContractError(f"the calibration in {path}", said, "Run `dvc repro calibrate`.") from error
+    for name, recorded, file in (("model", fixed.model_sha256, model), ("split", fixed.split_sha256, split)):
+        there = sha256_file(file)
+        if there != recorded:
+            raise ContractError(
+                f"the {name} that {path} was made for (SHA-256 {recorded[:12]}...)",
+                f"{file} with {there[:12]}...",
+                "Run `dvc repro calibrate`: a threshold holds only for its own model and validation patients.",
+            )
+    return fixed
 
 
 def _check(labels: Labels, logits: npt.NDArray[np.floating], targets: Targets) -> None:

@@ -13,10 +13,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import acceptance, calibration, flow, leakage, ledger, reachable, split, subgroups, tables
-from pipeline.clinical.evaluation import Evaluation, evaluate
+from pipeline.clinical import (
+    acceptance,
+    baselines,
+    calibration,
+    flow,
+    leakage,
+    ledger,
+    levels,
+    predictions,
+    reachable,
+    split,
+    subgroups,
+    tables,
+)
+from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
+from pipeline.clinical.proportions import Calls
 from pipeline.clinical.report import content, examples, page
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.resampling import draw
@@ -24,7 +38,7 @@ from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
-from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json, write_text
+from pipeline.files import read_csv, read_json, write_csv, write_json, write_text
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
@@ -48,12 +62,12 @@ def validate(params: Params) -> None:
     """Measure the fine-tuned model, the probe and the scratch model on the test patients, and report.
 
     Raises:
-        ContractError: the calibration belongs to another model or another split than those there now, or the curve of a
-            training to other validation units.
+        ContractError: the calibration belongs to another model or another split than those there now, the curve of a
+            training to other validation units, or predictions to compare with to other test units.
         LeakageError: a patient or a picture on two sides of the split.
         LedgerError: the ledger of the test set is damaged.
     """
-    fixed = _fixed()
+    fixed = calibration.read(CALIBRATION, MODELS_DIR / "finetuned/model.safetensors", SPLIT)
     rows = read_csv(PREPARED / "slices.csv")
     split.check([*read_csv(SPLIT), *rows])
     targets = params.data.targets
@@ -63,8 +77,14 @@ def validate(params: Params) -> None:
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
-    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed, targets)
-    learned = _learned(params, units_of(rows, "val", targets))
+    validation = units_of(rows, "val", targets)
+    learned, logits = _learned(params, validation), _pooled(units, by_slice, pooling)
+    beside = Beside(
+        called=_baselines(params, validation, learned, logits),
+        others={other.name: predictions.read(other, units.ids, targets) for other in params.validate_.compare},
+        parts=levels.coarser(rows, read_csv(INGESTED / "index.csv"), units, params.data.label_level),
+    )
+    found = evaluate(units, logits, fixed, params.validate_, params.seed, targets, beside)
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {
@@ -118,29 +138,31 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
     return known | {key: trained[key] for key in ("data", "top1", "top1_images") if key in trained}
 
 
-def _fixed() -> Calibration:
-    """The calibration, if it was made for the model and split that are there."""
-    fixed = calibration.read(CALIBRATION)
-    for name, recorded, path in (
-        ("model", fixed.model_sha256, MODELS_DIR / "finetuned/model.safetensors"),
-        ("split", fixed.split_sha256, SPLIT),
-    ):
-        there = sha256_file(path)
-        if there != recorded:
-            raise ContractError(
-                f"the {name} that {CALIBRATION} was made for (SHA-256 {recorded[:12]}...)",
-                f"{path} with {there[:12]}...",
-                "Run `dvc repro calibrate`: a threshold holds only for its own model and validation patients.",
-            )
-    return fixed
-
-
 def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
     """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
-    features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
-    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    logits["probe"] = _probed(units)
     return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
+
+
+def _probed(units: Units) -> Floats32:
+    """What the probe says of units, by the mean of their slices' features."""
+    features = np.load(FEATURES, mmap_mode="r")[units.rows]
+    return probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+
+
+def _baselines(params: Params, units: Units, learned: Indicators, logits: Mapping[str, Floats32]) -> dict[str, Calls]:
+    """What scratch model and probe call positive on the test side, at thresholds of the validation units."""
+    targets, scratch = params.data.targets, learned.curves["scratch"]
+    scores = {
+        "scratch": scratch.scores[scratch.kept],
+        "probe": targets.scores(_probed(units).reshape(units.labels.shape)),
+    }
+    found = {
+        name: baselines.called(units.labels, own, targets.scores(logits[name]), params.calibrate.threshold, targets)
+        for name, own in scores.items()
+    }
+    return {name: called for name, called in found.items() if called is not None}
 
 
 def _learned(params: Params, units: Units) -> Indicators:

@@ -6,7 +6,7 @@ from sklearn.isotonic import IsotonicRegression
 from pipeline.calibrator import Calibration
 from pipeline.clinical import calibration
 from pipeline.errors import ContractError, SplitError, TrainingError
-from pipeline.files import write_json
+from pipeline.files import sha256_file, write_json
 from pipeline.targets import BINARY, Targets, calls
 from pipeline.validation_config import Calibrate, ThresholdRule
 
@@ -171,13 +171,16 @@ def test_the_hash_is_of_what_decides():
 
 def test_a_calibration_that_was_changed_by_hand_is_refused(tmp_path):
     fixed = calibration_of(fit(*curved()[:2], target(0.9)))
-    written = fixed.model_dump() | {"calibration_sha256": fixed.content_sha256}
-    path = tmp_path / "calibration.json"
-    write_json(path, written)
-    assert calibration.read(path).threshold == fixed.threshold
-    write_json(path, written | {"threshold": 0.1})
+    paths = [tmp_path / name for name in ("calibration.json", "model", "split")]
+    for path in paths[1:]:
+        path.write_text(path.name)
+    hashes = {f"{path.name}_sha256": sha256_file(path) for path in paths[1:]}
+    written = fixed.model_dump() | hashes | {"calibration_sha256": fixed.content_sha256}
+    write_json(paths[0], written)
+    assert calibration.read(*paths).threshold == fixed.threshold
+    write_json(paths[0], written | {"threshold": 0.1})
     with pytest.raises(ContractError, match=r"it was changed by hand.*dvc repro calibrate"):
-        calibration.read(path)
-    path.write_text("{")
+        calibration.read(*paths)
+    paths[0].write_text("{")
     with pytest.raises(ContractError, match="no JSON"):
-        calibration.read(path)
+        calibration.read(*paths)

@@ -40,7 +40,7 @@ def test_the_figures_are_those_of_the_predictions(calibrated, params):
     calls = probabilities >= point["threshold"]
     assert point["sensitivity"]["value"] == pytest.approx(calls[labels == 1].mean(), abs=1e-6)
     assert point["specificity"]["value"] == pytest.approx((~calls[labels == 0]).mean(), abs=1e-6)
-    assert metrics["calibration"]["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2), abs=1e-5)
+    assert metrics["calibration"]["brier"]["value"] == pytest.approx(np.mean((probabilities - labels) ** 2), abs=1e-5)
     assert metrics["test"] == {"patients": 20, "units": 20, "positives": 10}
     assert metrics["backbone"] == {
         "name": "test_resnet",
@@ -89,6 +89,8 @@ def test_equal_inputs_give_equal_bytes(calibrated, params):
         "confusion.csv",
         "subgroups.csv",
         "ledger.csv",
+        "precision_recall.csv",
+        "decision_curve.csv",
     }
     assert everything() == first
 
@@ -121,14 +123,16 @@ def test_the_indicators_are_those_of_the_validation_units(calibrated, params):
 
 
 def test_the_report_shows_waivers_and_advice(calibrated, params):
-    criterion = Criterion(metric="calibration.brier", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"})
+    criterion = Criterion(
+        metric="calibration.brier.value", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"}
+    )
     part = {"choice": "freeze", "reason": "Few patients."}
     advice = {"backbone": part, "layer": part, "training": part}
     write_json(calibrated / "reports/transferability.json", {"advice": advice})
     validate(params.model_copy(update={"accept": [criterion]}))
     html = (calibrated / "reports/report.html").read_text()
     assert "<li>Training: freeze. Few patients.</li>" in html
-    assert "“calibration.brier at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
+    assert "“calibration.brier.value at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
 
 
 @pytest.mark.parametrize("name", ["finetuned", "scratch"])
