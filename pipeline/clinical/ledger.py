@@ -153,7 +153,7 @@ def _check_begins_with(path: Path, content: bytes, committed: bytes | None) -> N
         raise LedgerError(
             f"{path} to begin with what git's HEAD has of it ({had} lines)",
             f"{have} lines, of which some were changed or taken out",
-            f"Put them back (`git diff {path.name}` in its folder shows them); lines may only be added.",
+            f"Lines may only be added. After `dvc exp apply`, or an edit: `git checkout HEAD -- {path}`.",
         )
 
 

@@ -31,7 +31,10 @@ AGES = (18, 40, 60, 80)
 #: Nominal field strengths; an imaging frequency gives 1.494 or 2.893.
 TESLA = (0.2, 0.3, 0.35, 0.5, 0.55, 1.0, 1.5, 3.0, 7.0)
 
-_LABEL_COLUMNS = {"series", "patient", "slice_index", "label", "site"}  # of labels.csv whatever the labels file holds
+#: At most so many resamples of a group: standard errors need no more (Efron & Tibshirani 1993, section 6.4).
+RESAMPLES = 500
+#: Of labels.csv, whatever the labels file holds.
+_LABEL_COLUMNS = {"series", "patient", "slice_index", "label", "site"}
 
 Row = Mapping[str, str]
 Attributes = dict[str, list[str]]
@@ -171,7 +174,7 @@ def _figures(
 ) -> tuple[Estimate, Estimate, Estimate]:
     places = np.flatnonzero(inside)
     patients = [answers.units.patients[place] for place in places]
-    drawn = draw(patients, settings.bootstrap, settings.confidence, seed)
+    drawn = draw(patients, min(settings.bootstrap, RESAMPLES), settings.confidence, seed)
     labels, scores, called = answers.units.labels[places], answers.scores[places], answers.called[places]
     if not len(places):
         nobody = undefined("no unit", 0)

@@ -87,17 +87,9 @@ def validate(params: Params) -> None:
     found = evaluate(units, logits, fixed, params.validate_, params.seed, targets, beside)
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
-    figures = {
-        **found.figures,
-        "transfer": transfer,
-        "backbone": _origin(card),
-        **opened,
-        **_around(params, found, rows),
-    }
-    write_json(REPORTS / "metrics.json", figures)
-    tables.write_predictions(found, REPORTS)
-    tables.write_plots(found, REPORTS / "plots")
-    write_csv(REPORTS / "plots/subgroups.csv", subgroups.COLUMNS, subgroups.table(figures["subgroups"]))
+    figures = {**found.figures, "transfer": transfer, "backbone": _origin(card), **opened}
+    figures |= _around(params, found, rows)
+    _write(found, figures)
     shown = _examples(found, slices, by_slice["finetuned"])
     waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
     write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
@@ -114,6 +106,14 @@ def _opened(fixed: Calibration, rows: Rows, units: Units) -> dict[str, Any]:
     count = ledger.record(ledger.place(Path(), LEDGER), key, len(units.ids))
     say(f"{LEDGER}: test set opened {count.opened} times, for {count.models} models")
     return {"leakage": leaks.figures(), "test_set": count.figures()}
+
+
+def _write(found: Evaluation, figures: Mapping[str, Any]) -> None:
+    """The figures, and the tables that `dvc plots` and others read."""
+    write_json(REPORTS / "metrics.json", figures)
+    tables.write_predictions(found, REPORTS)
+    tables.write_plots(found, REPORTS / "plots")
+    write_csv(REPORTS / "plots/subgroups.csv", subgroups.COLUMNS, subgroups.table(figures["subgroups"]))
 
 
 def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
