@@ -13,7 +13,7 @@ WAIVER = {"by": "Dr. Ada Example", "reason": "a trial"}
 def test_a_short_name_stands_for_its_figure_and_bound():
     spelled = Criterion(metric="operating_point.sensitivity.low", min=0.85, waiver=WAIVER)
     assert Criterion(sensitivity_lower_ci=0.85, waiver=WAIVER) == spelled
-    assert Criterion(brier=0.2) == Criterion(metric="calibration.brier", max=0.2)
+    assert Criterion(brier=0.2) == Criterion(metric="calibration.brier.value", max=0.2)
 
 
 @pytest.mark.parametrize(

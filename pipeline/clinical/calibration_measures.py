@@ -115,7 +115,14 @@ def figures(labels: Labels, probabilities: Floats, resamples: Resamples) -> dict
     if not np.isfinite(score.value):
         missing = score.figures()
         parts = dict.fromkeys(("brier_reliability", "brier_resolution", "brier_uncertainty", "brier_within"), np.nan)
-        return {"brier": missing, **parts, "ece": missing, "slope": missing, "intercept": missing}
+        return {
+            "brier": missing,
+            **parts,
+            "ece": missing,
+            "slope": missing,
+            "intercept": missing,
+            "reason": score.reason,
+        }
     flat = together(labels, resamples)
     parts = vars(decompose(labels.ravel(), probabilities.ravel()))
     slope, intercept = recalibration(labels.ravel(), probabilities.ravel(), flat)

@@ -101,4 +101,4 @@ def _number(cell: str, path: Path) -> float:
     try:
         return float(cell) if cell.strip() else math.nan
     except ValueError as error:
-        raise ContractError(f"numbers in {path}", repr(cell[:20]), "Correct the cell; empty means unknown.") from error
+        raise ContractError(f"numbers in {path}", "a cell that is none", "Correct it; empty means unknown.") from error

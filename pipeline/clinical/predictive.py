@@ -80,7 +80,10 @@ def at_prevalence(prevalence: float, sensitivity: Estimate, specificity: Estimat
         "false_alarms": 1000 * (1 - prevalence) - cleared,
         "cleared": cleared,
     }
-    return {**values, "per_1000": {name: round(count, 3) for name, count in counts.items()}}
+    per_1000: dict[str, Any] = {name: round(count, 3) for name, count in counts.items()}
+    if not np.isfinite(list(counts.values())).all():
+        per_1000["reason"] = sensitivity.reason or specificity.reason
+    return {**values, "per_1000": per_1000}
 
 
 def _pairs(sick: Estimate, well: Estimate) -> list[tuple[float, float]]:

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from pipeline.clinical import acceptance
 from pipeline.config import load
 from pipeline.errors import AcceptanceError, ContractError, LeakageError, LedgerError
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.accept import accept
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
-from pipeline.validation_config import Criterion, ThresholdRule
+from pipeline.validation_config import SHORT, Criterion, ThresholdRule
 from tests.heads import head, rescaled
 
 WAIVER = {"by": "Dr. Ada Example", "reason": "a trial"}
@@ -58,6 +59,8 @@ def test_without_a_fault_nothing_is_found(project, params):
     assert (found["leakage"]["near"], found["leakage"]["findings"], found["leakage"]["patients"]) == (0, [], 40)
     assert (found["test_set"]["opened"], found["test_set"]["threshold_moved"]) == (1, False)
     accept(only(params, HARMLESS))
+    named = dict(acceptance._flat(found))
+    assert [metric for metric, _ in SHORT.values() if not isinstance(named[metric], (int, float))] == []
     assert found["flow"]["sides"]["test"] == {"patients": 20, "series": 20, "units": 20, "slices": 60}
 
 

@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pipeline.errors import ContractError, LeakageError
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
-from pipeline.validation_config import Criterion
+from pipeline.validation_config import Compared, Criterion
 from tests.pretrained import embedded_card
 
 
@@ -173,3 +174,30 @@ def test_a_patient_on_two_sides_is_refused(calibrated, params):
     write_csv(calibrated / "data/prepared/slices.csv", rows[0], rows)
     with pytest.raises(LeakageError, match="patient p00 on train and test"):
         validate(params)
+
+
+def test_another_release_is_compared_by_its_own_predictions(calibrated, params):
+    """Its `predictions.csv`, as this stage writes them, is the file that is asked for."""
+    validate(params)
+    own = read_json(Path("reports/metrics.json"))
+    (calibrated / "reports/predictions.csv").rename(calibrated / "old.csv")
+    asked = params.validate_.model_copy(update={"compare": [Compared(name="old", predictions=Path("old.csv"))]})
+    validate(params.model_copy(update={"validate_": asked}))
+    found = read_json(Path("reports/metrics.json"))["comparison"]
+    assert set(found) == {"scratch", "probe", "old"}
+    assert found["old"]["auroc"]["value"] == own["finetuned"]["auroc"]["value"]
+    assert found["old"]["auroc_difference"]["value"] == 0
+    assert found["old"]["p_value"] == 1
+    assert found["old"]["mcnemar"] == {"only_this": 0, "only_other": 0, "p_value": 1, "method": "McNemar, exact"}
+    rows = read_csv(calibrated / "old.csv")
+    write_csv(calibrated / "old.csv", rows[0], rows[1:])
+    with pytest.raises(ContractError, match="one row for each of the 20 test units"):
+        validate(params.model_copy(update={"validate_": asked}))
+
+
+def test_control_and_probe_are_called_at_thresholds_of_validation(calibrated, params):
+    validate(params)
+    found = read_json(Path("reports/metrics.json"))["comparison"]
+    for name in ("scratch", "probe"):
+        assert {"only_this", "only_other", "p_value", "method"} == found[name]["mcnemar"].keys()
+        assert found[name]["auroc_difference"]["method"] == "DeLong, paired"
