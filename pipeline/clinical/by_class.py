@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.calibrator import Calibration
 from pipeline.clinical import metrics, predictive
 from pipeline.clinical.proportions import Calls
 from pipeline.clinical.ranking import Labels, ranked
@@ -98,6 +99,13 @@ def prevalence(targets: Targets, labels: Labels) -> float | dict[str, float]:
     """The share of positive units, or of those of each class."""
     shares = [float(share) for share in labels.mean(axis=0)] if len(labels) else [float("nan")] * labels.shape[1]
     return rounded(targets, shares[0] if targets.kind == "binary" else shares)
+
+
+def calibrator(targets: Targets, fixed: Calibration) -> dict[str, Any]:
+    """What makes probabilities of logits: its kind, and the temperature where it is one."""
+    if fixed.knots is not None:
+        return {"calibrator": "isotonic"}
+    return {"calibrator": "temperature", "temperature": rounded(targets, fixed.temperature)}
 
 
 def rounded(targets: Targets, values: float | Sequence[float]) -> float | dict[str, float]:

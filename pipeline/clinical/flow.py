@@ -23,10 +23,10 @@ def count(
         slices: of data/prepared/slices.csv.
 
     Returns:
-        `series`: ingested, refused, and found, which is both; a series of which some volumes were taken and others
-        refused counts in both, as refusals are kept under tokens of their own. `files_refused`; `reasons`: {code:
-        refusals of files and series}; `volumes` and `patients`: ingested, without_label, labelled; `sides`: of each
-        side patients, series, units, slices.
+        `series_found`, of which `series_refused` and `series_ingested`: a series of which some volumes were taken and
+        others refused counts in both, as refusals are kept under tokens of their own. `files_refused`; `reasons`:
+        {code: refusals of files and series}; `volumes_...` and `patients_...`: `ingested`, of which `without_label` and
+        `labelled`; `sides`: of each side patients, series, units, slices.
     """
     refused = list(rejected)
     ingested = {_series(row) for row in index}
@@ -36,15 +36,17 @@ def count(
     everybody = {row["patient"] for row in index}
     side_of = Counter(row["split"] for row in split)
     return {
-        "series": {"ingested": len(ingested), "refused": len(sources), "found": len(ingested) + len(sources)},
+        "series_found": len(ingested) + len(sources),
+        "series_refused": len(sources),
+        "series_ingested": len(ingested),
         "files_refused": sum(row["reason"] in OF_FILES for row in refused),
+        "volumes_ingested": len(index),
+        "volumes_without_label": sum(row["series"] not in labelled for row in index),
+        "volumes_labelled": sum(row["series"] in labelled for row in index),
+        "patients_ingested": len(everybody),
+        "patients_without_label": len(everybody - named),
+        "patients_labelled": len(named),
         "reasons": dict(sorted(Counter(row["reason"] for row in refused).items())),
-        "volumes": {
-            "ingested": len(index),
-            "without_label": sum(row["series"] not in labelled for row in index),
-            "labelled": sum(row["series"] in labelled for row in index),
-        },
-        "patients": {"ingested": len(everybody), "without_label": len(everybody - named), "labelled": len(named)},
         "sides": {side: _side(side, side_of[side], slices) for side in SIDES},
     }
 

@@ -33,6 +33,8 @@ TESLA = (0.2, 0.3, 0.35, 0.5, 0.55, 1.0, 1.5, 3.0, 7.0)
 
 #: At most so many resamples of a group: standard errors need no more (Efron & Tibshirani 1993, section 6.4).
 RESAMPLES = 500
+#: Attribute -> its column of index.csv.
+_INDEX_COLUMNS = {"sex": "sex", "age_band": "age_years", "vendor": "vendor", "field_strength": "field_strength_t"}
 #: Of labels.csv, whatever the labels file holds.
 _LABEL_COLUMNS = {"series", "patient", "slice_index", "label", "site"}
 
@@ -81,7 +83,7 @@ def attributes(units: Units, slices: Sequence[Row], index: Iterable[Row], labels
     def column(place: int, name: str) -> list[str]:
         return [_joined(_word(name, pair[place].get(name, "")) for pair in of_unit[unit]) for unit in units.ids]
 
-    found = {name: column(0, name) for name in ("sex", "age_years", "vendor", "field_strength_t")}
+    found = {attribute: column(0, name) for attribute, name in _INDEX_COLUMNS.items()}
     return found | {name: column(1, name) for name in ("site", *further)}
 
 

@@ -21,16 +21,17 @@ def test_every_series_and_patient_is_counted_once():
     slices += [{"series": "S-b", "unit": "S-b", "split": "test"}] * 3
     slices += [{"series": "S-c", "unit": "S-c", "split": "val"}]
     found = flow.count(rejected, index, labels, split, slices)
-    assert found["series"] == {"ingested": 5, "refused": 2, "found": 7}
+    assert (found["series_found"], found["series_refused"], found["series_ingested"]) == (7, 2, 5)
     assert found["files_refused"] == 1
     assert found["reasons"] == {"localizer": 1, "not_dicom": 1, "not_magnitude": 1, "repeated_volume": 1}
-    assert found["volumes"] == {"ingested": 6, "without_label": 1, "labelled": 5}
-    assert found["patients"] == {"ingested": 5, "without_label": 1, "labelled": 4}
+    volumes = [found[f"volumes_{which}"] for which in ("ingested", "without_label", "labelled")]
+    patients = [found[f"patients_{which}"] for which in ("ingested", "without_label", "labelled")]
+    assert (volumes, patients) == ([6, 1, 5], [5, 1, 4])
     assert found["sides"]["test"] == {"patients": 2, "series": 2, "units": 2, "slices": 5}
     assert found["sides"]["train"] == {"patients": 1, "series": 0, "units": 0, "slices": 0}
 
 
 def test_nothing_at_all():
     found = flow.count([], [], [], [], [])
-    assert found["series"] == {"ingested": 0, "refused": 0, "found": 0}
+    assert [value for value in found.values() if isinstance(value, int)] == [0] * 10
     assert found["sides"]["val"] == {"patients": 0, "series": 0, "units": 0, "slices": 0}

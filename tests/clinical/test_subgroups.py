@@ -132,9 +132,9 @@ def test_the_groups_of_units_come_from_the_index_and_the_labels():
     some = Units(ids, ids, np.ones((4, 1), int), np.arange(5), [row["unit"] for row in slices])
     assert subgroups.attributes(some, slices, INDEX, labels) == {
         "sex": ["F", "", "M", ""],
-        "age_years": ["0-17+18-39", "80 and older", "", ""],
+        "age_band": ["0-17+18-39", "80 and older", "", ""],
         "vendor": ["ACME+Other", "ACME", "ACME", ""],
-        "field_strength_t": ["1.5 T+3 T", "4 T", "", ""],
+        "field_strength": ["1.5 T+3 T", "4 T", "", ""],
         "site": ["A", "A", "A", ""],
         "size": ["small", "small", "small", ""],
     }

@@ -171,6 +171,9 @@ def test_an_isotonic_calibration_goes_through(project, params):
     validate(params)
     fixed = read_json(project / "models/calibration.json")
     (knots,) = fixed["knots"]
+    assert metrics(project)["calibration"]["calibrator"] == "isotonic"
+    assert "temperature" not in metrics(project)["calibration"]
+    assert ", isotonic" in (project / "reports/report.html").read_text()
     for row in read_csv(project / "reports/predictions.csv"):
         expected = np.interp(float(row["logit_finetuned"]), knots["logits"], knots["probabilities"])
         assert float(row["probability"]) == pytest.approx(expected, abs=1e-3)
