@@ -69,13 +69,12 @@ def _tiles(content: Content) -> list[dict[str, Any]]:
     """The headline figures, each with its interval or None, and what it means."""
     metrics = content.found.figures
     point, probabilities = metrics["operating_point"], metrics["calibration"]
-    brier = {"value": probabilities["brier"], "low": probabilities["brier_low"], "high": probabilities["brier_high"]}
     sensitivity, specificity, auroc = wording.notes(content.found)
     return [
         {"name": "AUROC", "of": metrics["finetuned"]["auroc"], "note": auroc},
         {"name": "Sensitivity", "of": point["sensitivity"], "note": sensitivity},
         {"name": "Specificity", "of": point["specificity"], "note": specificity},
-        {"name": "Brier score", "of": brier, "note": "error of the probabilities; 0 is perfect"},
+        {"name": "Brier score", "of": probabilities["brier"], "note": "error of the probabilities; 0 is perfect"},
     ]
 
 
