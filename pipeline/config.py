@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline import typed_yaml
 from pipeline.contract import LabelLevel, Selection, SelectionRules, TaskKind, Transform
 from pipeline.strict import Strict
 from pipeline.targets import SEPARATOR, Targets
 from pipeline.training_config import Backbone, Features, Finetune, Fraction, InputPath, Positive, Scratch
+from pipeline.validation_config import Calibrate, Criterion, Validate
 
 
 def _absolute(path: Path) -> Path:
@@ -95,55 +96,6 @@ class Split(Strict):
     def _whole(self) -> Split:
         if abs(self.train + self.val + self.test - 1) > 1e-6:
             raise ValueError(f"split: train + val + test must be 1, not {self.train + self.val + self.test:g}")
-        return self
-
-
-class ThresholdRule(Strict):
-    """How the operating threshold is chosen on validation patients."""
-
-    rule: Literal["youden", "sensitivity"]
-    target: Fraction | None = None
-
-    @model_validator(mode="after")
-    def _target_given(self) -> ThresholdRule:
-        if self.rule == "sensitivity" and self.target is None:
-            raise ValueError("calibrate.threshold: rule `sensitivity` needs a target, for example 0.9")
-        return self
-
-
-class Calibrate(Strict):
-    """Calibration on validation patients."""
-
-    threshold: ThresholdRule
-
-
-class Validate(Strict):
-    """Metrics on test patients."""
-
-    bootstrap: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
-
-
-class Waiver(Strict):
-    """Who lets a model pass that misses a criterion, and why; both stand in everything that is written about it."""
-
-    by: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Criterion(Strict):
-    """One acceptance criterion: a figure of reports/metrics.json by its dotted name, and its bound."""
-
-    metric: str
-    min: float | None = None
-    max: float | None = None
-    not_equal: str | None = None
-    waiver: Waiver | None = None
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> Criterion:
-        if sum(bound is not None for bound in (self.min, self.max, self.not_equal)) != 1:
-            raise ValueError(f"accept: {self.metric} needs exactly one of min, max and not_equal")
         return self
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import Criterion, Data, Waiver
+from pipeline.config import Data
 from pipeline.errors import AcceptanceError
+from pipeline.validation_config import Criterion, Waiver
 
 #: Asked of every model, whatever params.yaml asks: transfer must not have harmed, and that must be known.
 NO_HARM = Criterion(metric="transfer.verdict", not_equal="negative")

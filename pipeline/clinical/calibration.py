@@ -10,9 +10,9 @@ from scipy.optimize import minimize_scalar
 
 from pipeline.clinical.metrics import Labels
 from pipeline.clinical.resampling import Floats
-from pipeline.config import ThresholdRule
 from pipeline.errors import SplitError, TrainingError
 from pipeline.targets import Targets
+from pipeline.validation_config import ThresholdRule
 
 #: Temperatures stay within these; perfectly separated validation units would drive the best one to 0.
 TEMPERATURES = (0.05, 20.0)

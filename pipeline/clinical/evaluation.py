@@ -14,9 +14,9 @@ from pipeline.clinical.curves import Bin, Confusion, Roc, confusion, mean_roc, r
 from pipeline.clinical.resampling import Estimate, Floats, draw
 from pipeline.clinical.units import Units
 from pipeline.clinical.verdict import transfer_verdict
-from pipeline.config import Validate
 from pipeline.contract import Calibration
 from pipeline.targets import BINARY, Targets, calls
+from pipeline.validation_config import Validate
 
 Logits = Mapping[str, npt.NDArray[np.floating]]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import acceptance, split
+from pipeline.clinical import acceptance, split, tables
 from pipeline.clinical.evaluation import Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
@@ -24,7 +24,7 @@ from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
-from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json, write_text
+from pipeline.files import read_csv, read_json, sha256_file, write_json, write_text
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
@@ -66,8 +66,8 @@ def validate(params: Params) -> None:
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
     write_json(REPORTS / "metrics.json", figures)
-    _write_predictions(found)
-    _write_plots(found)
+    tables.write_predictions(found, REPORTS)
+    tables.write_plots(found, REPORTS / "plots")
     shown = _examples(found, slices, by_slice["finetuned"])
     waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
     write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
@@ -130,56 +130,6 @@ def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed:
         logits = stored["logits"]
     found = curve(name, read_csv(folder / "history.csv"), logits, units.labels.shape, frozen, allowed)
     return replace(found, scores=np.stack([targets.scores(row) for row in logits]))
-
-
-def _write_predictions(found: Evaluation) -> None:
-    """A row for each unit; of several classes the label in words, and a probability and logits of each."""
-    targets, labels = found.targets, found.units.labels
-    ends = [""] if targets.kind == "binary" else [f"_{name}" for name in targets.named]
-    columns = {f"probability{end}": found.probabilities[:, place] for place, end in enumerate(ends)}
-    for name, values in found.logits.items():
-        columns |= {f"logit_{name}{end}": values[:, place] for place, end in enumerate(ends)}
-    rows = [
-        {
-            "unit": unit,
-            "patient": found.units.patients[i],
-            "split": "test",
-            "label": targets.words(labels[i] == 1),
-            **{name: round(float(values[i]), 6) for name, values in columns.items()},
-        }
-        for i, unit in enumerate(found.units.ids)
-    ]
-    write_csv(REPORTS / "predictions.csv", ["unit", "patient", "split", "label", *columns], rows)
-
-
-def _write_plots(found: Evaluation) -> None:
-    """The tables that `dvc plots` draws."""
-    plots, grid = REPORTS / "plots", np.linspace(0, 1, 101)
-    rates = {name: curve.at(grid) for name, curve in found.curves.items()}
-    roc = [
-        {"false_positive_rate": round(float(x), 2), **{name: round(float(y[i]), 6) for name, y in rates.items()}}
-        for i, x in enumerate(grid)
-    ]
-    write_csv(plots / "roc.csv", ["false_positive_rate", *rates], roc)
-    bins = [{"predicted": round(b.predicted, 6), "observed": round(b.observed, 6), "units": b.n} for b in found.bins]
-    write_csv(plots / "calibration.csv", ["predicted", "observed", "units"], bins)
-    write_csv(plots / "confusion.csv", ["actual", "predicted"], _confusion(found))
-
-
-def _confusion(found: Evaluation) -> list[dict[str, str]]:
-    """What each unit is and is called; of a multilabel task each unit and class."""
-    targets, actual, called = found.targets, found.units.labels == 1, found.called
-    if targets.kind == "multiclass":
-        pairs = [(targets.words(own), targets.words(call)) for own, call in zip(actual, called, strict=True)]
-    else:
-        several = [(f"not {name}", name) for name in targets.named]
-        words = [("negative", "positive")] if targets.kind == "binary" else several
-        pairs = [
-            (words[place][int(own)], words[place][int(call)])
-            for i in range(len(actual))
-            for place, (own, call) in enumerate(zip(actual[i], called[i], strict=True))
-        ]
-    return [{"actual": own, "predicted": call} for own, call in pairs]
 
 
 def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:

@@ -1,8 +1,9 @@
 import pytest
 
 from pipeline.clinical.acceptance import evaluate, permission, require
-from pipeline.config import Criterion, Data
+from pipeline.config import Data
 from pipeline.errors import AcceptanceError
+from pipeline.validation_config import Criterion
 
 METRICS = {
     "finetuned": {"auroc": {"value": 0.91, "low": 0.83, "high": 0.97}},

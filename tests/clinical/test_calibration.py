@@ -3,9 +3,9 @@ import pytest
 from scipy.special import expit, softmax
 
 from pipeline.clinical import calibration
-from pipeline.config import ThresholdRule
 from pipeline.errors import SplitError, TrainingError
 from pipeline.targets import BINARY, Targets, calls
+from pipeline.validation_config import ThresholdRule
 
 YOUDEN = ThresholdRule(rule="youden")
 

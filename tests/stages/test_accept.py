@@ -1,9 +1,10 @@
 import pytest
 
-from pipeline.config import Criterion, load
+from pipeline.config import load
 from pipeline.errors import AcceptanceError
 from pipeline.files import read_json, write_json
 from pipeline.stages.accept import accept
+from pipeline.validation_config import Criterion
 
 
 @pytest.fixture

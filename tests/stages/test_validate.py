@@ -3,11 +3,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.clinical.acceptance import evaluate
-from pipeline.config import Criterion, load
+from pipeline.config import load
 from pipeline.errors import ContractError, LeakageError
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
+from pipeline.validation_config import Criterion
 from tests.pretrained import embedded_card
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.clinical.acceptance import Result
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.report.page import render
-from pipeline.config import Waiver
+from pipeline.validation_config import Waiver
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
