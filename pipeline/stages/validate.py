@@ -5,7 +5,7 @@ It records a poor model like a good one; the stage `accept` judges.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import acceptance, split, tables
+from pipeline.clinical import split, tables
 from pipeline.clinical.evaluation import Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
-from pipeline.clinical.report import content, examples, page
+from pipeline.clinical.report import examples, page
 from pipeline.clinical.report.charts import MODELS
+from pipeline.clinical.report.gather import gather
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
@@ -32,9 +33,9 @@ from pipeline.targets import Targets
 from pipeline.transfer import advisor, probe
 from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
-from pipeline.transfer.saliency import saliency
+from pipeline.transfer.saliency import METHOD, saliency
 
-INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
+PREPARED = Path("data/prepared")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
@@ -65,12 +66,13 @@ def validate(params: Params) -> None:
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
+    figures["explanation"] = {"method": METHOD}
     write_json(REPORTS / "metrics.json", figures)
     tables.write_predictions(found, REPORTS)
     tables.write_plots(found, REPORTS / "plots")
     shown = _examples(found, slices, by_slice["finetuned"])
-    waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
-    write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
+    advice = advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else []
+    write_text(REPORTS / "report.html", page.render(gather(params, found, learned, figures, shown, advice)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
 
@@ -135,7 +137,7 @@ def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed:
 def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:
     """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
     units, probabilities = found.units, found.probabilities
-    chosen = examples.choose(found.targets, units.labels, probabilities, found.called)
+    chosen = examples.choose(found.targets, units.labels, probabilities, found.called, found.fixed.threshold)
     scores = found.targets.scores(by_slice[:, : found.targets.outputs])
     of_unit = np.array(units.slice_units)
     best = []
@@ -146,34 +148,16 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
         load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64)
     )
     return [
-        examples.Example(outcome, units.ids[unit], float(probabilities[unit, outcome.place]), slices[place], heat)
+        examples.Example(
+            outcome=outcome,
+            unit=units.ids[unit],
+            actual=bool(units.labels[unit, outcome.place] == 1),
+            probability=float(probabilities[unit, outcome.place]),
+            image=slices[place],
+            saliency=heat,
+        )
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
-
-
-def _content(
-    params: Params,
-    found: Evaluation,
-    learned: Indicators,
-    waived: Sequence[acceptance.Result],
-    card: Mapping[str, Any],
-    shown: Sequence[examples.Example],
-) -> content.Content:
-    index = read_csv(INGESTED / "index.csv")
-    histories = {name: content.epochs(read_csv(MODELS_DIR / name / "history.csv")) for name in ("finetuned", "scratch")}
-    return content.Content(
-        params=params,
-        found=found,
-        learned=learned,
-        waived=waived,
-        advice=advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else [],
-        backbone=card,
-        histories=histories,
-        examples=shown,
-        groups=content.groups(read_csv(SPLIT), index, params.data.targets),
-        rejected=content.rejections(read_csv(INGESTED / "rejected.csv")),
-        series=len(index),
-    )
 
 
 if __name__ == "__main__":
