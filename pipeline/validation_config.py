@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from pipeline.strict import Strict
-from pipeline.training_config import Fraction
+from pipeline.training_config import Fraction, InputPath
 
 
 class ThresholdRule(Strict):
@@ -30,10 +30,15 @@ class Calibrate(Strict):
 
 
 class Validate(Strict):
-    """Metrics on test patients."""
+    """Metrics on test patients.
+
+    Attributes:
+        masks: a folder of lesions drawn on volumes, named as in data/ingested/volumes.
+    """
 
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    masks: InputPath | None = None
 
 
 class Waiver(Strict):

@@ -5,7 +5,7 @@ It records a poor model like a good one; the stage `accept` judges.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import split, tables
+from pipeline.clinical import localisation, split, tables
 from pipeline.clinical.evaluation import Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
@@ -35,7 +35,7 @@ from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import METHOD, saliency
 
-PREPARED = Path("data/prepared")
+PREPARED, INDEX = Path("data/prepared"), Path("data/ingested/index.csv")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
@@ -66,7 +66,7 @@ def validate(params: Params) -> None:
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
-    figures["explanation"] = {"method": METHOD}
+    figures["explanation"] = _explanation(params, [rows[row] for row in units.rows], slices)
     write_json(REPORTS / "metrics.json", figures)
     tables.write_predictions(found, REPORTS)
     tables.write_plots(found, REPORTS / "plots")
@@ -158,6 +158,25 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
         )
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
+
+
+def _explanation(params: Params, rows: Sequence[Mapping[str, str]], slices: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """Whether the saliency points at the lesions that are drawn on test slices, or why that is not known."""
+    folder = params.validate_.masks
+    if folder is None:
+        return {"method": METHOD, "reason": "validate.masks names no folder of masks"}
+    if params.data.task != "binary":
+        return {"method": METHOD, "reason": "the masks do not say of which class a lesion is"}
+    if not folder.is_dir():
+        return {"method": METHOD, "reason": "there is no folder of masks where validate.masks says"}
+    paths = {row["series"]: row["path"] for row in read_csv(INDEX)}
+    lesions = localisation.read(folder, rows, paths, params.prepare)
+    if not len(lesions.places):
+        return {"method": METHOD, "reason": "validate.masks holds no lesion on a test slice"}
+    model, settings = load(MODELS_DIR / "finetuned"), params.validate_
+    heats = saliency(model, slices[lesions.places], np.zeros(len(lesions.places), dtype=np.int64))
+    measured = localisation.figures(heats, lesions, settings.bootstrap, settings.confidence, params.seed)
+    return {"method": METHOD, **measured}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from pipeline.transfer.predict import device, to_input
 
 #: What the maps are, for those who show them.
 METHOD = "Grad-CAM"
+#: Rows that the last map of most networks has at the 224 pixels that they were made for.
+FINE = 7
 #: Tokens that stand for no place of the picture (class, distillation, registers) are at most so many.
 _MOST_PREFIXES = 8
 
@@ -27,8 +29,9 @@ _MOST_PREFIXES = 8
 def saliency(
     model: TransferModel, slices: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], batch: int = 64
 ) -> npt.NDArray[np.float32]:
-    """Grad-CAM at the last layer of the trunk that still has width and height and on which the logit depends.
+    """Grad-CAM at the last layer of the trunk that has `FINE` rows or more and on which the logit depends.
 
+    Of a small picture the last map of all has 4 rows or fewer, whose cells are larger than most lesions.
     Of a transformer that answers by its class token that is not the last block, whose other tokens nobody reads.
 
     Args:
@@ -102,22 +105,24 @@ def _recorded(layers: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
 
 
 def _last_map(model: TransferModel, example: torch.Tensor, place: int) -> nn.Module:
-    """The last layer that gives a map on whose places the logit depends; the last map at all where none seems to."""
+    """The last layer with a fine map on whose places the logit depends; else the last with such a map, or any."""
     layers = [module for block in blocks(model.trunk) for module in block.modules] or list(model.trunk.modules())
     prefix, last = _prefix(model), _channels_last(model)
-    maps = []
+    maps, coarse = [], []
     for layer in reversed(layers):
         given, slopes = _gradients(model, [layer], example.detach().clone(), np.array([place]))
         slope = _as_map(slopes[0], prefix, last) if len(given) == 1 else None
         if slope is not None:
             maps.append(layer)
             if bool(slope.abs().amax() > 0):
-                return layer
+                if slope.shape[2] >= FINE:
+                    return layer
+                coarse.append(layer)
     if not maps:
         raise TrainingError(
             "a layer of the backbone with width and height, for Grad-CAM", "none", "Choose another backbone.name."
         )
-    return maps[0]
+    return (coarse or maps)[0]
 
 
 def _as_map(output: torch.Tensor, prefix: int | None, channels_last: bool) -> torch.Tensor | None:

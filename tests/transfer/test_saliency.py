@@ -7,7 +7,7 @@ import torch
 from pipeline.errors import TrainingError
 from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel
-from pipeline.transfer.saliency import _as_map, saliency
+from pipeline.transfer.saliency import _as_map, _last_map, saliency
 
 VIT = {"img_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 3, "num_heads": 2}
 SWIN = {"img_size": 64, "patch_size": 4, "embed_dim": 16, "depths": (2, 2), "num_heads": (2, 2), "window_size": 4}
@@ -70,6 +70,17 @@ def test_real_families_give_maps_that_follow_their_input(name, options):
     assert heat.min() >= 0
     assert all(np.ptp(each) > 0.05 for each in heat), "a map that is flat shows nothing"
     np.testing.assert_allclose(heat[2], saliency(model, slices[2:], np.zeros(1, np.int64))[0], atol=1e-4)
+
+
+def test_of_a_small_picture_a_finer_layer_is_taken_than_the_last():
+    torch.manual_seed(1)
+    trunk = empty_trunk("resnet10t", {})
+    model = TransferModel(trunk, feature_count(trunk, 128))
+    example = torch.rand(1, 1, 128, 128)
+    names = {module: name for name, module in trunk.named_modules()}
+    assert names[_last_map(model, example, 0)].startswith("layer3")
+    assert names[_last_map(model, torch.rand(1, 1, 224, 224), 0)].startswith("layer4")
+    assert names[_last_map(model, torch.rand(1, 1, 32, 32), 0)] in names.values()
 
 
 def test_maps_are_told_from_what_is_none():

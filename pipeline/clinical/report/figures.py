@@ -53,8 +53,10 @@ def estimate(figure: Any) -> dict[str, Any]:
 
 
 def number(value: Any, digits: int = 2) -> str:
-    """`0.89`, or n/a."""
+    """`0.89`, or n/a; of two digits three where it would else be rounded to 1."""
     value = known(value)
+    if digits == 2 and 0.995 <= value < 1:
+        digits = 3
     if math.isnan(value):
         return "n/a"
     return minus(f"{value:.{digits}f}") if math.isfinite(value) else "\N{INFINITY}"
