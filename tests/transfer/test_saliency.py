@@ -76,7 +76,9 @@ def test_of_a_small_picture_a_finer_layer_is_taken_than_the_last():
     torch.manual_seed(1)
     trunk = empty_trunk("resnet10t", {})
     model = TransferModel(trunk, feature_count(trunk, 128))
+    torch.nn.init.normal_(model.head.logits.weight)
     example = torch.rand(1, 1, 128, 128)
+    model.eval()
     names = {module: name for name, module in trunk.named_modules()}
     assert names[_last_map(model, example, 0)].startswith("layer3")
     assert names[_last_map(model, torch.rand(1, 1, 224, 224), 0)].startswith("layer4")

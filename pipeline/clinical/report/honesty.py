@@ -70,8 +70,7 @@ def explanation(figures: Mapping[str, Any]) -> dict[str, str]:
     if game is None or math.isnan(known(game.get("value"))):
         reason = (game or {}).get("reason") or of.get("reason") or "no masks of lesions were given"
         return {"method": method, "cls": "plain", "sentence": f"Whether it points at lesions is {ABSENT}: {reason}."}
-    low, expected = known(game.get("low")), known(at(of, "chance.value"))
-    better = math.isfinite(low) and low > expected
+    better = known(at(of, "gain.low")) > 0
     said = (
         f"In the pointing game its peak lies inside the lesion's mask in {percent(game)} of {of.get('slices', 'the')} "
         f"slices with a lesion; a random point inside the head would in {percent(chance)}."

@@ -75,7 +75,13 @@ def figures() -> dict[str, Any]:
             "calibration_sha256": "2" * 64,
             "split_sha256": "1" * 64,
         },
-        "explanation": {"method": "Grad-CAM", "pointing_game": e(0.62, 0.11), "chance": e(0.08, 0.02), "slices": 211},
+        "explanation": {
+            "method": "Grad-CAM",
+            "pointing_game": e(0.62, 0.11),
+            "chance": e(0.08, 0.02),
+            "gain": e(0.54, 0.1),
+            "slices": 211,
+        },
     }
 
 

@@ -108,6 +108,7 @@ def test_a_pointing_game_no_better_than_chance_is_not_praised():
     of = {
         "method": "Grad-CAM",
         "pointing_game": full_metrics.e(0.2, 0.15),
+        "gain": full_metrics.e(0.1, 0.15),
         "chance": full_metrics.e(0.1, 0.01),
         "slices": 9,
     }
