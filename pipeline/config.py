@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline import typed_yaml
 from pipeline.contract import LabelLevel, Selection, SelectionRules, TaskKind, Transform
@@ -142,6 +142,14 @@ class Params(Strict):
     export: Export
     compile: Compile
     release: Release
+
+    @field_validator("calibrate")
+    @classmethod
+    def _calibrator_of_the_task(cls, calibrate: Calibrate, others: ValidationInfo) -> Calibrate:
+        data = others.data.get("data")
+        if data is not None and data.task == "multiclass" and calibrate.calibrator == "isotonic":
+            raise ValueError("the probabilities of a multiclass task depend on each other: calibrator is `temperature`")
+        return calibrate
 
     def cache(self, name: str) -> Path:
         """The folder `name` below the cache directory, which is outside DVC's outputs."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline.calibrator import Calibration as Calibration
 from pipeline.errors import ContractError
 from pipeline.files import write_json
 from pipeline.origins import Pretrained
@@ -98,28 +99,6 @@ class Graph(Strict):
     pooling: Pooling = "mean"
 
 
-Temperature = Annotated[float, Field(gt=0)]
-Threshold = Annotated[float, Field(ge=0, le=1)]
-
-
-class Calibration(Strict):
-    """Fixed on validation patients; `pipeline.targets` carries it out.
-
-    Attributes:
-        temperature: what pooled logits are divided by, before the sigmoid (binary, multilabel) or the softmax
-            (multiclass); of each class where the task is multilabel.
-        threshold: a class is there at and above it; of each class where the task is multilabel. None: the most
-            probable class is (multiclass).
-        rule: by which the threshold was chosen, in words.
-    """
-
-    temperature: Temperature | list[Temperature]
-    threshold: Threshold | list[Threshold] | None
-    rule: str
-    model_sha256: str
-    split_sha256: str
-
-
 class Engine(Strict):
     """One TensorRT engine of the release."""
 
@@ -184,6 +163,8 @@ class Manifest(Strict):
         }
         if not fits[kind]:
             raise ValueError(f"a calibration that is none of a {kind} task of {count} classes")
+        if fixed.knots is not None and len(fixed.knots) != {"binary": 1, "multiclass": 0, "multilabel": count}[kind]:
+            raise ValueError(f"knots that are none of a {kind} task of {count} classes")
         return self
 
     def save(self, path: Path) -> None:

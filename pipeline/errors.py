@@ -10,6 +10,7 @@
     ├── WeightsError         a weights file or hub: missing, truncated, another architecture, a pickle
     ├── StemError            a network whose first layer cannot be taken to one channel
     ├── TrainingError        training diverged or cannot start
+    ├── LedgerError          the ledger of the test set is damaged or lacks lines
     ├── AcceptanceError      the model missed a criterion of params.yaml; nothing after `accept` runs
     ├── EngineError          ONNX or TensorRT: export, build, parity, or the package is missing
     ├── ContractError        a release does not match its manifest, checksums or signature
@@ -77,6 +78,10 @@ class StemError(PipelineError):
 
 class TrainingError(PipelineError):
     """Training diverged or cannot start."""
+
+
+class LedgerError(PipelineError):
+    """The ledger of the test set's openings is damaged, or lacks lines that it had."""
 
 
 class AcceptanceError(PipelineError):

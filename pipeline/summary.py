@@ -41,7 +41,7 @@ def rows(root: Path) -> list[tuple[str, str]]:
         ("sensitivity", _interval(metrics["operating_point"]["sensitivity"])),
         ("specificity", _interval(metrics["operating_point"]["specificity"])),
         *_threshold(metrics["operating_point"]),
-        ("Brier score", _number(metrics["calibration"]["brier"])),
+        ("Brier score", _interval(metrics["calibration"]["brier"])),
     ]
     return [*figures, ("accepted", _acceptance(root)), *_release(root)]
 

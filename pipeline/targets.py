@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.calibrator import Calibration
 from pipeline.contract import TaskKind
 
 #: Between the classes of one multi-label cell.
@@ -67,6 +68,21 @@ class Targets:
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))
         with np.errstate(over="ignore"):  # to infinity, whose inverse is the 0 that is meant
             return np.asarray(1 / (1 + np.exp(-scaled)))
+
+    def calibrated(self, logits: npt.NDArray[np.floating], fixed: Calibration) -> Floats:
+        """Probabilities by what was fixed on validation patients: float64 (U, K).
+
+        With knots the probability of each class is that of its isotonic calibrator: linear between the knots, level
+        beyond them. Units of different logits may then have equal probabilities; `scores` tell them apart.
+
+        Args:
+            logits: (U, K), pooled, finite.
+            fixed: calibrator of a model of this task.
+        """
+        if fixed.knots is None:
+            return self.probabilities(logits, fixed.temperature)
+        columns = zip(logits.T.astype(np.float64), fixed.knots, strict=True)
+        return np.stack([np.interp(own, knots.logits, knots.probabilities) for own, knots in columns], axis=1)
 
     def scores(self, logits: npt.NDArray[np.floating]) -> Floats:
         """What units are ranked by, class by class, float64 (U, K): logits, or of a multiclass task log-probabilities.

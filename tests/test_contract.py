@@ -165,3 +165,46 @@ def test_a_calibration_of_another_task_is_refused(
     (tmp_path / "manifest.json").write_text(json.dumps(raw))
     with pytest.raises(ContractError, match=f"the whole: .* none of a {kind} task of {len(classes)} classes"):
         contract.load(tmp_path)
+
+
+KNOTS = {"logits": [-1.0, 0.5, 2.0], "probabilities": [0.1, 0.1, 0.8]}
+
+
+def saved(manifest: contract.Manifest, folder: Path, **calibration: Any) -> None:
+    manifest.save(folder / "manifest.json")
+    raw = json.loads((folder / "manifest.json").read_text())
+    raw["calibration"] |= calibration
+    (folder / "manifest.json").write_text(json.dumps(raw))
+
+
+def test_an_isotonic_calibrator_comes_back_as_it_was(manifest: contract.Manifest, tmp_path: Path) -> None:
+    saved(manifest, tmp_path, temperature=1.0, knots=[KNOTS])
+    (knots,) = contract.load(tmp_path).calibration.knots or []
+    assert knots.model_dump() == KNOTS
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        ({"knots": [{**KNOTS, "logits": [-1.0, 2.0, 0.5]}]}, "both rising"),
+        ({"knots": [{**KNOTS, "logits": [-1.0, 0.5]}]}, "as many probabilities as logits"),
+        ({"knots": [{**KNOTS, "probabilities": [0.3, 0.2, 0.8]}]}, "both rising"),
+        ({"knots": [{**KNOTS, "probabilities": [0.3, 0.4, 1.2]}]}, "less than or equal to 1"),
+        ({"knots": [KNOTS, KNOTS]}, "none of a binary task"),
+        ({"calibration_sha256": "0" * 64}, "changed by hand"),
+    ],
+)
+def test_a_calibrator_that_cannot_be_is_refused(
+    manifest: contract.Manifest, tmp_path: Path, calibration: dict[str, Any], message: str
+) -> None:
+    saved(manifest, tmp_path, **calibration)
+    with pytest.raises(ContractError, match=message):
+        contract.load(tmp_path)
+
+
+def test_a_threshold_that_was_moved_in_a_manifest_is_noticed(manifest: contract.Manifest, tmp_path: Path) -> None:
+    saved(manifest, tmp_path, calibration_sha256=manifest.calibration.content_sha256)
+    contract.load(tmp_path)
+    saved(manifest, tmp_path, calibration_sha256=manifest.calibration.content_sha256, threshold=0.3)
+    with pytest.raises(ContractError, match="changed by hand"):
+        contract.load(tmp_path)

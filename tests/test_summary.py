@@ -20,7 +20,7 @@ METRICS: dict[str, Any] = {
     "probe": {"auroc": {"value": 0.85, "low": 0.7, "high": 0.9}},
     "scratch": {"auroc": {"value": None, "low": None, "high": None}},
     "operating_point": {"threshold": 0.41, "sensitivity": FIGURE, "specificity": FIGURE},
-    "calibration": {"brier": 0.12},
+    "calibration": {"brier": FIGURE},
     "transfer": {"verdict": "positive", "difference": 0.1, "low": 0.02, "high": 0.2},
     "test": {"patients": 50, "units": 52, "positives": 25},
 }

@@ -14,6 +14,11 @@ from pipeline.validation_config import Criterion, Waiver
 
 #: Asked of every model, whatever params.yaml asks: transfer must not have harmed, and that must be known.
 NO_HARM = Criterion(metric="transfer.verdict", not_equal="negative")
+#: No slice may be a near-duplicate of one on another side under another patient.
+NO_DUPLICATES = Criterion(metric="leakage.near", max=0)
+#: The threshold must be the one that was fixed before the test set was first opened for the model.
+NOT_MOVED = Criterion(metric="test_set.threshold_moved", not_equal="true")
+ALWAYS = (NO_HARM, NO_DUPLICATES, NOT_MOVED)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Result:
         passed: whether the criterion is met.
         reason: why it failed; None when it passed.
         waiver: of params.yaml; without effect where the criterion is met.
+        unreachable: not even a model without an error could meet it with these test patients.
     """
 
     metric: str
@@ -35,6 +41,7 @@ class Result:
     passed: bool
     reason: str | None
     waiver: Waiver | None = None
+    unreachable: bool = False
 
     @property
     def waived(self) -> bool:
@@ -48,10 +55,10 @@ class Result:
 
 
 def evaluate(criteria: Sequence[Criterion], metrics: Mapping[str, Any]) -> list[Result]:
-    """Each criterion, and `NO_HARM`, against `metrics` (the content of metrics.json); undefined or missing fails."""
+    """Each criterion, and those of `ALWAYS`, against `metrics` (metrics.json); undefined or missing fails."""
     figures = dict(_flat(metrics))
-    asked = {(criterion.metric, criterion.not_equal) for criterion in criteria}
-    added = [] if (NO_HARM.metric, NO_HARM.not_equal) in asked else [NO_HARM]
+    asked = [criterion.model_copy(update={"waiver": None}) for criterion in criteria]
+    added = [criterion for criterion in ALWAYS if criterion not in asked]
     return [_judge(criterion, figures) for criterion in [*criteria, *added]]
 
 
@@ -92,14 +99,20 @@ def _judge(criterion: Criterion, figures: Mapping[str, Any]) -> Result:
         value = None
         reason = f"undefined ({figures.get(_reason_of(name)) or 'no reason recorded'})"
     elif criterion.not_equal is not None:
+        value = str(value).lower() if isinstance(value, bool) else value
         reason = f"is {value}" if str(value) == criterion.not_equal else None
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         value, reason = str(value), f"{value!r} is no number"
     else:
         met = value >= criterion.min if criterion.min is not None else value <= _number(criterion.max)
         reason = None if met else f"{value:.4g}"
+    best = figures.get(f"reachable.{name}")
+    unreachable = reason is not None and criterion.min is not None and best is not None and best < criterion.min
+    if unreachable:
+        reason = f"{reason}; even without an error these test patients give at most {best:.4g}: test more of them"
     # A figure that nobody wrote is a mistake in params.yaml, and no judgement of it can be waived.
-    return Result(name, bound, value, reason is None, reason, criterion.waiver if name in figures else None)
+    waiver = criterion.waiver if name in figures else None
+    return Result(name, bound, value, reason is None, reason, waiver, unreachable)
 
 
 def _bound(criterion: Criterion) -> str:

@@ -7,19 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clinical import metrics
-from pipeline.clinical.metrics import Calls, Labels
+from pipeline.calibrator import Calibration
+from pipeline.clinical import metrics, predictive
+from pipeline.clinical.proportions import Calls
+from pipeline.clinical.ranking import Labels, ranked
 from pipeline.clinical.resampling import Floats, Resamples, undefined
 from pipeline.targets import Targets, calls
 
 #: What sensitivity and specificity of several classes are.
 AVERAGE = "mean of the classes, each against the rest"
+SHARES = {
+    "sensitivity": metrics.sensitivity,
+    "specificity": metrics.specificity,
+    "ppv": metrics.ppv,
+    "npv": metrics.npv,
+}
+RATIOS = {"likelihood_ratio_positive": True, "likelihood_ratio_negative": False}
+NOT_FINITE = "a probability is not finite"
 
 
 def finetuned(
     area: Mapping[str, Any], targets: Targets, labels: Labels, scores: Floats, called: Calls, drawn: Resamples
 ) -> dict[str, Any]:
-    """The fine-tuned model's section with `classes`: AUROC, sensitivity and specificity of each; empty if binary.
+    """The fine-tuned model's section with `classes`: areas and shares of each; empty if binary.
 
     Args:
         area: its section so far, with the AUROC of all classes.
@@ -31,14 +41,14 @@ def finetuned(
     """
     if targets.kind == "binary":
         return {}
-    found = {
-        name: {
-            "auroc": metrics.auroc(own, score, drawn).figures(),
-            "sensitivity": metrics.sensitivity(own, call, drawn).figures(),
-            "specificity": metrics.specificity(own, call, drawn).figures(),
+    found = {}
+    for name, own, score, call in zip(targets.named, labels.T, scores.T, called.T, strict=True):
+        ranks = ranked(own, score, drawn)
+        found[name] = {
+            "auroc": metrics.auroc_of(ranks).figures(),
+            "average_precision": metrics.average_precision_of(ranks).figures(),
+            **{share: measure(own, call, drawn).figures() for share, measure in SHARES.items()},
         }
-        for name, own, score, call in zip(targets.named, labels.T, scores.T, called.T, strict=True)
-    }
     return {"finetuned": {**area, "classes": found}}
 
 
@@ -48,17 +58,33 @@ def operating_point(
     probabilities: Floats,
     threshold: float | Sequence[float] | None,
     drawn: Resamples,
+    prevalences: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Threshold (none of a multiclass task), sensitivity and specificity; of several classes their mean."""
+    """Threshold (none of a multiclass task) and shares; of several classes the mean of sensitivity and specificity.
+
+    Predictive values and likelihood ratios are of one class against one: of several they stand with each class.
+    """
     point: dict[str, Any] = {} if targets.kind == "binary" else {"average": AVERAGE}
     if threshold is not None:
         point["threshold"] = rounded(targets, threshold)
-    called = calls(probabilities, threshold)
-    for name, share in (("sensitivity", metrics.sensitivity), ("specificity", metrics.specificity)):
-        known = np.isfinite(probabilities).all()
-        found = share(labels, called, drawn) if known else undefined("a probability is not finite", len(labels))
-        point[name] = found.figures()
-    return point
+    binary, called = targets.kind == "binary", calls(probabilities, threshold)
+    wanted = list(SHARES)[: None if binary else 2]
+    if not np.isfinite(probabilities).all():
+        nothing = undefined(NOT_FINITE, len(labels)).figures()
+        return point | dict.fromkeys([*wanted, *(RATIOS if binary else ())], nothing)
+    estimates = {name: SHARES[name](labels, called, drawn) for name in wanted}
+    if binary:
+        ratios = {
+            name: predictive.likelihood_ratio(labels[:, 0], called[:, 0], drawn, positive)
+            for name, positive in RATIOS.items()
+        }
+        both = (estimates["sensitivity"], estimates["specificity"])
+        estimates |= ratios
+        point["at_prevalence"] = {
+            f"{prevalence:g}": predictive.at_prevalence(prevalence, *both, list(ratios.values()))
+            for prevalence in prevalences
+        }
+    return point | {name: estimate.figures() for name, estimate in estimates.items()}
 
 
 def counts(targets: Targets, labels: Labels) -> dict[str, Any]:
@@ -67,6 +93,19 @@ def counts(targets: Targets, labels: Labels) -> dict[str, Any]:
     return (
         {"positives": each[0]} if targets.kind == "binary" else {"classes": dict(zip(targets.named, each, strict=True))}
     )
+
+
+def prevalence(targets: Targets, labels: Labels) -> float | dict[str, float]:
+    """The share of positive units, or of those of each class."""
+    shares = [float(share) for share in labels.mean(axis=0)] if len(labels) else [float("nan")] * labels.shape[1]
+    return rounded(targets, shares[0] if targets.kind == "binary" else shares)
+
+
+def calibrator(targets: Targets, fixed: Calibration) -> dict[str, Any]:
+    """What makes probabilities of logits: its kind, and the temperature where it is one."""
+    if fixed.knots is not None:
+        return {"calibrator": "isotonic"}
+    return {"calibrator": "temperature", "temperature": rounded(targets, fixed.temperature)}
 
 
 def rounded(targets: Targets, values: float | Sequence[float]) -> float | dict[str, float]:

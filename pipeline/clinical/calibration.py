@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 from scipy.optimize import minimize_scalar
+from sklearn.isotonic import IsotonicRegression
 
+from pipeline.calibrator import Calibration, Knots
 from pipeline.clinical.metrics import Labels
 from pipeline.clinical.resampling import Floats
-from pipeline.errors import SplitError, TrainingError
+from pipeline.clinical.thresholds import choose_threshold
+from pipeline.errors import ContractError, SplitError, TrainingError
+from pipeline.files import read_json, sha256_file
 from pipeline.targets import Targets
-from pipeline.validation_config import ThresholdRule
+from pipeline.validation_config import Calibrate
 
 #: Temperatures stay within these; perfectly separated validation units would drive the best one to 0.
 TEMPERATURES = (0.05, 20.0)
 
 
-def fit(
-    labels: Labels, logits: npt.NDArray[np.floating], rule: ThresholdRule, targets: Targets
-) -> tuple[float | list[float], float | list[float] | None]:
-    """Temperature and threshold from the (U, K) labels and pooled logits of the validation units.
+@dataclass(frozen=True)
+class Fitted:
+    """What was fixed; of each class where the task is multilabel.
+
+    Attributes:
+        temperature: 1 with knots.
+        knots: None: the calibrator is the temperature.
+        threshold: None: the most probable class.
+    """
+
+    temperature: float | list[float]
+    knots: list[Knots] | None
+    threshold: float | list[float] | None
+
+
+def fit(labels: Labels, logits: npt.NDArray[np.floating], settings: Calibrate, targets: Targets) -> Fitted:
+    """Calibrator and threshold from the (U, K) labels and pooled logits of the validation units.
 
     Of a multilabel task each class has its own; a multiclass task has one temperature, and no threshold.
 
@@ -29,6 +49,47 @@ def fit(
         TrainingError: a logit that is not finite.
         SplitError: a class that no unit has, or that all have.
     """
+    _check(labels, logits, targets)
+    values = logits.astype(np.float64)
+    if targets.kind == "multiclass":
+        return Fitted(fit_softmax_temperature(labels, values), None, None)
+    columns = list(zip(labels.T, values.T, strict=True))
+    knots = [fit_isotonic(*each) for each in columns] if settings.calibrator == "isotonic" else None
+    temperatures = [1.0 if knots else fit_temperature(*each) for each in columns]
+    one = targets.kind == "binary"
+    temperature = temperatures[0] if one else temperatures
+    # Nothing is known yet of what the threshold belongs to; the calibrator alone makes probabilities.
+    calibrator = Calibration(
+        temperature=temperature, knots=knots, threshold=None, rule="", model_sha256="", split_sha256=""
+    )
+    probabilities = targets.calibrated(values, calibrator)
+    thresholds = [choose_threshold(*each, settings.threshold) for each in zip(labels.T, probabilities.T, strict=True)]
+    return Fitted(temperature, knots, thresholds[0] if one else thresholds)
+
+
+def read(path: Path, model: Path, split: Path) -> Calibration:
+    """The calibration that the stage wrote, if it was made for the model and split that are there.
+
+    Raises:
+        ContractError: it was not, is damaged, or was changed since.
+    """
+    try:
+        fixed = Calibration.model_validate(read_json(path))
+    except (ValidationError, ValueError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "no JSON"
+        raise ContractError(f"the calibration in {path}", said, "Run `dvc repro calibrate`.") from error
+    for name, recorded, file in (("model", fixed.model_sha256, model), ("split", fixed.split_sha256, split)):
+        there = sha256_file(file)
+        if there != recorded:
+            raise ContractError(
+                f"the {name} that {path} was made for (SHA-256 {recorded[:12]}...)",
+                f"{file} with {there[:12]}...",
+                "Run `dvc repro calibrate`: a threshold holds only for its own model and validation patients.",
+            )
+    return fixed
+
+
+def _check(labels: Labels, logits: npt.NDArray[np.floating], targets: Targets) -> None:
     if not np.isfinite(logits).all():
         raise TrainingError(
             "finite logits of the fine-tuned model on validation patients",
@@ -42,13 +103,16 @@ def fit(
                 f"{positives} positive of {len(labels)}{'' if targets.kind == 'binary' else f', class {name!r}'}",
                 "Give validation a larger share in the split section of params.yaml.",
             )
-    values = logits.astype(np.float64)
-    if targets.kind == "multiclass":
-        return fit_softmax_temperature(labels, values), None
-    temperatures = [fit_temperature(*each) for each in zip(labels.T, values.T, strict=True)]
-    probabilities = targets.probabilities(values, temperatures)
-    thresholds = [choose_threshold(*each, rule) for each in zip(labels.T, probabilities.T, strict=True)]
-    return (temperatures[0], thresholds[0]) if targets.kind == "binary" else (temperatures, thresholds)
+
+
+def fit_isotonic(labels: Labels, logits: Floats) -> Knots:
+    """The rising line through (U,) logits of least squared error (Zadrozny & Elkan 2002, KDD), as its knots.
+
+    Probabilities stay 1 / (U + 2) away from 0 and 1, by Laplace's rule of succession: so many units cannot say more.
+    """
+    edge = 1 / (len(labels) + 2)
+    line = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(logits, labels)
+    return Knots(logits=line.X_thresholds_.tolist(), probabilities=line.y_thresholds_.tolist())
 
 
 def fit_temperature(labels: Labels, logits: Floats) -> float:
@@ -76,32 +140,3 @@ def _least(loss: Callable[[float], float]) -> float:
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
-
-
-def choose_threshold(labels: Labels, scores: Floats, rule: ThresholdRule) -> float:
-    """The threshold in 0..1 at and above which a unit is positive.
-
-    `sensitivity`: the highest that still reaches the target on these units. `youden`: the one of largest sensitivity +
-    specificity - 1 (Youden 1950, Cancer 3:32), the more sensitive of equals. Every threshold between two neighbouring
-    scores decides alike here; the middle of that gap is taken, so that the rounding of another runtime moves no unit
-    across.
-    """
-    levels = np.unique(scores)[::-1]
-    positive, negative = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    reached = 1 - np.searchsorted(positive, levels, side="left") / len(positive)
-    if rule.rule == "sensitivity":
-        assert rule.target is not None
-        # A share such as 9 / 10 may round to a hair under its target.
-        chosen = int(np.argmax(reached >= rule.target - 1e-12))
-    else:
-        youden = reached + np.searchsorted(negative, levels, side="left") / len(negative) - 1
-        chosen = int(np.flatnonzero(youden >= youden.max() - 1e-12)[-1])
-    below = levels[chosen + 1] if chosen + 1 < len(levels) else 0.0
-    return float((levels[chosen] + below) / 2)
-
-
-def rule_name(rule: ThresholdRule, targets: Targets) -> str:
-    """The rule as the contract records it."""
-    if targets.kind == "multiclass":
-        return "the most probable class"
-    return "youden" if rule.rule == "youden" else f"sensitivity at least {rule.target:g}"

@@ -1,4 +1,4 @@
-"""Curves behind the plots: ROC, reliability and confusion."""
+"""Curves behind the plots: ROC, precision and recall, reliability and confusion."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import precision_recall_curve
 
-from pipeline.clinical.metrics import Labels
-from pipeline.clinical.resampling import Floats, wilson
+from pipeline.clinical.proportions import share
+from pipeline.clinical.ranking import Labels
+from pipeline.clinical.resampling import Floats, Resamples
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,20 @@ def mean_roc(curves: Sequence[Roc]) -> Roc:
     return Roc(np.repeat(rates, 2), np.asarray(np.mean([curve.at(places) for curve in curves], axis=0)))
 
 
+def precision_at(labels: Labels, scores: Floats, recalls: Floats) -> Floats:
+    """The precision of (U,) scores at the highest threshold that reaches each of these recalls; NaN without a curve."""
+    if not (labels == 1).any() or not (labels == 0).any() or not np.isfinite(scores).all():
+        return np.full(len(recalls), np.nan)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    # It runs from the lowest threshold up; its last corner, of no unit at all, belongs to none.
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    places = np.searchsorted(recall, recalls - 1e-12)
+    return np.asarray(precision[np.minimum(places, len(recall) - 1)])
+
+
 @dataclass(frozen=True)
 class Bin:
-    """Units of neighbouring probability: the mean of it, the share that is positive with Wilson's interval, and n."""
+    """Units of neighbouring probability: the mean of it, the share that is positive with its interval, and n."""
 
     predicted: float
     observed: float
@@ -63,17 +76,34 @@ class Bin:
     n: int
 
 
-def reliability(labels: Labels, probabilities: Floats, confidence: float, bins: int = 8) -> list[Bin]:
-    """At most `bins` bins of equal count, fewer where they would hold less than 5 units; empty without finite input."""
+def groups_of(values: Floats, bins: int) -> list[npt.NDArray[np.int64]]:
+    """Places of (U,) values in at most `bins` groups of about equal count, in rising order; equal values stay together.
+
+    Where there are no more than `bins` different values each is a group.
+    """
+    places = np.argsort(values, kind="stable")
+    rising = values[places]
+    ends = np.flatnonzero(np.append(rising[1:] != rising[:-1], True)) + 1 if len(rising) else np.empty(0, dtype=int)
+    if len(ends) > bins:
+        wanted = np.linspace(0, len(places), bins + 1).astype(int)[1:]
+        ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    return [places[start:stop] for start, stop in pairwise([0, *ends.tolist()])]
+
+
+def reliability(labels: Labels, probabilities: Floats, resamples: Resamples, bins: int = 8) -> list[Bin]:
+    """At most `bins` bins of equal count, fewer where they would hold less than 5 units; empty without finite input.
+
+    The interval of each is that of a share of units by patients (`proportions`): together they are the band.
+    """
     if not len(labels) or not np.isfinite(probabilities).all():
         return []
-    order = np.argsort(probabilities, kind="stable")
-    edges = np.linspace(0, len(order), max(1, min(bins, len(order) // 5)) + 1).astype(int)
     found = []
-    for start, stop in pairwise(edges):
-        here = order[start:stop]
-        hits, n = int(labels[here].sum()), len(here)
-        found.append(Bin(float(probabilities[here].mean()), hits / n, *wilson(hits, n, confidence), n))
+    for here in groups_of(probabilities, max(1, min(bins, len(labels) // 5))):
+        own = np.zeros(len(labels), dtype=bool)
+        own[here] = True
+        observed = share(labels == 1, own, "no unit", resamples)
+        predicted = float(probabilities[here].mean())
+        found.append(Bin(predicted, observed.value, observed.low, observed.high, len(here)))
     return found
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clinical.learning import Curve, best, control_had_less
-from pipeline.clinical.metrics import auroc_under, concordance
+from pipeline.clinical.ranking import ranked
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 
 _UNDEFINED = "a validation AUROC is undefined: a class is missing, or an output is not finite"
@@ -103,12 +103,8 @@ def score(labels: npt.NDArray[np.number], scores: npt.NDArray[np.floating], resa
     With one output it is the AUROC; with more, the macro average of one class against the rest. NaN where a class has
     no unit, or no unit is without it, or a score is not finite.
     """
-    if not np.isfinite(scores).all():
-        return np.full(len(resamples.counts), np.nan)
-    areas = []
-    for own, given in zip(labels.T.astype(np.int64), scores.T.astype(np.float64), strict=True):
-        areas.append(auroc_under(concordance(own, given, resamples), own, resamples, resamples.counts))
-    return np.asarray(np.mean(areas, axis=0))
+    given = ranked(labels, scores, resamples)
+    return given.drawn[0] if np.isfinite(scores).all() else np.full(len(resamples.counts), np.nan)
 
 
 def measure(labels: npt.NDArray[np.number], curves: Mapping[str, Curve], drawn: Resamples) -> Indicators:
@@ -120,7 +116,7 @@ def measure(labels: npt.NDArray[np.number], curves: Mapping[str, Curve], drawn: 
         drawn: resamples of the patients behind the units.
     """
     # The first "resample" is the patients as they are, so that figures and their intervals take one way.
-    counts = np.concatenate([np.ones((1, drawn.patients)), drawn.counts])
+    counts = np.concatenate([np.ones_like(drawn.counts[:1]), drawn.counts])
     everyone = replace(drawn, counts=counts)
     areas = {
         name: np.stack([score(labels, given, everyone) for given in curve.scores]) for name, curve in curves.items()

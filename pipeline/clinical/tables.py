@@ -6,15 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clinical.curves import precision_at
 from pipeline.clinical.evaluation import Evaluation
 from pipeline.files import write_csv
 
 
 def write_predictions(found: Evaluation, folder: Path) -> None:
-    """predictions.csv: a row for each unit; of several classes the label in words, a probability and logits of each."""
+    """predictions.csv: a row for each unit; of several classes the label in words, probability, logits of each."""
     targets, labels = found.targets, found.units.labels
     ends = [""] if targets.kind == "binary" else [f"_{name}" for name in targets.named]
     columns = {f"probability{end}": found.probabilities[:, place] for place, end in enumerate(ends)}
+    thresholds = found.fixed.threshold
+    if thresholds is not None:
+        each = thresholds if isinstance(thresholds, list) else [thresholds]
+        columns |= {f"threshold{end}": np.full(len(labels), own) for end, own in zip(ends, each, strict=True)}
     for name, values in found.logits.items():
         columns |= {f"logit_{name}{end}": values[:, place] for place, end in enumerate(ends)}
     rows = [
@@ -39,9 +44,31 @@ def write_plots(found: Evaluation, folder: Path) -> None:
         for i, x in enumerate(grid)
     ]
     write_csv(folder / "roc.csv", ["false_positive_rate", *rates], roc)
-    bins = [{"predicted": round(b.predicted, 6), "observed": round(b.observed, 6), "units": b.n} for b in found.bins]
-    write_csv(folder / "calibration.csv", ["predicted", "observed", "units"], bins)
+    bins = [
+        {name: round(getattr(b, name), 6) for name in ("predicted", "observed", "low", "high")} | {"units": b.n}
+        for b in found.bins
+    ]
+    write_csv(folder / "calibration.csv", ["predicted", "observed", "low", "high", "units"], bins)
+    write_csv(folder / "precision_recall.csv", ["recall", *rates], _precision_recall(found))
+    decided = vars(found.decision)
+    rows = zip(*(np.round(values, 6).tolist() for values in decided.values()), strict=True)
+    names = ["threshold", *list(decided)[1:], "treat_none"]
+    decisions = [dict(zip(names, [*row, 0.0], strict=True)) for row in rows]
+    write_csv(folder / "decision_curve.csv", names, decisions)
     write_csv(folder / "confusion.csv", ["actual", "predicted"], _confusion(found))
+
+
+def _precision_recall(found: Evaluation) -> list[dict[str, float]]:
+    """The precision of each model at each recall; of several classes the mean."""
+    grid, labels = np.linspace(0.01, 1, 100), found.units.labels
+    curves = {}
+    for name, logits in found.logits.items():
+        each = zip(labels.T, found.targets.scores(logits).T, strict=True)
+        curves[name] = np.mean([precision_at(own, score, grid) for own, score in each], axis=0)
+    return [
+        {"recall": round(float(x), 2), **{name: round(float(y[i]), 6) for name, y in curves.items()}}
+        for i, x in enumerate(grid)
+    ]
 
 
 def _confusion(found: Evaluation) -> list[dict[str, str]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.targets import BINARY, Targets
+from pipeline.errors import LabelError
+from pipeline.targets import BINARY, SEPARATOR, Targets
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,16 @@ class Units:
 
 
 def units_of(slices: Sequence[Mapping[str, str]], side: str, targets: Targets = BINARY) -> Units:
-    """The units of `side`, from the rows of data/prepared/slices.csv (in the order of slices.npy)."""
+    """The units of `side`, from the rows of data/prepared/slices.csv (in the order of slices.npy).
+
+    Raises:
+        LabelError: a label that the task, and so the model, does not know.
+    """
     rows = [position for position, row in enumerate(slices) if row["split"] == side]
     first: dict[str, Mapping[str, str]] = {}
     for position in rows:
         first.setdefault(slices[position]["unit"], slices[position])
+    _check([row["label"] for row in first.values()], side, targets)
     return Units(
         ids=list(first),
         patients=[row["patient"] for row in first.values()],
@@ -43,3 +49,16 @@ def units_of(slices: Sequence[Mapping[str, str]], side: str, targets: Targets = 
         rows=np.array(rows, dtype=np.int64),
         slice_units=[slices[position]["unit"] for position in rows],
     )
+
+
+def _check(labels: Sequence[str], side: str, targets: Targets) -> None:
+    """Every label is made of places of classes; all but those of a multilabel task of exactly one."""
+    known = {str(place) for place in range(max(2, targets.outputs))}
+    for label in sorted(set(labels)):
+        places = label.split(SEPARATOR) if label else []
+        if not known.issuperset(places) or (targets.kind != "multilabel" and len(places) != 1):
+            raise LabelError(
+                f"labels of {side} units among {', '.join(sorted(known, key=int))} ({targets.kind})",
+                f"{label!r}, which no model of this task was trained on",
+                "Run `dvc repro` with the data section of params.yaml that the models were trained with.",
+            )

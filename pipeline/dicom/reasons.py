@@ -45,6 +45,9 @@ REASONS = MappingProxyType(
     }
 )
 
+#: Refusals of a file, not a series: their source is a path, which may look like a UID and may name a patient.
+OF_FILES = frozenset({"unreadable_file", "unreadable_archive", "not_dicom", "media_directory"})
+
 
 @dataclass(frozen=True)
 class Rejection:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from pipeline.contract import Manifest
+from pipeline.files import write_json, write_text
 from pipeline.inference.signature import UNSIGNED
 
 #: What nobody may take from a release's figures.
@@ -30,6 +32,12 @@ MEASURED = (
     *("test", "prevalence", "finetuned", "operating_point", "calibration", "usefulness", "levels", "subgroups"),
     *("comparison", "transfer", "sample_size", "explanation", "leakage", "test_set"),
 )
+
+
+def write(manifest: Manifest, compiled: Mapping[str, Any], folder: Path) -> None:
+    """model_card.md for people and model_card.json for machines."""
+    write_text(folder / "model_card.md", render(manifest, compiled))
+    write_json(folder / "model_card.json", record(manifest))
 
 
 def record(manifest: Manifest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contract import LabelLevel
-from pipeline.dicom.reasons import Rejection
+from pipeline.dicom.reasons import OF_FILES, Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
@@ -20,9 +20,6 @@ from pipeline.targets import Targets, calls
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
-
-#: Refusals of a file, not a series: their source is a path, which may look like a UID and may name a patient.
-_OF_FILES = {"unreadable_file", "unreadable_archive", "not_dicom", "media_directory"}
 
 _Kept = list[tuple[Scan, npt.NDArray[np.float32]]]
 
@@ -101,7 +98,7 @@ def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Pre
 
 def _refused(rejection: Rejection) -> Prediction:
     """The row of a refused series or file."""
-    is_series = rejection.reason not in _OF_FILES and _UID.fullmatch(rejection.source)
+    is_series = rejection.reason not in OF_FILES and _UID.fullmatch(rejection.source)
     series_uid = rejection.source if is_series else ""
     return Prediction(SeriesInstanceUID=series_uid, status=rejection.reason, message=rejection.message)
 
@@ -137,6 +134,6 @@ def _unit(scan: Scan, level: LabelLevel) -> str:
 def _answered(place: Prediction, logits: npt.NDArray[np.float32], release: Release) -> Prediction:
     """Calibrated probabilities from the (K,) logits of one unit, and the decision."""
     fixed, targets = release.manifest.calibration, release.targets
-    probabilities = targets.probabilities(logits[np.newaxis], fixed.temperature)
+    probabilities = targets.calibrated(logits[np.newaxis], fixed)
     decision = targets.words(calls(probabilities, fixed.threshold)[0])
     return replace(place, probabilities=tuple(probabilities[0].tolist()), decision=decision)

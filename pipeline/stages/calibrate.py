@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.calibrator import Calibration, Knots
 from pipeline.clinical import calibration
+from pipeline.clinical.thresholds import rule_name
 from pipeline.clinical.units import units_of
 from pipeline.config import Params
-from pipeline.contract import Calibration
 from pipeline.files import read_csv, sha256_file, write_json
 from pipeline.inference.pooling import pool
 from pipeline.progress import say
@@ -24,7 +26,7 @@ OUT = Path("models/calibration.json")
 
 
 def calibrate(params: Params) -> None:
-    """Fix temperature and threshold, with the hashes of the model and the split that they belong to.
+    """Fix calibrator and threshold, with the hashes of the model and the split that they belong to.
 
     Raises:
         TrainingError: the model gives logits that are not finite.
@@ -35,18 +37,22 @@ def calibrate(params: Params) -> None:
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     model = load(MODEL)
     _, logits = pool(rows(model, slices), units.slice_units, model.head.pooling)
-    rule = params.calibrate.threshold
-    temperature, threshold = calibration.fit(units.labels, logits, rule, targets)
+    settings = params.calibrate
+    fitted = calibration.fit(units.labels, logits, settings, targets)
     found = Calibration(
-        temperature=temperature,
-        threshold=threshold,
-        rule=calibration.rule_name(rule, targets),
+        **vars(fitted),
+        rule=rule_name(settings.threshold, targets),
         model_sha256=sha256_file(MODEL / "model.safetensors"),
         split_sha256=sha256_file(SPLIT),
     )
-    write_json(OUT, found.model_dump())
-    fixed = f"temperature {_listed(temperature)}" + ("" if threshold is None else f", threshold {_listed(threshold)}")
-    say(f"{fixed} ({found.rule}) on {len(units.ids)} validation units")
+    write_json(OUT, {**found.model_dump(), "calibration_sha256": found.content_sha256})
+    how = f"temperature {_listed(found.temperature)}" if found.knots is None else f"isotonic, {_counted(found.knots)}"
+    threshold = "" if found.threshold is None else f", threshold {_listed(found.threshold)}"
+    say(f"{how}{threshold} ({found.rule}) on {len(units.ids)} validation units of {len(set(units.patients))} patients")
+
+
+def _counted(knots: Sequence[Knots]) -> str:
+    return "knots " + ", ".join(str(len(each.logits)) for each in knots)
 
 
 def _listed(values: float | list[float]) -> str:

@@ -13,10 +13,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical import localisation, split, tables
-from pipeline.clinical.evaluation import Evaluation, evaluate
+from pipeline.clinical import (
+    baselines,
+    calibration,
+    flow,
+    leakage,
+    ledger,
+    levels,
+    localisation,
+    predictions,
+    reachable,
+    split,
+    subgroups,
+    tables,
+)
+from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
+from pipeline.clinical.proportions import Calls
 from pipeline.clinical.report import examples, page
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.report.gather import gather
@@ -25,7 +39,7 @@ from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
-from pipeline.files import read_csv, read_json, sha256_file, write_json, write_text
+from pipeline.files import read_csv, read_json, write_csv, write_json, write_text
 from pipeline.inference.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
@@ -35,46 +49,87 @@ from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import METHOD, saliency
 
-PREPARED, INDEX = Path("data/prepared"), Path("data/ingested/index.csv")
+INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
 REPORTS = Path("reports")
-ADVICE = REPORTS / "transferability.json"
+ADVICE, LEDGER = REPORTS / "transferability.json", REPORTS / "ledger.csv"
 
 Floats32 = npt.NDArray[np.float32]
+Rows = Sequence[Mapping[str, str]]
 
 
 def validate(params: Params) -> None:
     """Measure the fine-tuned model, the probe and the scratch model on the test patients, and report.
 
     Raises:
-        ContractError: the calibration belongs to another model or another split than those there now, or the curve of a
-            training to other validation units.
-        LeakageError: a patient on two sides of the split.
+        ContractError: the calibration belongs to another model or another split than those there now, the curve of a
+            training to other validation units, or predictions to compare with to other test units.
+        LeakageError: a patient or a picture on two sides of the split.
+        LedgerError: the ledger of the test set is damaged.
     """
-    fixed = _fixed()
+    fixed = calibration.read(CALIBRATION, MODELS_DIR / "finetuned/model.safetensors", SPLIT)
     rows = read_csv(PREPARED / "slices.csv")
     split.check([*read_csv(SPLIT), *rows])
     targets = params.data.targets
     units = units_of(rows, "test", targets)
+    opened = _opened(fixed, rows, units)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
-    found = evaluate(units, _pooled(units, by_slice, pooling), fixed, params.validate_, params.seed, targets)
-    learned = _learned(params, units_of(rows, "val", targets))
+    validation = units_of(rows, "val", targets)
+    learned, logits = _learned(params, validation), _pooled(units, by_slice, pooling)
+    beside = Beside(
+        called=_baselines(params, validation, learned, logits),
+        others={other.name: predictions.read(other, units.ids, targets) for other in params.validate_.compare},
+        parts=levels.coarser(rows, read_csv(INGESTED / "index.csv"), units, params.data.label_level),
+    )
+    found = evaluate(units, logits, fixed, params.validate_, params.seed, targets, beside)
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
-    figures = {**found.figures, "transfer": transfer, "backbone": _origin(card)}
-    figures["explanation"] = _explanation(params, [rows[row] for row in units.rows], slices)
-    write_json(REPORTS / "metrics.json", figures)
-    tables.write_predictions(found, REPORTS)
-    tables.write_plots(found, REPORTS / "plots")
+    figures = {**found.figures, "transfer": transfer, "backbone": _origin(card), **opened}
+    figures |= _around(params, found, rows) | _explanation(params, [rows[row] for row in units.rows], slices)
+    _write(found, figures)
     shown = _examples(found, slices, by_slice["finetuned"])
     advice = advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else []
     write_text(REPORTS / "report.html", page.render(gather(params, found, learned, figures, shown, advice)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
+
+
+def _opened(fixed: Calibration, rows: Rows, units: Units) -> dict[str, Any]:
+    """See that the sides are apart, and write down that the test set is opened: before any answer for it is there."""
+    leaks = leakage.find(np.load(PREPARED / "slices.npy", mmap_mode="r"), rows)
+    if leaks.near:
+        say(f"{leaks.near} pairs of near-duplicate slices on two sides of the split: see `leakage` in the metrics")
+    key = ledger.Key(fixed.split_sha256, fixed.model_sha256, fixed.content_sha256)
+    count = ledger.record(ledger.place(Path(), LEDGER), key, len(units.ids))
+    say(f"{LEDGER}: test set opened {count.opened} times, for {count.models} models")
+    return {"leakage": leaks.figures(), "test_set": count.figures()}
+
+
+def _write(found: Evaluation, figures: Mapping[str, Any]) -> None:
+    """The figures, and the tables that `dvc plots` and others read."""
+    write_json(REPORTS / "metrics.json", figures)
+    tables.write_predictions(found, REPORTS)
+    tables.write_plots(found, REPORTS / "plots")
+    write_csv(REPORTS / "plots/subgroups.csv", subgroups.COLUMNS, subgroups.table(figures["subgroups"]))
+
+
+def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
+    """What the figures are of: groups of the test patients, what these could show at best, and who was left out."""
+    units, settings = found.units, params.validate_
+    index, labels = read_csv(INGESTED / "index.csv"), read_csv(INGESTED / "labels.csv")
+    scores = found.targets.scores(found.logits["finetuned"])
+    groups = subgroups.attributes(units, rows, index, labels)
+    answers = subgroups.Answers(units, scores, found.called, groups)
+    drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
+    return {
+        "subgroups": subgroups.measure(answers, settings, params.seed, params.accept),
+        "reachable": reachable.best(units.labels, drawn),
+        "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, read_csv(SPLIT), rows),
+    }
 
 
 def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,29 +139,31 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
     return known | {key: trained[key] for key in ("data", "top1", "top1_images") if key in trained}
 
 
-def _fixed() -> Calibration:
-    """The calibration, if it was made for the model and split that are there."""
-    fixed = Calibration.model_validate(read_json(CALIBRATION))
-    for name, recorded, path in (
-        ("model", fixed.model_sha256, MODELS_DIR / "finetuned/model.safetensors"),
-        ("split", fixed.split_sha256, SPLIT),
-    ):
-        there = sha256_file(path)
-        if there != recorded:
-            raise ContractError(
-                f"the {name} that {CALIBRATION} was made for (SHA-256 {recorded[:12]}...)",
-                f"{path} with {there[:12]}...",
-                "Run `dvc repro calibrate`: a threshold holds only for its own model and validation patients.",
-            )
-    return fixed
-
-
 def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
     """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
-    features = np.load(FEATURES, mmap_mode="r")[units.rows]
     logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
-    logits["probe"] = probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    logits["probe"] = _probed(units)
     return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
+
+
+def _probed(units: Units) -> Floats32:
+    """What the probe says of units, by the mean of their slices' features."""
+    features = np.load(FEATURES, mmap_mode="r")[units.rows]
+    return probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+
+
+def _baselines(params: Params, units: Units, learned: Indicators, logits: Mapping[str, Floats32]) -> dict[str, Calls]:
+    """What scratch model and probe call positive on the test side, at thresholds of the validation units."""
+    targets, scratch = params.data.targets, learned.curves["scratch"]
+    scores = {
+        "scratch": scratch.scores[scratch.kept],
+        "probe": targets.scores(_probed(units).reshape(units.labels.shape)),
+    }
+    found = {
+        name: baselines.called(units.labels, own, targets.scores(logits[name]), params.calibrate.threshold, targets)
+        for name, own in scores.items()
+    }
+    return {name: called for name, called in found.items() if called is not None}
 
 
 def _learned(params: Params, units: Units) -> Indicators:
@@ -160,23 +217,23 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
     ]
 
 
-def _explanation(params: Params, rows: Sequence[Mapping[str, str]], slices: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def _explanation(params: Params, rows: Rows, slices: npt.NDArray[np.uint8]) -> dict[str, Any]:
     """Whether the saliency points at the lesions that are drawn on test slices, or why that is not known."""
-    folder = params.validate_.masks
-    if folder is None:
-        return {"method": METHOD, "reason": "validate.masks names no folder of masks"}
-    if params.data.task != "binary":
-        return {"method": METHOD, "reason": "the masks do not say of which class a lesion is"}
-    if not folder.is_dir():
-        return {"method": METHOD, "reason": "there is no folder of masks where validate.masks says"}
-    paths = {row["series"]: row["path"] for row in read_csv(INDEX)}
-    lesions = localisation.read(folder, rows, paths, params.prepare)
-    if not len(lesions.places):
-        return {"method": METHOD, "reason": "validate.masks holds no lesion on a test slice"}
-    model, settings = load(MODELS_DIR / "finetuned"), params.validate_
-    heats = saliency(model, slices[lesions.places], np.zeros(len(lesions.places), dtype=np.int64))
-    measured = localisation.figures(heats, lesions, settings.bootstrap, settings.confidence, params.seed)
-    return {"method": METHOD, **measured}
+    settings, folder, reason = params.validate_, params.validate_.masks, None
+    if folder is None or not folder.is_dir():
+        reason = "there is no folder of masks where validate.masks says" if folder else "validate.masks names no folder"
+    elif params.data.task != "binary":
+        reason = "the masks do not say of which class a lesion is"
+    else:
+        paths = {row["series"]: row["path"] for row in read_csv(INGESTED / "index.csv")}
+        lesions = localisation.read(folder, rows, paths, params.prepare)
+        if len(lesions.places):
+            places = np.zeros(len(lesions.places), dtype=np.int64)
+            heats = saliency(load(MODELS_DIR / "finetuned"), slices[lesions.places], places)
+            found = localisation.figures(heats, lesions, settings.bootstrap, settings.confidence, params.seed)
+            return {"explanation": {"method": METHOD, **found}}
+        reason = "validate.masks holds no lesion on a test slice"
+    return {"explanation": {"method": METHOD, "reason": reason}}
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ SMALL = [
     "validate.bootstrap=200",
     # What an untrained network can meet: its figures are defined.
     (
-        "accept=[{metric: finetuned.auroc.value, min: 0.0}, {metric: calibration.brier, max: 1.0}, "
+        "accept=[{metric: finetuned.auroc.value, min: 0.0}, {metric: calibration.brier.value, max: 1.0}, "
         "{metric: transfer.verdict, not_equal: negative, waiver: {by: a test, reason: hardly trained}}]"
     ),
     "compile.compute_capabilities=['8.6']",

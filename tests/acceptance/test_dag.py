@@ -83,11 +83,11 @@ def test_mistyped_key_is_named_with_the_nearest(built: Any, tmp_path: Path) -> N
 
 def test_missed_criterion_is_named_and_nothing_after_accept_runs(built: Any, tmp_path: Path) -> None:
     project = built.copy(tmp_path)
-    project.set("accept=[{metric: calibration.brier, max: 0.0}]")
+    project.set("accept=[{metric: calibration.brier.value, max: 0.0}]")
     said = project.run("dvc", "repro", status=255)
-    assert "AcceptanceError: expected calibration.brier at most 0" in said
+    assert "AcceptanceError: expected calibration.brier.value at most 0" in said
     assert "Running stage 'export'" not in said
-    assert "NO, missed: calibration.brier" in project.run("python", "-m", "pipeline.summary")
+    assert "NO, missed: calibration.brier.value" in project.run("python", "-m", "pipeline.summary")
 
 
 def test_killed_training_resumes_at_its_last_checkpoint(built: Any, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from pipeline.clinical import metrics, resampling
+from pipeline.clinical import resampling
+from pipeline.clinical.ranking import ranked
 from pipeline.config import Params
 from pipeline.files import read_csv
 
@@ -72,10 +73,8 @@ def _difference(
         order = np.argsort(patients, kind="stable")  # the same patients in the same places for every seed
         names = [patients[place] for place in order]
         resamples = resampling.draw(names, params.validate_.bootstrap, params.validate_.confidence, params.seed)
-        gaps = metrics.concordance(labels[order], ours[order], resamples)
-        gaps = gaps - metrics.concordance(labels[order], theirs[order], resamples)
-        whole = np.ones((1, resamples.patients))
-        values.append(metrics.auroc_under(gaps, labels[order], resamples, whole)[0])
-        drawn.append(metrics.auroc_under(gaps, labels[order], resamples, resamples.counts))
+        one, two = (ranked(labels[order], scores[order], resamples) for scores in (ours, theirs))
+        values.append(one.areas[0] - two.areas[0])
+        drawn.append(one.drawn[0] - two.drawn[0])
     low, high, reason = resamples.interval(np.mean(drawn, axis=0))
     return f"{np.mean(values):+.3f} ({low:+.3f} to {high:+.3f})" if reason is None else reason

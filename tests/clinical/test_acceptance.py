@@ -10,6 +10,8 @@ METRICS = {
     "scratch": {"auroc": {"value": None, "low": None, "high": None, "reason": "only one class among the units"}},
     "calibration": {"brier": float("nan")},
     "transfer": {"verdict": "negative"},
+    "leakage": {"near": 0},
+    "test_set": {"threshold_moved": False},
 }
 
 
@@ -57,7 +59,7 @@ def test_the_error_names_each_failed_criterion_and_no_other():
     assert "finetuned.auroc.value at least 0.95" in message
     assert "0.91" in message
     assert "transfer.verdict other than negative" in message
-    assert "2 of 3 criteria failed" in message
+    assert "2 of 5 criteria failed" in message
     assert "finetuned.auroc.high" not in message
 
 
@@ -131,3 +133,54 @@ def test_a_figure_that_does_not_exist_cannot_be_waived():
     result = judge(metric="transfer.verdit", not_equal="negative", waiver=WAIVER)
     assert not result.passed
     assert not result.waived
+
+
+def test_near_duplicates_and_a_moved_threshold_fail_whatever_is_asked():
+    metrics = METRICS | {"transfer": {"verdict": "positive"}}
+    require(evaluate([], metrics))
+    for section, figures, message in (
+        ("leakage", {"near": 3}, "leakage.near at most 0"),
+        ("test_set", {"threshold_moved": True}, "test_set.threshold_moved other than true"),
+    ):
+        with pytest.raises(AcceptanceError, match=message):
+            require(evaluate([], metrics | {section: figures}))
+        without = {name: figure for name, figure in metrics.items() if name != section}
+        with pytest.raises(AcceptanceError, match="no such figure"):
+            require(evaluate([], without))
+
+
+def test_what_is_always_asked_can_be_waived_in_writing():
+    metrics = METRICS | {"transfer": {"verdict": "positive"}, "leakage": {"near": 3}}
+    metrics |= {"test_set": {"threshold_moved": True}}
+    waived = [
+        Criterion(metric="leakage.near", max=0, waiver=WAIVER),
+        Criterion(metric="test_set.threshold_moved", not_equal="true", waiver=WAIVER),
+    ]
+    results = evaluate(waived, metrics)
+    require(results)
+    assert [result.metric for result in results if result.waived] == ["leakage.near", "test_set.threshold_moved"]
+    assert results[1].value == "true"
+    # A larger bound of one's own replaces nothing.
+    with pytest.raises(AcceptanceError, match="leakage.near at most 0"):
+        require(evaluate([Criterion(metric="leakage.near", max=10)], metrics))
+
+
+@pytest.mark.parametrize(("low", "best", "unreachable"), [(0.7, 0.83, True), (0.7, 0.86, False), (0.9, 0.83, False)])
+def test_a_criterion_beyond_what_the_test_patients_can_show_says_so(low, best, unreachable):
+    metrics = {
+        "operating_point": {"sensitivity": {"low": low}},
+        "reachable": {"operating_point": {"sensitivity": {"low": best}}},
+    }
+    result = evaluate([Criterion(sensitivity_lower_ci=0.85)], metrics)[0]
+    assert result.record()["unreachable"] is unreachable
+    assert result.passed is (low >= 0.85)
+    assert ("even without an error these test patients give at most 0.83" in (result.reason or "")) is unreachable
+
+
+def test_an_undefined_figure_that_could_not_be_met_fails_too():
+    metrics = {
+        "operating_point": {"sensitivity": {"low": None, "reason": "no positive unit"}},
+        "reachable": {"operating_point": {"sensitivity": {"low": None}}},
+    }
+    result = evaluate([Criterion(sensitivity_lower_ci=0.85)], metrics)[0]
+    assert (result.passed, result.unreachable) == (False, False)

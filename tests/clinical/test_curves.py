@@ -1,8 +1,15 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from pipeline.clinical import curves
+from pipeline.clinical.resampling import draw
+
+
+def each_own(n):
+    return draw([f"p{i}" for i in range(n)], 100, 0.95, 1)
 
 
 def test_the_roc_is_that_of_scikit_learn():
@@ -34,13 +41,13 @@ def test_bins_hold_every_unit_once_and_what_was_observed():
     rng = np.random.default_rng(0)
     probabilities = rng.random(4000)
     labels = (rng.random(4000) < probabilities).astype(np.int64)
-    bins = curves.reliability(labels, probabilities, 0.95)
+    bins = curves.reliability(labels, probabilities, each_own(4000))
     assert sum(b.n for b in bins) == 4000
     for b in bins:
         assert b.low <= b.observed <= b.high
         assert b.observed == pytest.approx(b.predicted, abs=0.06)
-    assert len(curves.reliability(labels[:11], probabilities[:11], 0.95)) == 2
-    assert curves.reliability(labels, np.full(4000, np.nan), 0.95) == []
+    assert len(curves.reliability(labels[:11], probabilities[:11], each_own(11))) == 2
+    assert curves.reliability(labels, np.full(4000, np.nan), each_own(4000)) == []
 
 
 def test_confusion_counts_are_those_of_scikit_learn():
@@ -66,3 +73,33 @@ def test_one_curve_is_its_own_mean_and_a_missing_class_leaves_none():
     one = curves.roc(np.array([1, 0, 1]), np.array([0.1, 0.2, 0.3]))
     assert curves.mean_roc([one]) is one
     assert len(curves.mean_roc([one, curves.roc(np.ones(3, int), np.ones(3))]).true_positive_rate) == 0
+
+
+def test_few_different_probabilities_are_a_group_each_and_ties_are_never_parted():
+    values = np.repeat([0.2, 0.7, 0.4], [50, 3, 7])
+    assert [sorted(set(values[group])) for group in curves.groups_of(values, 5)] == [[0.2], [0.4], [0.7]]
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 30, 300) / 30
+    groups = curves.groups_of(values, 6)
+    assert sorted(np.concatenate(groups)) == list(range(300))
+    assert len(groups) <= 6
+    assert all(values[one].max() < values[two].min() for one, two in pairwise(groups))
+    assert curves.groups_of(np.empty(0), 4) == []
+
+
+def test_the_band_widens_where_units_of_a_patient_answer_alike():
+    rng = np.random.default_rng(0)
+    chances = np.repeat(rng.random(200), 5)
+    labels = np.repeat(rng.random(200) < chances[::5], 5).astype(np.int64)
+    together = draw([f"p{i // 5}" for i in range(1000)], 100, 0.95, 1)
+    clustered, naive = (curves.reliability(labels, chances, of) for of in (together, each_own(1000)))
+    for wide, narrow in zip(clustered, naive, strict=True):
+        assert wide.observed == narrow.observed
+        assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+
+
+def test_precision_at_a_recall_is_that_of_the_highest_threshold_that_reaches_it():
+    labels, scores = np.array([1, 0, 1, 0, 1]), np.array([5.0, 4, 3, 2, 1])
+    found = curves.precision_at(labels, scores, np.array([0.1, 1 / 3, 0.5, 2 / 3, 1.0]))
+    np.testing.assert_allclose(found, [1, 1, 2 / 3, 2 / 3, 3 / 5])
+    assert np.isnan(curves.precision_at(np.ones(3, int), scores[:3], np.array([0.5]))).all()

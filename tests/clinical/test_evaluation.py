@@ -82,3 +82,117 @@ def test_logits_that_are_not_finite_leave_figures_undefined_with_a_reason(settin
     point = evaluate(units, logits, fixed, settings, 1).figures["operating_point"]
     assert np.isnan(point["sensitivity"]["value"])
     assert point["sensitivity"]["reason"] == "a probability is not finite"
+
+
+def binary(labels: Any, scores: Any, settings: config.Validate, patients: Any = None, threshold: float = 0.5) -> Any:
+    """The figures of three models that answer alike."""
+    names = [f"p{i}" for i in (range(len(labels)) if patients is None else patients)]
+    units = Units([f"u{i}" for i in range(len(labels))], names, np.array(labels)[:, None], np.arange(len(labels)), [])
+    fixed = Calibration(temperature=1.0, threshold=threshold, rule="r", model_sha256="", split_sha256="")
+    logits = dict.fromkeys(("finetuned", "probe", "scratch"), np.array(scores, dtype=np.float64)[:, None])
+    return evaluate(units, logits, fixed, settings.model_copy(update={"bootstrap": 200}), 1).figures
+
+
+def leaves(figures: Any, path: str = "") -> dict[str, Any]:
+    """Every figure by its dotted name."""
+    if not isinstance(figures, dict):
+        return {path: figures}
+    return {name: leaf for key, value in figures.items() for name, leaf in leaves(value, f"{path}.{key}").items()}
+
+
+def unexplained(figures: Any) -> list[str]:
+    """Names of figures that are NaN with no reason in their own section or the one around it."""
+    flat = leaves(figures)
+    return [
+        name
+        for name, value in flat.items()
+        if isinstance(value, float)
+        and np.isnan(value)
+        and f"{name.rpartition('.')[0]}.reason" not in flat
+        and f"{name.rpartition('.')[0].rpartition('.')[0]}.reason" not in flat
+    ]
+
+
+def test_every_section_of_the_contract_is_there(settings: config.Validate) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 90)
+    figures = binary(labels, rng.normal(size=90) + labels, settings, np.arange(90) // 3)
+    assert unexplained(figures) == []
+    flat = leaves(figures)
+    for name in (
+        "finetuned.average_precision.low",
+        "prevalence",
+        "operating_point.ppv.value",
+        "operating_point.likelihood_ratio_positive.high",
+        "operating_point.at_prevalence.0.01.npv.low",
+        "operating_point.at_prevalence.0.3.per_1000.missed",
+        "calibration.brier.value",
+        "calibration.ece.high",
+        "calibration.slope.low",
+        "usefulness.net_benefit.value",
+        "comparison.probe.p_value",
+        "sample_size.auroc.more",
+        "test.patients",
+    ):
+        assert np.isfinite(flat[f".{name}"]), name
+    assert figures["prevalence"] == pytest.approx(labels.mean(), abs=1e-6)
+    assert figures["comparison"]["scratch"]["mcnemar"]["reason"].startswith("no threshold")
+
+
+BAD: dict[str, tuple[list[int], list[float], list[int] | None, dict[str, str]]] = {
+    "one class": ([0] * 6, [-1, 0, 1, 2, -2, 3], None, {
+        "finetuned.auroc": "only one class", "finetuned.average_precision": "only one class",
+        "operating_point.sensitivity": "no positive unit", "operating_point.likelihood_ratio_positive": "no positive",
+        "calibration.slope": "only one class", "sample_size.auroc": "only one class", "transfer": "only one class",
+        "comparison.probe": "only one class", "operating_point.at_prevalence.0.1.ppv": "no positive unit",
+    }),
+    "two patients": ([0, 1, 0, 1], [-1, 1, 0.5, 0.2], [0, 1, 0, 1], {
+        "finetuned.auroc": "too few patients of a class", "finetuned.average_precision": "too few patients",
+        "operating_point.sensitivity": "", "calibration.slope": "too few patients", "transfer": "too few patients",
+    }),
+    "all scores equal": ([0, 1, 0, 1, 0, 1], [0.3] * 6, None, {
+        "finetuned.auroc": "all scores are equal: AUROC is 0.5 by definition",
+        "finetuned.average_precision": "all scores are equal: average precision is the share of positives",
+        "calibration.slope": "all probabilities are equal",
+    }),
+    "a score that is no number": ([0, 1, 0, 1], [0.3, np.nan, 0, 1], None, {
+        "finetuned.auroc": "not finite", "operating_point.ppv": "not finite", "calibration.ece": "not finite",
+        "usefulness.net_benefit": "not finite", "comparison.scratch": "not finite",
+        "operating_point.likelihood_ratio_negative": "not finite", "sample_size.sensitivity": "not finite",
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_input_gives_nan_with_a_reason_never_a_number_that_looks_like_one(
+    bad: str, settings: config.Validate
+) -> None:
+    labels, scores, patients, reasons = BAD[bad]
+    figures = binary(labels, scores, settings, patients)
+    assert unexplained(figures) == []
+    flat = leaves(figures)
+    for name, reason in reasons.items():
+        if reason:
+            assert reason in flat[f".{name}.reason"], name
+    assert figures["transfer"]["verdict"] is None or bad == "all scores equal"
+
+
+def test_two_patients_have_wide_intervals_or_none(settings: config.Validate) -> None:
+    labels, scores, patients, _ = BAD["two patients"]
+    figures = binary(labels, scores, settings, patients)
+    assert figures["finetuned"]["auroc"]["value"] == 0.75
+    assert np.isnan(figures["finetuned"]["auroc"]["low"])
+    shares = figures["operating_point"]["sensitivity"]
+    assert shares["high"] - shares["low"] > 0.7
+
+
+def test_ties_everywhere_count_half(settings: config.Validate) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    scores = (rng.random(60) + 0.3 * labels > 0.6).astype(float)
+    figures = binary(labels, scores, settings, np.arange(60) // 2, threshold=0.6)
+    expected = roc_auc_score(labels, scores)
+    assert figures["finetuned"]["auroc"]["value"] == pytest.approx(expected, abs=1e-6)
+    point = figures["operating_point"]
+    assert expected == pytest.approx((point["sensitivity"]["value"] + point["specificity"]["value"]) / 2, abs=1e-6)
+    assert unexplained(figures) == []

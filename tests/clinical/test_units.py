@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.clinical.units import units_of
+from pipeline.errors import LabelError
 from pipeline.inference.pooling import pool_mean
 from pipeline.targets import Targets
 
@@ -54,3 +55,15 @@ def test_pooling_does_not_depend_on_the_order_of_the_slices():
 def test_a_value_too_few_is_an_error():
     with pytest.raises(ValueError, match="2 values for 3 slices"):
         pool_mean(np.zeros(2), ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [("binary", "2"), ("binary", ""), ("multiclass", "3"), ("multiclass", "0;1"), ("multilabel", "7")],
+)
+def test_a_label_that_the_models_do_not_know_is_refused(kind, label):
+    names = ("0", "1") if kind == "binary" else ("a", "b", "c")
+    slices = [{"unit": "s1", "patient": "p1", "label": label, "split": "test"}]
+    assert units_of(slices, "val", Targets(kind, names)).ids == []
+    with pytest.raises(LabelError, match=f"labels of test units among 0, 1.*found {label!r}"):
+        units_of(slices, "test", Targets(kind, names))

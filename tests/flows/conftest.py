@@ -49,7 +49,8 @@ def step(params):
         write_json(Path("reports/metrics.json"), {
             "finetuned": {"auroc": figure}, "probe": {"auroc": figure}, "scratch": {"auroc": figure},
             "operating_point": {"threshold": 0.5, "sensitivity": figure, "specificity": figure},
-            "calibration": {"brier": 0.1}, "test": {"patients": 30, "units": 31, "positives": 12},
+            "calibration": {"brier": {"value": 0.1, "low": 0.05, "high": 0.15}},
+            "test": {"patients": 30, "units": 31, "positives": 12},
             "transfer": {"verdict": "positive", "difference": 0.1, "low": 0.05, "high": 0.2}})
     Path(f"{name}.txt").write_text(name)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
+from pipeline.calibrator import Knots
 from pipeline.dicom.reasons import Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.imaging.volume import Volume
@@ -108,3 +109,13 @@ def test_each_of_several_labels_has_its_own_temperature_and_threshold(make_relea
     found = list(predict(release, [scan]))
     assert found[0].probabilities == pytest.approx(tuple(expit([1.0, 0.5, 0.25])))
     assert [row.decision for row in found] == ["low;high", "low;high", ""]
+
+
+def test_an_isotonic_calibrator_is_carried_out_by_its_knots(make_release, scan, tmp_path: Path) -> None:
+    release = answering(make_release(tmp_path / "release", "slice"), [-5.0, 0.0, 5.0])
+    knots = Knots(logits=[-1.0, 1.0], probabilities=[0.2, 0.6])
+    fixed = release.manifest.calibration.model_copy(update={"temperature": 1.0, "knots": [knots], "threshold": 0.4})
+    manifest = release.manifest.model_copy(update={"calibration": fixed})
+    found = list(predict(replace(release, manifest=manifest), [scan]))
+    assert [row.probabilities[0] for row in found] == pytest.approx([0.2, 0.4, 0.6])
+    assert [row.decision for row in found] == ["0", "1", "1"]

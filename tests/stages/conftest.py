@@ -29,6 +29,11 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(Path("data/split.csv"), split[0], split)
     index = [{"series": f"s{p}", "patient": p, "sex": "F", "vendor": "ACME"} for p, *_ in patients]
     write_csv(Path("data/ingested/index.csv"), index[0], index)
+    labels = [
+        {"series": f"s{p}", "patient": p, "slice_index": "", "label": label, "site": site}
+        for p, _, site, label in patients
+    ]
+    write_csv(Path("data/ingested/labels.csv"), labels[0], labels)
     rejected = [{"source": "t0", "reason": "localizer", "message": "a localizer"}]
     write_csv(Path("data/ingested/rejected.csv"), rejected[0], rejected)
     slices = [
@@ -37,9 +42,9 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for p, side, _, label in patients
     ]
     write_csv(Path("data/prepared/slices.csv"), slices[0], slices)
-    labels = np.array([row["label"] for row in slices])
+    positive = np.array([row["label"] for row in slices])
     noise = rng.normal(scale=25, size=(len(slices), 1, 1)) + rng.normal(scale=10, size=(len(slices), SIZE, SIZE))
-    pixels = np.clip(100 + 30 * labels[:, None, None] + noise, 0, 255).astype(np.uint8)
+    pixels = np.clip(100 + 30 * positive[:, None, None] + noise, 0, 255).astype(np.uint8)
     write_atomic(Path("data/prepared/slices.npy"), lambda handle: np.save(handle, pixels))
     features = np.stack([pixels.mean((1, 2)) / 25, rng.normal(size=len(slices))], axis=1).astype(np.float32)
     # Reversed on the other sides, so that features of the wrong rows show.

@@ -38,7 +38,7 @@ METRICS: dict[str, Any] = {
         "sensitivity": estimate(0.9, 0.8, 0.95),
         "specificity": {"value": math.nan, "low": math.nan, "high": math.nan, "reason": "no negative unit"},
     },
-    "calibration": {"brier": 0.123},
+    "calibration": {"brier": {"value": 0.123, "low": 0.1, "high": 0.2}},
     "transfer": {"verdict": "positive", "difference": 0.11, "low": 0.02, "high": 0.2},
     "test": {"patients": 50, "units": 51, "positives": 25},
 }
@@ -166,7 +166,7 @@ def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
     for line in (
         "| AUROC | 0.912 (0.851 to 0.960) |",
         "| Specificity | not defined (no negative unit) |",
-        "| Brier score | 0.123 |",
+        "| Brier score | 0.123 (0.100 to 0.200) |",
         "| Transfer | positive |",
         "| finetuned.auroc.low | at least 0.55 | 0.851 |",
         "| `model.sm86.engine` | 8.6 | tensorrt_rtx 1.7 | built, not run |",

@@ -1,3 +1,6 @@
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -8,7 +11,7 @@ from pipeline.errors import ContractError, LeakageError
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
-from pipeline.validation_config import Criterion
+from pipeline.validation_config import Compared, Criterion
 from tests.pretrained import embedded_card
 
 
@@ -38,7 +41,7 @@ def test_the_figures_are_those_of_the_predictions(calibrated, params):
     calls = probabilities >= point["threshold"]
     assert point["sensitivity"]["value"] == pytest.approx(calls[labels == 1].mean(), abs=1e-6)
     assert point["specificity"]["value"] == pytest.approx((~calls[labels == 0]).mean(), abs=1e-6)
-    assert metrics["calibration"]["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2), abs=1e-5)
+    assert metrics["calibration"]["brier"]["value"] == pytest.approx(np.mean((probabilities - labels) ** 2), abs=1e-5)
     assert metrics["test"] == {"patients": 20, "units": 20, "positives": 10}
     assert metrics["backbone"] == {
         "name": "test_resnet",
@@ -85,6 +88,10 @@ def test_equal_inputs_give_equal_bytes(calibrated, params):
         "roc.csv",
         "calibration.csv",
         "confusion.csv",
+        "subgroups.csv",
+        "ledger.csv",
+        "precision_recall.csv",
+        "decision_curve.csv",
     }
     assert everything() == first
 
@@ -117,14 +124,16 @@ def test_the_indicators_are_those_of_the_validation_units(calibrated, params):
 
 
 def test_the_report_shows_waivers_and_advice(calibrated, params):
-    criterion = Criterion(metric="calibration.brier", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"})
+    criterion = Criterion(
+        metric="calibration.brier.value", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"}
+    )
     part = {"choice": "freeze", "reason": "Few patients."}
     advice = {"backbone": part, "layer": part, "training": part}
     write_json(calibrated / "reports/transferability.json", {"advice": advice})
     validate(params.model_copy(update={"accept": [criterion]}))
     html = (calibrated / "reports/report.html").read_text()
     assert "<li>Training: freeze. Few patients.</li>" in html
-    assert "“calibration.brier at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
+    assert "“calibration.brier.value at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
 
 
 @pytest.mark.parametrize("name", ["finetuned", "scratch"])
@@ -135,8 +144,11 @@ def test_a_training_without_its_curve_is_refused(calibrated, params, name):
 
 
 def test_a_curve_of_other_validation_units_is_refused(calibrated, params):
-    rows = [row for row in read_csv(calibrated / "data/prepared/slices.csv") if row["patient"] != "p08"]
-    write_csv(calibrated / "data/prepared/slices.csv", rows[0], rows)
+    rows = read_csv(calibrated / "data/prepared/slices.csv")
+    kept = [row["patient"] != "p08" for row in rows]
+    write_csv(calibrated / "data/prepared/slices.csv", rows[0], list(itertools.compress(rows, kept)))
+    pixels = np.load(calibrated / "data/prepared/slices.npy")
+    np.save(calibrated / "data/prepared/slices.npy", pixels[kept])
     with pytest.raises(ContractError, match="11 validation units and 1 outputs; found 5 x 12 x 1"):
         validate(params)
 
@@ -162,3 +174,30 @@ def test_a_patient_on_two_sides_is_refused(calibrated, params):
     write_csv(calibrated / "data/prepared/slices.csv", rows[0], rows)
     with pytest.raises(LeakageError, match="patient p00 on train and test"):
         validate(params)
+
+
+def test_another_release_is_compared_by_its_own_predictions(calibrated, params):
+    """Its `predictions.csv`, as this stage writes them, is the file that is asked for."""
+    validate(params)
+    own = read_json(Path("reports/metrics.json"))
+    (calibrated / "reports/predictions.csv").rename(calibrated / "old.csv")
+    asked = params.validate_.model_copy(update={"compare": [Compared(name="old", predictions=Path("old.csv"))]})
+    validate(params.model_copy(update={"validate_": asked}))
+    found = read_json(Path("reports/metrics.json"))["comparison"]
+    assert set(found) == {"scratch", "probe", "old"}
+    assert found["old"]["auroc"]["value"] == own["finetuned"]["auroc"]["value"]
+    assert found["old"]["auroc_difference"]["value"] == 0
+    assert found["old"]["p_value"] == 1
+    assert found["old"]["mcnemar"] == {"only_this": 0, "only_other": 0, "p_value": 1, "method": "McNemar, exact"}
+    rows = read_csv(calibrated / "old.csv")
+    write_csv(calibrated / "old.csv", rows[0], rows[1:])
+    with pytest.raises(ContractError, match="one row for each of the 20 test units"):
+        validate(params.model_copy(update={"validate_": asked}))
+
+
+def test_control_and_probe_are_called_at_thresholds_of_validation(calibrated, params):
+    validate(params)
+    found = read_json(Path("reports/metrics.json"))["comparison"]
+    for name in ("scratch", "probe"):
+        assert {"only_this", "only_other", "p_value", "method"} == found[name]["mcnemar"].keys()
+        assert found[name]["auroc_difference"]["method"] == "DeLong, paired"

@@ -26,6 +26,8 @@ def flow(content: Content, units: str) -> dict[str, Any]:
     ]
     stated: Mapping[str, Any] = content.figures.get("flow") or {}
     return {
+        "found": stated.get("series_found"),
+        "unlabelled": stated.get("volumes_without_label") or 0,
         "lines": _lines(stated),
         "refused": refused,
         "reasons": content.rejected,

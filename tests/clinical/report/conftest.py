@@ -59,10 +59,8 @@ def make_several(params_file: Path, kind: TaskKind) -> Content:
         labels = rng.integers(0, 2, (60, 3))
     units = Units([f"s{i:03}" for i in range(60)], [f"p{i // 2:03}" for i in range(60)], labels, np.arange(60), [])
     logits = {m: a * labels + rng.normal(size=(60, 3)) for m, a in (("finetuned", 2), ("probe", 1), ("scratch", 1))}
-    temperature, threshold = calibration.fit(labels, logits["finetuned"], params.calibrate.threshold, targets)
-    fixed = Calibration(
-        temperature=temperature, threshold=threshold, rule="by rule", model_sha256="0" * 64, split_sha256="1" * 64
-    )
+    fitted = calibration.fit(labels, logits["finetuned"], params.calibrate, targets)
+    fixed = Calibration(**vars(fitted), rule="by rule", model_sha256="0" * 64, split_sha256="1" * 64)
     found = evaluation.evaluate(units, logits, fixed, params.validate_, params.seed, targets)
     groups = [Group("All", "patients", (84, 34, 50), ()), Group("Class", "low", (40, 16, 24), ())]
     return replace(_content(rng, params, found, make_indicators(0)), groups=groups)

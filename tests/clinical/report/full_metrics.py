@@ -66,7 +66,7 @@ def figures() -> dict[str, Any]:
                 {"patients": ["P-0a1b2c", "P-9f8e7d"], "sides": ["train", "test"], "slices": 2, "likeness": 0.981}
             ],
         },
-        "flow": {"found": 512, "used": 168},
+        "flow": {"series_found": 172, "series_refused": 4, "volumes_without_label": 2, "reasons": {"not_mr": 1}},
         "test_set": {
             "opened": 3,
             "models": 2,

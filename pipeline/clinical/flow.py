@@ -1,0 +1,66 @@
+"""Where every series went, as a STARD flow diagram counts it (Bossuyt et al. 2015, BMJ 351:h5527, item 19)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.clinical.split import SIDES
+from pipeline.dicom.reasons import OF_FILES
+
+Row = Mapping[str, str]
+
+
+def count(
+    rejected: Iterable[Row], index: Sequence[Row], labels: Sequence[Row], split: Iterable[Row], slices: Sequence[Row]
+) -> dict[str, Any]:
+    """From what was found to the units of the test side, by the rows of the tables of that name.
+
+    Args:
+        rejected, index, labels: of data/ingested/.
+        split: of data/split.csv.
+        slices: of data/prepared/slices.csv.
+
+    Returns:
+        `series_found`, of which `series_refused` and `series_ingested`: a series of which some volumes were taken and
+        others refused counts in both, as refusals are kept under tokens of their own. `files_refused`; `reasons`:
+        {code: refusals of files and series}; `volumes_...` and `patients_...`: `ingested`, of which `without_label` and
+        `labelled`; `sides`: of each side patients, series, units, slices.
+    """
+    refused = list(rejected)
+    ingested = {_series(row) for row in index}
+    sources = {row["source"] for row in refused if row["reason"] not in OF_FILES}
+    labelled = {row["series"] for row in labels}
+    named = {row["patient"] for row in index if row["series"] in labelled}
+    everybody = {row["patient"] for row in index}
+    side_of = Counter(row["split"] for row in split)
+    return {
+        "series_found": len(ingested) + len(sources),
+        "series_refused": len(sources),
+        "series_ingested": len(ingested),
+        "files_refused": sum(row["reason"] in OF_FILES for row in refused),
+        "volumes_ingested": len(index),
+        "volumes_without_label": sum(row["series"] not in labelled for row in index),
+        "volumes_labelled": sum(row["series"] in labelled for row in index),
+        "patients_ingested": len(everybody),
+        "patients_without_label": len(everybody - named),
+        "patients_labelled": len(named),
+        "reasons": dict(sorted(Counter(row["reason"] for row in refused).items())),
+        "sides": {side: _side(side, side_of[side], slices) for side in SIDES},
+    }
+
+
+def _series(row: Row) -> str:
+    """Of a volume `S-...-v2` the series `S-...`."""
+    return row["series"].partition("-v")[0]
+
+
+def _side(side: str, patients: int, slices: Sequence[Row]) -> dict[str, int]:
+    here = [row for row in slices if row["split"] == side]
+    return {
+        "patients": patients,
+        "series": len({_series(row) for row in here}),
+        "units": len({row["unit"] for row in here}),
+        "slices": len(here),
+    }

@@ -1,0 +1,61 @@
+"""Shares of units with intervals that know of patients.
+
+Where every patient has one unit: Wilson's interval. Else Wilson's with the number of independent units that the
+observed variance between patients amounts to (the design effect of Rao & Scott 1992, Biometrics 48:577, by the
+linearised ratio), and Student's t for the normal quantile, as that variance is an estimate from so many patients. Of
+intervals by bootstrap percentiles, by the logit and this one, this one covered best (docs/validation.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.clinical.ranking import columns
+from pipeline.clinical.resampling import Estimate, Floats, Resamples, undefined, wilson
+
+Calls = npt.NDArray[np.bool_]
+WILSON = "Wilson"
+CLUSTERED = "Wilson, design effect of patients (Rao & Scott)"
+
+
+def share(hits: Calls, among: Calls, reason: str, resamples: Resamples) -> Estimate:
+    """Share of `hits` among the units of `among`, both (U,); of (U, K) the mean of the K shares.
+
+    Args:
+        reason: said where `among` has no unit.
+    """
+    pairs = columns(hits, among)
+    if not pairs or not all(own.any() for _, own in pairs):
+        return undefined(reason, 0)
+    shares = [float(np.mean(right[own])) for right, own in pairs]
+    value, confidence = float(np.mean(shares)), resamples.confidence
+    n = int(among.any(axis=1).sum()) if among.ndim > 1 else int(among.sum())
+    patients = min(resamples.behind(own) for _, own in pairs)
+    if len(pairs) == 1 and patients == n:
+        return Estimate(value, *wilson(value * n, n, confidence), n, method=WILSON)
+    if value in (0.0, 1.0):
+        # Patients do not differ in what all have: each counts as one trial, so that few do not look certain.
+        return Estimate(value, *wilson(value * patients, patients, confidence), n, method=CLUSTERED)
+    if patients < 2:
+        return Estimate(value, np.nan, np.nan, n, "all these units are of one patient")
+    size = _independent(pairs, value, resamples, n)
+    return Estimate(value, *wilson(value * size, size, confidence, patients - 1), n, method=CLUSTERED)
+
+
+def _independent(pairs: list[tuple[Calls, ...]], value: float, resamples: Resamples, n: int) -> float:
+    """How many independent units vary as these do between patients; never more than there are."""
+    parts = [residuals(right & own, own, resamples) for right, own in pairs]
+    influence = np.mean(parts, axis=0)
+    there = int(np.count_nonzero(resamples.per_patient(np.any([own for _, own in pairs], axis=0))))
+    variance = float(np.sum(influence**2)) * there / (there - 1)
+    return min(float(n), value * (1 - value) / variance) if variance > 0 else float(n)
+
+
+def residuals(right: Calls, own: Calls, resamples: Resamples) -> Floats:
+    """(P,): what each patient moves the share of `right` in `own`, both (U,), so that its variance is their squares'.
+
+    It is the linearised ratio of two sums over patients (Cochran 1977, Sampling Techniques, 3rd ed., section 6.5).
+    """
+    hits, of = resamples.per_patient(right), resamples.per_patient(own)
+    return np.asarray((hits - hits.sum() / of.sum() * of) / of.sum(), dtype=np.float64)

@@ -1,0 +1,140 @@
+"""Units sorted once by their scores, and the areas under ROC and precision-recall curves of any resample of them.
+
+With both classes in falling order of their scores, the weights of the units drawn are summed up cumulatively: how many
+negatives lie above each positive unit, and how many positives down to it. Both areas are sums over the positive units,
+for all resamples of a portion at once, in time proportional to units times resamples and in the memory of one portion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.clinical.resampling import Floats, Resamples
+
+Labels = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Order:
+    """M positive and N negative units in falling order of one score.
+
+    Attributes:
+        positive, negative: int64 (M,) and (N,), the units in that order.
+        above, reached: int64 (M,), how many negative units score above each positive one, how many at least as much.
+        level: int64 (M,), the place of the last positive unit that scores as each does; None where no two score alike.
+    """
+
+    positive: Places
+    negative: Places
+    above: Places
+    reached: Places
+    level: Places | None
+
+    def areas(self, positive: Weights, negative: Weights) -> tuple[Floats, Floats]:
+        """AUROC and average precision, (C,) each, of weighted units; NaN where a class has none.
+
+        AUROC: the chance that a positive unit scores above a negative one, ties counting half. Average precision: the
+        mean over the positive units of the precision at their level, as scikit-learn's `average_precision_score`.
+
+        Args:
+            positive, negative: whole weights (C, M) and (C, N), in the order of the attributes.
+        """
+        passed = np.zeros((len(negative), negative.shape[1] + 1), dtype=np.int32)
+        np.cumsum(negative, axis=1, dtype=np.int32, out=passed[:, 1:])
+        false = passed[:, self.reached]
+        half = false if self.above is self.reached else (false + passed[:, self.above]) / 2
+        total = passed[:, -1:]
+        won = np.einsum("cm,cm->c", positive, total - half, dtype=np.float64)
+        true = np.cumsum(positive, axis=1, dtype=np.int32)
+        found = positive.sum(axis=1, dtype=np.float64)
+        if self.level is not None:
+            true = true[:, self.level]
+        precise = np.einsum("cm,cm->c", positive, true / np.maximum(true + false, 1), dtype=np.float64)
+        possible = found * total[:, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(possible > 0, won / possible, np.nan), np.where(possible > 0, precise / found, np.nan)
+
+
+def order(labels: Labels, scores: npt.NDArray[np.floating]) -> Order:
+    """Sort (U,) units, of which some are positive and some not, by finite (U,) scores."""
+    sides = [np.flatnonzero((labels == 1) == side) for side in (True, False)]
+    positive, negative = (side[np.argsort(-scores[side], kind="stable")] for side in sides)
+    own, other = -scores[positive], -scores[negative]
+    above, reached = (np.searchsorted(other, own, side=side) for side in ("left", "right"))
+    level = np.searchsorted(own, own, side="right") - 1
+    tied = bool((level != np.arange(len(own))).any())
+    same = bool((above == reached).all())
+    return Order(positive, negative, reached if same else above, reached, level if tied else None)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Scores of U units against their labels, for K classes, each against the rest; K is 1 where the task is binary.
+
+    Attributes:
+        labels: int64 (U, K), 0 or 1.
+        scores: float64 (U, K); higher means positive; logits or probabilities.
+        resamples: of the patients.
+    """
+
+    labels: Labels
+    scores: Floats
+    resamples: Resamples
+
+    @cached_property
+    def undefined(self) -> str | None:
+        """Why there is no ranking: a class missing, or a score that is not finite; None where there is one."""
+        positives = (self.labels == 1).sum(axis=0)
+        if not len(self.labels) or (positives == 0).any() or (positives == len(self.labels)).any():
+            return "only one class among the units" if self.labels.shape[1] == 1 else "units of too few classes"
+        return None if np.isfinite(self.scores).all() else "a score is not finite"
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether no class has two different scores, so that nothing is ranked."""
+        return bool((self.scores == self.scores[:1]).all())
+
+    @property
+    def scarcest(self) -> int:
+        """Patients behind the positive or the negative units of a class, whichever are fewest."""
+        sides = (column == side for column in self.labels.T for side in (0, 1))
+        return min(self.resamples.behind(side) for side in sides)
+
+    @cached_property
+    def areas(self) -> tuple[float, float]:
+        """AUROC and average precision of the units as they are, means over the classes."""
+        ranks = [order(*column) for column in columns(self.labels, self.scores)]
+        each = [own.areas(np.ones_like(own.positive)[None], np.ones_like(own.negative)[None]) for own in ranks]
+        auroc, precision = np.mean(each, axis=0)
+        return float(auroc[0]), float(precision[0])
+
+    @cached_property
+    def drawn(self) -> tuple[Floats, Floats]:
+        """The same of each resample: (B,) AUROC and average precision; NaN where a class was not drawn."""
+        total = np.zeros((2, len(self.resamples.counts)))
+        for column in columns(self.labels, self.scores):
+            ranks = order(*column)
+            positive, negative = (self.resamples.patient[side] for side in (ranks.positive, ranks.negative))
+            for rows in self.resamples.portions(len(self.labels)):
+                counts = self.resamples.counts[rows].astype(np.int32)
+                total[:, rows] += ranks.areas(counts[:, positive], counts[:, negative])
+        auroc, precision = total / self.labels.shape[1]
+        return auroc, precision
+
+
+def ranked(labels: npt.NDArray[np.number], scores: npt.NDArray[np.floating], resamples: Resamples) -> Ranked:
+    """Scores against labels, both (U,) or (U, K)."""
+    shape = (len(labels), -1) if labels.size else (len(labels), 1)
+    return Ranked(labels.reshape(shape).astype(np.int64), scores.reshape(shape).astype(np.float64), resamples)
+
+
+def columns(*values: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], ...]]:
+    """(U,) or (U, K) arrays, side by side, as their K columns (U,)."""
+    return list(zip(*(np.reshape(value, (len(value), -1)).T for value in values), strict=True))
