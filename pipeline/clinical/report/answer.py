@@ -42,13 +42,18 @@ def criteria(results: Sequence[Result]) -> list[dict[str, Any]]:
             "name": plain_name(result.metric),
             "metric": result.metric,
             "bound": result.bound,
-            "value": number(result.value, 3) if isinstance(result.value, (int, float)) else result.value or "undefined",
+            "value": _came(result.value),
             "went": "met" if result.passed else "waived" if result.waived else "missed",
             "reason": "" if result.passed else result.reason,
             "waiver": result.waiver if result.waived else None,
         }
         for result in results
     ]
+
+
+def _came(value: float | str | None) -> str:
+    """A figure as it came: a count as it is, all else to three decimals."""
+    return number(value, 3) if isinstance(value, float) else "undefined" if value is None else str(value)
 
 
 def findings(content: Content, units: str) -> list[str]:

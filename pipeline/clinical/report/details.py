@@ -14,6 +14,7 @@ _CALIBRATION = (
     ("brier_reliability", "of it, miscalibration", "0 when the probabilities are right"),
     ("brier_resolution", "of it, resolution", "how far the probabilities tell units apart; more is better"),
     ("brier_uncertainty", "of it, uncertainty", "of the prevalence alone, with no model"),
+    ("brier_within", "of it, within groups", "what is lost as neighbouring probabilities are grouped"),
     ("ece", "Calibration error (ECE)", "mean distance from the diagonal, bins of equal mass"),
     ("slope", "Calibration slope", "1 is right; below 1 the probabilities are too extreme"),
     ("intercept", "Calibration intercept", "0 is right; above 0 they are too low on the whole"),

@@ -25,6 +25,10 @@ NAMES = {
     "calibration.intercept": "Calibration intercept",
     "transfer.verdict": "Verdict on transfer",
     "usefulness.net_benefit": "Net benefit",
+    "leakage.near": "Nearly equal slices on two sides",
+    "leakage.exact": "Equal slices on two sides",
+    "test_set.opened": "Times the test set was opened",
+    "test_set.threshold_moved": "Threshold changed after the test set was opened",
 }
 _ENDS = {"value": "", "low": ", lower end of the interval", "high": ", upper end of the interval"}
 _BOUNDS = {"sensitivity_lower_ci": "Sensitivity, lower end of the interval"}
@@ -55,7 +59,7 @@ def estimate(figure: Any) -> dict[str, Any]:
 def number(value: Any, digits: int = 2) -> str:
     """`0.89`, or n/a; of two digits three where it would else be rounded to 1."""
     value = known(value)
-    if digits == 2 and 0.995 <= value < 1:
+    if digits == 2 and 0.995 <= value < 0.9995:
         digits = 3
     if math.isnan(value):
         return "n/a"

@@ -76,4 +76,6 @@ def explanation(figures: Mapping[str, Any]) -> dict[str, str]:
         f"slices with a lesion; a random point inside the head would in {percent(chance)}."
     )
     verdict = " That is better than chance." if better else " That is not clearly better than chance."
-    return {"method": method, "cls": "positive" if better else "plain", "sentence": said + verdict}
+    if better and known(game.get("value")) < 0.5:
+        verdict = " That is better than chance, and still in most slices it points elsewhere."
+    return {"method": method, "cls": "plain", "sentence": said + verdict}

@@ -121,6 +121,12 @@ def test_a_pointing_game_no_better_than_chance_is_not_praised():
         "chance": full_metrics.e(0.1, 0.01),
         "slices": 9,
     }
+    assert "points elsewhere" not in honesty.explanation({"explanation": of})["sentence"]
+    lucky = {**of, "gain": full_metrics.e(0.1, 0.05)}
+    assert (
+        "better than chance, and still in most slices it points elsewhere"
+        in honesty.explanation({"explanation": lucky})["sentence"]
+    )
     assert "not clearly better than chance" in honesty.explanation({"explanation": of})["sentence"]
 
 
