@@ -70,6 +70,7 @@ class Validate(Strict):
     Attributes:
         bootstrap: resamples of the patients.
         confidence: of every interval.
+        masks: a folder of lesions drawn on volumes, named as in data/ingested/volumes.
         prevalences: at which predictive values are given.
         interval_width: wanted of the figures under `sample_size`.
         aggregate: how probabilities of parts make one of the whole, at levels above the labels' own.
@@ -79,6 +80,7 @@ class Validate(Strict):
 
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    masks: InputPath | None = None
     prevalences: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.01, 0.1, 0.3])
     interval_width: Annotated[float, Field(gt=0, lt=1)] = 0.10
     aggregate: Literal["max", "mean"] = "max"

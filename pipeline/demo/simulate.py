@@ -24,20 +24,22 @@ STORED_MAX = 4095
 
 @dataclass(frozen=True)
 class Images:
-    """uint16 (D, H, W) stored values on one grid, and the sequence that made them."""
+    """uint16 (D, H, W) stored values on one grid, their sequence, and where lesions fill half of a voxel or more."""
 
     stored: Stored
     grid: Grid
     sequence: signal.Sequence
+    lesion: npt.NDArray[np.bool_] | None = None
 
 
 def images(patient: Patient, rng: np.random.Generator) -> Iterator[Images]:
     """Every series of the patient in `patient.contrasts`, of the same head with the same lesions."""
     shares = head(patient, patient.grid, rng)
     times = _times(patient, rng)
+    lesion = shares["lesion"] + shares["core"] >= 0.5 if patient.finding else None
     for contrast in patient.contrasts:
         sequence = signal.sequence(contrast, patient.scanner.field_strength_t)
-        yield Images(scan(patient, shares, times, sequence, rng), patient.grid, sequence)
+        yield Images(scan(patient, shares, times, sequence, rng), patient.grid, sequence, lesion)
 
 
 def head(patient: Patient, grid: Grid, rng: np.random.Generator) -> dict[str, Array]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -15,15 +17,18 @@ from pipeline.demo.decoys import decoy
 from pipeline.demo.enhanced import enhanced
 from pipeline.demo.modules import Series
 from pipeline.demo.simulate import Images, images
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.files import write_atomic
+from pipeline.imaging.nifti import packed
+from pipeline.imaging.volume import Volume
 
 #: Columns of the labels file.
 COLUMNS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "label", "site")
 DESCRIPTIONS = {"FLAIR": "AX T2 FLAIR", "T1": "AX T1 SE", "T2": "AX T2 TSE"}
 
 
-def write(patient: Patient, seed: int, folder: Path) -> list[dict[str, str]]:
-    """Simulate and write every series of a patient below `folder`.
+def write(patient: Patient, seed: int, folder: Path, masks: Path) -> list[dict[str, str]]:
+    """Simulate and write every series of a patient below `folder`, and below `masks` where its lesions are.
 
     Returns:
         a row for each series that has a label: 1 where a lesion was drawn. Series that must be refused have none.
@@ -38,6 +43,10 @@ def write(patient: Patient, seed: int, folder: Path) -> list[dict[str, str]]:
         if contrast == "FLAIR":
             for ds in decoy(patient, seed, rng, made):
                 _save(ds, folder)
+        if made.lesion is not None:
+            drawn = packed(Volume(made.lesion.astype(np.float32), made.grid.affine_lps))
+            name = Pseudonyms(PUBLIC_DEMO_KEY).series(series.series_uid)
+            write_atomic(masks / f"{name}.nii.gz", partial(_bytes, content=drawn))
         rows.append(
             {
                 "PatientID": patient.patient_id,
@@ -57,6 +66,10 @@ def _files(series: Series, made: Images, rng: np.random.Generator) -> Iterator[D
         yield from classic(series, made, rng.permutation(depth).tolist())
     else:
         yield enhanced(series, made, range(depth)[:: -1 if series.patient.descending else 1])
+
+
+def _bytes(handle: BinaryIO, content: bytes) -> None:
+    handle.write(content)
 
 
 def _save(ds: Dataset, folder: Path) -> None:

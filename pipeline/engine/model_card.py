@@ -3,12 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from pipeline.contract import Manifest
+from pipeline.files import write_json, write_text
 from pipeline.inference.signature import UNSIGNED
+
+#: What nobody may take from a release's figures.
+LIMITS = (
+    "It knows the scanners, sites, ages and findings of the data above and no others; elsewhere it is to be validated.",
+    "The figures rest on the test patients named above; the intervals say how little or much that is.",
+    "A finding outside the classes above is not reported, and a low probability excludes no disease.",
+    "The volumes it learnt from kept their faces; names, dates and identifiers were removed, pixels were not changed.",
+    "The release holds no image.",
+)
+#: Who may use it, and for what not.
+USERS = "those who do research on it, with somebody qualified reading every scan as before"
+MISUSES = (
+    "diagnosis or treatment on its word",
+    "triage that delays or skips the reading of a scan",
+    "other scans than those of `Input`, other findings than its classes, children where it learnt from none",
+)
+#: Sections of reports/metrics.json that the machine-readable card carries whole, as far as they were measured.
+MEASURED = (
+    *("test", "prevalence", "finetuned", "operating_point", "calibration", "usefulness", "levels", "subgroups"),
+    *("comparison", "transfer", "sample_size", "explanation", "leakage", "test_set"),
+)
+
+
+def write(manifest: Manifest, compiled: Mapping[str, Any], folder: Path) -> None:
+    """model_card.md for people and model_card.json for machines."""
+    write_text(folder / "model_card.md", render(manifest, compiled))
+    write_json(folder / "model_card.json", record(manifest))
+
+
+def record(manifest: Manifest) -> dict[str, Any]:
+    """The card as data: model_card.json. Every number is the contract's, which has it from reports/metrics.json."""
+    metrics, criteria = manifest.validation["metrics"], manifest.validation["acceptance"]
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "signature": manifest.signature,
+        "research_use_only": True,
+        "intended_use": {
+            "purpose": f"{manifest.task.target}: {', '.join(manifest.task.classes)}",
+            "input": f"{manifest.selection.modality} series, {', '.join(manifest.selection.rules)}",
+            "answer": _answer(manifest),
+            "users": USERS,
+            "not_for": list(MISUSES),
+        },
+        "data": dict(manifest.data),
+        "backbone": manifest.backbone.model_dump(mode="json"),
+        "calibration": manifest.calibration.model_dump(mode="json"),
+        "evaluation": {name: metrics[name] for name in MEASURED if name in metrics},
+        "not_measured": [name for name in MEASURED if name not in metrics],
+        "acceptance": list(criteria),
+        "waivers": [entry for entry in criteria if entry.get("waived")],
+        "limits": list(LIMITS),
+    }
 
 
 def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
@@ -21,7 +76,7 @@ def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(line=_line, figure=_figure, fixed=_fixed)
+    environment.filters.update(line=_line, figure=_figure, fixed=_fixed, times=_times)
     return environment.get_template("model_card.md.j2").render(
         manifest=manifest,
         answer=_answer(manifest),
@@ -30,6 +85,9 @@ def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
         parity=manifest.validation["onnx_parity"],
         compiled=compiled,
         unsigned=manifest.signature == UNSIGNED,
+        limits=LIMITS,
+        users=USERS,
+        misuses=MISUSES,
     )
 
 
@@ -47,6 +105,11 @@ def _fixed(values: float | list[float] | None) -> str:
     """What calibration fixed, in the order of the classes."""
     each = values if isinstance(values, list) else [values]
     return ", ".join(f"{value:.4f}" for value in each if value is not None)
+
+
+def _times(count: Any) -> str:
+    """How often, in words."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _line(value: Any) -> str:

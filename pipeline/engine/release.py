@@ -14,7 +14,7 @@ from pipeline.config import Params
 from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
 from pipeline.engine import export, model_card, trunk
 from pipeline.errors import ContractError
-from pipeline.files import sha256_file, write_atomic, write_text
+from pipeline.files import sha256_file, write_atomic
 from pipeline.inference import signature
 from pipeline.origins import Pretrained
 
@@ -71,7 +71,7 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         for engine in manifest.engines:
             _copy(engines / engine.file, part / engine.file)
         manifest.save(part / "manifest.json")
-        write_text(part / "model_card.md", model_card.render(manifest, evidence.compiled))
+        model_card.write(manifest, evidence.compiled, part)
         signature.write_sums(part)
         if key is not None:
             signature.sign(part, key)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contract import Transform
+from pipeline.errors import DataError
 from pipeline.imaging.intensity import BLOCK, head_mask, window
 from pipeline.imaging.resample import separable, weights
 from pipeline.imaging.volume import Volume
@@ -48,6 +49,46 @@ def prepare(volume: Volume, transform: Transform) -> npt.NDArray[np.uint8]:
     np.clip(part, 0, 1, out=part)
     picture = separable(part, rows[:, used_rows], columns[:, used_columns])
     return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def regions(volume: Volume, drawn: Volume, transform: Transform) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """What was drawn on a volume, and the head, on the pixels that `prepare` gives: two of bool (D, size, size).
+
+    A pixel belongs to either where at least half of it does.
+
+    Args:
+        volume: as `prepare` takes it.
+        drawn: 0 where nothing is drawn; on any grid, of which each voxel of `volume` takes the nearest.
+        transform: the contract's.
+
+    Raises:
+        DataError: as of `prepare`; or what is drawn lies outside the volume.
+    """
+    voxels, row_mm, column_mm = _displayed(volume)
+    mask = head_mask(voxels)
+    rows, columns = _square(mask, (row_mm, column_mm), voxels.shape[1:], transform)
+    head = np.zeros(voxels.shape, np.float32)
+    blocks = mask.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)
+    head[:, : blocks.shape[1], : blocks.shape[2]] = blocks
+    inside, _, _ = _displayed(Volume(_nearest(drawn, volume), volume.affine_lps))
+    if drawn.voxels.any() and not inside.any():
+        raise DataError(
+            "what is drawn inside its volume", "all of it elsewhere", "Draw it on the volume in data/ingested."
+        )
+    lesion, around = (separable(np.ascontiguousarray(part), rows, columns) >= 0.5 for part in (inside, head))
+    return lesion, around
+
+
+def _nearest(drawn: Volume, onto: Volume) -> npt.NDArray[np.float32]:
+    """1 at the voxels of a volume whose nearest voxel of another grid is not 0; 0 elsewhere."""
+    there = np.linalg.inv(drawn.affine_lps) @ onto.affine_lps
+    slices, rows, columns = np.indices(onto.voxels.shape).reshape(3, -1)
+    places = np.rint(there @ np.stack([columns, rows, slices, np.ones_like(rows)])).astype(np.int64)[2::-1]
+    sizes = np.array(drawn.voxels.shape)[:, None]
+    known = ((places >= 0) & (places < sizes)).all(axis=0)
+    found = np.zeros(onto.voxels.size, np.float32)
+    found[known] = drawn.voxels[tuple(places[:, known])] != 0
+    return found.reshape(onto.voxels.shape)
 
 
 def _displayed(volume: Volume) -> tuple[npt.NDArray[np.float32], float, float]:

@@ -19,17 +19,19 @@ from pipeline.progress import say, track
 from pipeline.stages import runner
 
 LABELS = Path("data/demo/labels.csv")
+MASKS = Path("data/demo/masks")
 #: Each worker holds the template: about 200 MB.
 MOST_WORKERS = 8
 
 
 def demo(params: Params) -> None:
-    """Write the demo's studies, labels and manifest; what an earlier run left there is removed first."""
+    """Write the demo's studies, labels, lesions and manifest; what an earlier run left there is removed first."""
     patients = cohort(params.demo, params.seed)
     say(f"demo: {census(patients)}")
-    shutil.rmtree(DEMO, ignore_errors=True)
-    DEMO.mkdir(parents=True)
-    write = partial(studies.write, seed=params.seed, folder=DEMO)
+    for folder in (DEMO, MASKS):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    write = partial(studies.write, seed=params.seed, folder=DEMO, masks=MASKS)
     with ordered_map(min(len(os.sched_getaffinity(0)), MOST_WORKERS)) as each:
         rows = [row for some in track(each(write, patients), "demo", total=len(patients)) for row in some]
     write_csv(LABELS, studies.COLUMNS, rows)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clinical import (
-    acceptance,
     baselines,
     calibration,
     flow,
     leakage,
     ledger,
     levels,
+    localisation,
     predictions,
     reachable,
     split,
@@ -31,8 +31,9 @@ from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
 from pipeline.clinical.proportions import Calls
-from pipeline.clinical.report import content, examples, page
+from pipeline.clinical.report import examples, page
 from pipeline.clinical.report.charts import MODELS
+from pipeline.clinical.report.gather import gather
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
@@ -46,7 +47,7 @@ from pipeline.targets import Targets
 from pipeline.transfer import advisor, probe
 from pipeline.transfer.model import load
 from pipeline.transfer.predict import rows as rows_of
-from pipeline.transfer.saliency import saliency
+from pipeline.transfer.saliency import METHOD, saliency
 
 INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
@@ -88,11 +89,11 @@ def validate(params: Params) -> None:
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card), **opened}
-    figures |= _around(params, found, rows)
+    figures |= _around(params, found, rows) | _explanation(params, [rows[row] for row in units.rows], slices)
     _write(found, figures)
     shown = _examples(found, slices, by_slice["finetuned"])
-    waived = [result for result in acceptance.evaluate(params.accept, figures) if result.waived]
-    write_text(REPORTS / "report.html", page.render(_content(params, found, learned, waived, card, shown)))
+    advice = advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else []
+    write_text(REPORTS / "report.html", page.render(gather(params, found, learned, figures, shown, advice)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
 
@@ -193,7 +194,7 @@ def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed:
 def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:
     """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
     units, probabilities = found.units, found.probabilities
-    chosen = examples.choose(found.targets, units.labels, probabilities, found.called)
+    chosen = examples.choose(found.targets, units.labels, probabilities, found.called, found.fixed.threshold)
     scores = found.targets.scores(by_slice[:, : found.targets.outputs])
     of_unit = np.array(units.slice_units)
     best = []
@@ -204,34 +205,35 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
         load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64)
     )
     return [
-        examples.Example(outcome, units.ids[unit], float(probabilities[unit, outcome.place]), slices[place], heat)
+        examples.Example(
+            outcome=outcome,
+            unit=units.ids[unit],
+            actual=bool(units.labels[unit, outcome.place] == 1),
+            probability=float(probabilities[unit, outcome.place]),
+            image=slices[place],
+            saliency=heat,
+        )
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
 
 
-def _content(
-    params: Params,
-    found: Evaluation,
-    learned: Indicators,
-    waived: Sequence[acceptance.Result],
-    card: Mapping[str, Any],
-    shown: Sequence[examples.Example],
-) -> content.Content:
-    index = read_csv(INGESTED / "index.csv")
-    histories = {name: content.epochs(read_csv(MODELS_DIR / name / "history.csv")) for name in ("finetuned", "scratch")}
-    return content.Content(
-        params=params,
-        found=found,
-        learned=learned,
-        waived=waived,
-        advice=advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else [],
-        backbone=card,
-        histories=histories,
-        examples=shown,
-        groups=content.groups(read_csv(SPLIT), index, params.data.targets),
-        rejected=content.rejections(read_csv(INGESTED / "rejected.csv")),
-        series=len(index),
-    )
+def _explanation(params: Params, rows: Rows, slices: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """Whether the saliency points at the lesions that are drawn on test slices, or why that is not known."""
+    settings, folder, reason = params.validate_, params.validate_.masks, None
+    if folder is None or not folder.is_dir():
+        reason = "there is no folder of masks where validate.masks says" if folder else "validate.masks names no folder"
+    elif params.data.task != "binary":
+        reason = "the masks do not say of which class a lesion is"
+    else:
+        paths = {row["series"]: row["path"] for row in read_csv(INGESTED / "index.csv")}
+        lesions = localisation.read(folder, rows, paths, params.prepare)
+        if len(lesions.places):
+            places = np.zeros(len(lesions.places), dtype=np.int64)
+            heats = saliency(load(MODELS_DIR / "finetuned"), slices[lesions.places], places)
+            found = localisation.figures(heats, lesions, settings.bootstrap, settings.confidence, params.seed)
+            return {"explanation": {"method": METHOD, **found}}
+        reason = "validate.masks holds no lesion on a test slice"
+    return {"explanation": {"method": METHOD, "reason": reason}}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.contract import Transform
 from pipeline.errors import DataError
-from pipeline.imaging.prepare import prepare
+from pipeline.imaging.prepare import prepare, regions
 from pipeline.imaging.volume import Volume
 
 TRANSFORM = Transform(size=64, window_percentiles=(0.5, 99.5), head_margin_mm=6.0)
@@ -181,3 +181,38 @@ def test_odd_sizes_and_a_head_at_the_border_work() -> None:
     picture = prepare(Volume(voxels, AXIAL), TRANSFORM)
     assert picture.shape == (5, 64, 64)
     assert (picture[:, 30] > 0).any()
+
+
+def drawn_patch(volume: Volume) -> Volume:
+    """The phantom's bright patch, as somebody would draw it."""
+    voxels = (volume.voxels > 800 * (1 + 0.02 * np.arange(len(volume.voxels)))[:, None, None]).astype(np.float32)
+    return Volume(voxels, volume.affine_lps)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("reversed_slices", [False, True])
+def test_what_is_drawn_lies_where_the_picture_shows_it(swap: bool, reversed_slices: bool) -> None:
+    volume = phantom((0.9, 1.1))
+    drawn = stored(drawn_patch(volume), swap, True, False)
+    if reversed_slices:
+        affine = drawn.affine_lps.copy()
+        affine[:3, 3] += affine[:3, 2] * (len(drawn.voxels) - 1)
+        affine[:3, 2] *= -1
+        drawn = Volume(drawn.voxels[::-1], affine)
+    lesion, head = regions(volume, drawn, TRANSFORM)
+    picture = prepare(volume, TRANSFORM)
+    bright = picture > 0.5 * (picture[:, 30:34, 28:32].mean(axis=(1, 2)) + picture.max(axis=(1, 2)))[:, None, None]
+    assert (lesion != bright).mean() < 0.01
+    assert lesion.sum() == pytest.approx(bright.sum(), rel=0.1)
+    assert head[lesion].all()
+    assert (head == (picture > 40)).mean() > 0.95
+
+
+def test_what_is_drawn_elsewhere_is_refused() -> None:
+    volume = phantom()
+    affine = volume.affine_lps.copy()
+    affine[0, 3] += 1000
+    with pytest.raises(DataError, match="what is drawn inside its volume; found all of it elsewhere"):
+        regions(volume, Volume(drawn_patch(volume).voxels, affine), TRANSFORM)
+    empty = Volume(np.zeros_like(volume.voxels), affine)
+    assert not regions(volume, empty, TRANSFORM)[0].any()

@@ -15,7 +15,10 @@ from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, MRImageStorage
 from pipeline import config
 from pipeline.demo import studies
 from pipeline.demo.cohort import cohort
+from pipeline.demo.simulate import images
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.files import read_csv
+from pipeline.imaging import nifti
 from pipeline.stages.demo import demo
 
 Series = dict[str, list[pydicom.Dataset]]
@@ -144,15 +147,33 @@ def test_equal_seeds_give_equal_bytes_in_any_process(written: Path, params: conf
     patients = cohort(params.demo, params.seed)
     chosen = [next(p for p in patients if p.classic), next(p for p in patients if p.decoy == "ct")]
     for patient in chosen:
-        studies.write(patient, params.seed, tmp_path)
-    again = _contents(tmp_path)
+        studies.write(patient, params.seed, tmp_path / "dicom", tmp_path / "masks")
+    again = _contents(tmp_path / "dicom")
     assert len(again) >= 10  # one of them is classic: a file a slice
     assert again.items() <= _contents(written / "data/demo/dicom").items()
+    if any(patient.finding for patient in chosen):
+        assert _contents(tmp_path / "masks").items() <= _contents(written / "data/demo/masks").items()
+
+
+def test_lesions_are_drawn_where_the_images_have_them(written: Path, params: config.Params) -> None:
+    rows = read_csv(written / "data/demo/labels.csv")
+    name = Pseudonyms(PUBLIC_DEMO_KEY).series
+    expected = {f"{name(row['SeriesInstanceUID'])}.nii.gz" for row in rows if row["label"] == "1"}
+    masks = written / "data/demo/masks"
+    assert {path.name for path in masks.iterdir()} == expected
+    patient = next(p for p in cohort(params.demo, params.seed) if p.finding)
+    made = next(images(patient, np.random.default_rng([params.seed, 2, patient.number])))
+    stored = {tuple(nifti.load(path).affine_lps.ravel().round(3)): nifti.load(path) for path in masks.iterdir()}
+    drawn = stored[tuple(patient.grid.affine_lps.ravel().round(3))].voxels > 0
+    assert made.lesion is not None
+    assert (drawn == made.lesion).all()
+    volume_ml = drawn.sum() * abs(np.linalg.det(patient.grid.affine_lps[:3, :3])) / 1000
+    assert volume_ml == pytest.approx(patient.finding.volume_ml, rel=0.5)
 
 
 def test_uids_hang_on_the_seed_and_stand_under_2_25(series: Series, params: config.Params, tmp_path: Path) -> None:
     uids = [str(ds.SOPInstanceUID) for files in series.values() for ds in files] + list(series)
     assert all(uid.startswith("2.25.") and len(uid) <= 64 for uid in uids)
     assert len(uids) == len(set(uids))
-    other = studies.write(cohort(params.demo, params.seed)[0], params.seed + 1, tmp_path)
+    other = studies.write(cohort(params.demo, params.seed)[0], params.seed + 1, tmp_path, tmp_path)
     assert other[0]["SeriesInstanceUID"] not in series

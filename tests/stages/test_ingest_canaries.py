@@ -46,7 +46,7 @@ def scans(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
         group = [patient for patient in patients if (patient.finding is not None) == ill]
         for patient in [next(p for p in group if p.classic), next(p for p in group if not p.classic)]:
             (folder / "clean").mkdir(exist_ok=True)
-            rows += studies.write(patient, 5, folder / "clean")
+            rows += studies.write(patient, 5, folder / "clean", folder / "masks")
     second_echo(folder / "clean", rows[0]["SeriesInstanceUID"])
     nasty, own = folder / "scans", set()
     for count, path in enumerate(sorted((folder / "clean").iterdir())):

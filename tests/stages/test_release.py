@@ -107,8 +107,9 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
 ) -> None:
     release(params)
     assert {path.name for path in RELEASE.iterdir()} == {
-        "manifest.json", "model.onnx", "model.sm86.engine", "model_card.md", "trunk.safetensors", "SHA256SUMS"
-    }  # fmt: skip
+        *("manifest.json", "model.onnx", "model.sm86.engine", "model_card.json", "model_card.md", "trunk.safetensors"),
+        "SHA256SUMS",
+    }
     signature.check_sums(RELEASE)
     assert "UNSIGNED" in (RELEASE / "model_card.md").read_text().splitlines()[0]
     assert "UNSIGNED" in capfd.readouterr().err
@@ -259,6 +260,46 @@ def test_a_waiver_without_a_name_and_a_reason_is_none(waiver: dict[str, str] | N
     change("reports/acceptance.json", criteria=[CRITERION | {"passed": False, "waived": True, "waiver": waiver}])
     with pytest.raises(ContractError, match="but for those waived in writing"):
         release(params)
+
+
+def test_the_card_of_a_machine_holds_the_figures_of_the_metrics(params: config.Params) -> None:
+    shares = {"auroc": estimate(0.8, 0.6, 0.9), "sensitivity": estimate(0.5, 0.2, 0.8)}
+    undefined = {"value": None, "reason": "no negative unit"}
+    group = {"attribute": "sex", "group": "F|M", "patients": 9, "small": True, "warning": "low", **shares}
+    metrics = METRICS | {
+        "subgroups": [{**group, "specificity": undefined}],
+        "test_set": {"opened": 2, "models": 2, "threshold_moved": False},
+        "leakage": {"exact": 0, "near": 3},
+    }
+    point = METRICS["operating_point"] | {
+        "at_prevalence": {
+            "0.1": {"ppv": estimate(0.3, 0.2, 0.4), "npv": estimate(0.99, 0.97, 1.0),
+                    "per_1000": {"found": 90.0, "missed": 10.0, "false_alarms": 207.0, "cleared": 693.0}}
+        }
+    }  # fmt: skip
+    write_json(Path("reports/metrics.json"), metrics | {"operating_point": point})
+    waiver = {"by": "Dr. Ada Example", "reason": "a trial"}
+    change("reports/acceptance.json", criteria=[CRITERION | {"passed": False, "waived": True, "waiver": waiver}])
+    release(params)
+    card = read_json(RELEASE / "model_card.json")
+    assert card["evaluation"]["finetuned"] == METRICS["finetuned"]
+    assert card["evaluation"]["subgroups"] == metrics["subgroups"]
+    assert card["waivers"][0]["waiver"] == waiver
+    assert card["research_use_only"] is True
+    assert card["calibration"]["threshold"] == 0.41
+    assert "levels" in card["not_measured"]
+    assert (card["name"], card["version"]) == (params.release.name, params.release.version)
+    lines = (RELEASE / "model_card.md").read_text().splitlines()
+    shown = "0.800 (0.600 to 0.900) | 0.500 (0.200 to 0.800) | not defined (no negative unit)"
+    few = f"| sex | F\\|M | 9 | {shown} | few; **low** |"
+    for line in (
+        few,
+        "| 0.1 | 90 | 10 | 207 | 693 | 0.300 (0.200 to 0.400) | 0.990 (0.970 to 1.000) |",
+        "The test set was opened twice, for 2 models: the best of several looks better than it is.",
+        "Slices that stand on two sides of the split: 0 equal, 3 nearly equal pairs.",
+        *(f"- {limit}" for limit in card["limits"]),
+    ):
+        assert line in lines
 
 
 def test_without_engines_the_card_says_why(params: config.Params) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
 from pipeline.clinical.curves import Bin, Roc
-from pipeline.clinical.report.svg import Frame, minus, picture, tag, ticks
+from pipeline.clinical.report.figures import interval
+from pipeline.clinical.report.svg import Frame, picture, tag, ticks
 
 #: Models by their name in reports/metrics.json, as the reader sees them; the key is the colour's class, too.
 MODELS = {"finetuned": "Fine-tuned", "probe": "Probe on frozen features", "scratch": "Trained from scratch"}
@@ -47,62 +49,70 @@ def roc(curves: Mapping[str, Roc], operating_point: tuple[float, float], thresho
     return picture("roc", 460, 424, "ROC curves on the test patients", words, frame.parts)
 
 
-def reliability(bins: Sequence[Bin], observed: str = "Observed share of positives") -> Markup:
-    """Observed share of positives against predicted probability."""
+def precision_recall(rows: Sequence[Mapping[str, Any]], prevalence: float, at: tuple[float, float]) -> Markup:
+    """Precision over recall by model; precision without any skill is the prevalence (Saito 2015, PLoS One 10:e0118432).
+
+    Args:
+        rows: of reports/plots/precision_recall.csv, `recall` and a column for each model.
+        prevalence: share of positives among the test units; NaN where there are several classes.
+        at: recall and precision at the operating point, NaN when undefined.
+    """
     frame = Frame(44, 40, 400, 340, (0, 1), (0, 1))
     frame.grid(UNIT_TICKS, UNIT_TICKS)
-    frame.titles("Predicted probability (mean of a bin)", observed)
+    frame.titles("Recall (sensitivity)", "Precision (positive predictive value)")
+    words = []
+    if math.isfinite(prevalence):
+        frame.segment((0, prevalence), (1, prevalence), "chance")
+        frame.text(frame.x(0) + 6, frame.y(prevalence) - 7, f"prevalence {prevalence:.2f}", "tick halo")
+        words.append(f"The prevalence, which is the precision of chance, is {prevalence:.2f}.")
+    for model in reversed(MODELS):
+        points = [(cell(row, "recall"), cell(row, model)) for row in rows]
+        frame.line([point for point in points if all(map(math.isfinite, point))], model)
+    if all(map(math.isfinite, at)):
+        says = f"At the threshold: recall {at[0]:.2f}, precision {at[1]:.2f}."
+        words.append(says)
+        frame.dot(at, "finetuned big", says, radius=7)
+    title = "Precision-recall curves on the test patients"
+    return picture("precision", 460, 424, title, " ".join(words) or "One curve a model.", frame.parts)
+
+
+def cell(row: Mapping[str, Any], name: str) -> float:
+    """A number of a table; NaN for an empty cell or a column that is not there."""
+    value = row.get(name)
+    return float(value) if value not in ("", None) else math.nan
+
+
+def reliability(bins: Sequence[Bin], observed: str, spread: Sequence[tuple[int, int]]) -> Markup:
+    """Observed share of positives against predicted probability with its band, and how the predictions are spread.
+
+    Args:
+        bins: from low to high probabilities.
+        observed: what the y axis is called.
+        spread: how many positives and negatives have a probability in each of as many equal steps of 0..1.
+    """
+    frame = Frame(44, 40, 400, 340, (0, 1), (0, 1))
+    frame.grid([], UNIT_TICKS)
+    frame.titles("", observed)
     frame.segment((0, 0), (1, 1), "chance")
-    for item in bins:
-        frame.segment((item.predicted, item.low), (item.predicted, item.high), "whisker finetuned")
-    frame.line([(item.predicted, item.observed) for item in bins], "finetuned thin")
+    frame.band([(item.predicted, item.low, item.high) for item in bins], "finetuned")
+    frame.line([(item.predicted, item.observed) for item in bins], "finetuned")
     for item in bins:
         says = f"{item.n} units: predicted {item.predicted:.2f}, observed {item.observed:.2f}"
-        frame.dot((item.predicted, item.observed), "finetuned", f"{says} ({item.low:.2f} to {item.high:.2f})")
+        frame.dot((item.predicted, item.observed), "finetuned", f"{says} ({interval(vars(item))})")
+    most = max([1, *(count for pair in spread for count in pair)])
+    below = Frame(44, 392, 400, 56, (0, 1), (-most, most))
+    for place, (positive, negative) in enumerate(spread):
+        x = (place + 0.5) / len(spread)
+        for count, cls in ((positive, "spike finetuned"), (-negative, "spike plain")):
+            if count:
+                below.segment((x, 0), (x, count), cls)
+    below.segment((0, 0), (1, 0), "axis")
+    for value in UNIT_TICKS:
+        below.text(below.x(value), 466, f"{value:g}", "tick mid")
+    below.text(below.x(0.5), 486, "Predicted probability", "axis-title mid")
     pairs = ", ".join(f"{item.predicted:.2f} predicted: {item.observed:.2f} observed" for item in bins)
-    return picture("reliability", 460, 424, "Reliability on the test patients", pairs or "No figures.", frame.parts)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A row of the forest plot: its name, the class of its colour, and the figure with its interval."""
-
-    name: str
-    cls: str
-    value: float
-    low: float
-    high: float
-
-    @property
-    def figure(self) -> str:
-        """`0.89 (0.81 to 0.95)`, as far as it is defined."""
-        if not math.isfinite(self.value):
-            return "undefined"
-        if not math.isfinite(self.low):
-            return minus(f"{self.value:.2f} (no interval)")
-        return minus(f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})")
-
-
-def forest(name: str, rows: Sequence[Interval], reference: float, title: str) -> Markup:
-    """Figures and their intervals below each other, with a line at the value that means `nothing`."""
-    known = [bound for row in rows for bound in (row.value, row.low, row.high) if math.isfinite(bound)]
-    low, high = min([*known, reference]), max([*known, reference])
-    margin = max(0.06 * (high - low), 0.02)
-    frame = Frame(200, 8, 480, 40.0 * len(rows), (low - margin, high + margin), (len(rows), 0))
-    bottom = frame.top + frame.height
-    for value in ticks(*frame.x_range, about=8):
-        frame.segment((value, 0), (value, len(rows)), "grid")
-        frame.text(frame.x(value), bottom + 18, minus(f"{value:g}"), "tick mid")
-    frame.segment((reference, 0), (reference, len(rows)), "reference")
-    for position, row in enumerate(rows):
-        middle = position + 0.5
-        frame.text(0, frame.y(middle) + 4, row.name, "label")
-        if math.isfinite(row.low):
-            frame.segment((row.low, middle), (row.high, middle), f"whisker {row.cls}")
-        if math.isfinite(row.value):
-            frame.dot((row.value, middle), row.cls, f"{row.name}: {row.figure}", radius=6)
-        frame.text(700, frame.y(middle) + 4, row.figure, "label figure")
-    return picture(name, 860, bottom + 28, title, "; ".join(f"{row.name}: {row.figure}" for row in rows), frame.parts)
+    parts = [*frame.parts, *below.parts]
+    return picture("reliability", 460, 492, "Reliability on the test patients", pairs or "No figures.", parts)
 
 
 @dataclass(frozen=True)
@@ -114,30 +124,36 @@ class Epoch:
     val_auroc: float
 
 
-def training(histories: Mapping[str, Sequence[Epoch]]) -> Markup:
+def training(histories: Mapping[str, Sequence[Epoch]]) -> list[Markup]:
     """Validation AUROC and training loss by epoch, with the phases of fine-tuning."""
     longest = max([2, *(len(epochs) for epochs in histories.values())])
-    left = _curves(48, longest, {m: [e.val_auroc for e in h] for m, h in histories.items()}, "Validation AUROC")
-    right = _curves(500, longest, {m: [e.train_loss for e in h] for m, h in histories.items()}, "Training loss")
+    aurocs = {model: [epoch.val_auroc for epoch in each] for model, each in histories.items()}
+    losses = {model: [epoch.train_loss for epoch in each] for model, each in histories.items()}
     phases = [epoch.phase for epoch in histories.get("finetuned", [])]
     starts = [i for i, phase in enumerate(phases) if i == 0 or phase != phases[i - 1]]
-    for frame in (left, right):
+    drawn = []
+    for name, title, values, best in (
+        ("training-auroc", "Validation AUROC", aurocs, max),
+        ("training-loss", "Training loss", losses, min),
+    ):
+        frame = _curves(longest, values, title)
         for start in starts:
+            x = frame.x(start + 0.5)
             if start:
-                x = frame.x(start + 0.5)
                 frame.parts.append(tag("line", x1=x, y1=frame.top, x2=x, y2=frame.top + frame.height, cls="phase"))
-            frame.text(frame.x(start + 0.5) + 4, frame.top - 4, phases[start], "tick")
-    known = {model: [e.val_auroc for e in each if math.isfinite(e.val_auroc)] for model, each in histories.items()}
-    best = [f"{MODELS[model]} {max(values):.2f}" for model, values in known.items() if values]
-    words = f"Best validation AUROC: {', '.join(best) or 'undefined'}"
-    return picture("training", 900, 306, "Training curves", words, [*left.parts, *right.parts])
+            frame.text(x + 4, frame.top - 4, phases[start], "tick")
+        known = {model: [value for value in each if math.isfinite(value)] for model, each in values.items()}
+        said = [f"{MODELS[model]} {best(each):.2f}" for model, each in known.items() if each]
+        words = f"Best {title.lower().replace('auroc', 'AUROC')}: {', '.join(said) or 'undefined'}"
+        drawn.append(picture(name, 460, 306, f"{title} by epoch", words, frame.parts))
+    return drawn
 
 
-def _curves(left: float, epochs: int, values: Mapping[str, Sequence[float]], title: str) -> Frame:
+def _curves(epochs: int, values: Mapping[str, Sequence[float]], title: str) -> Frame:
     """One panel of the training curves."""
     known = [value for series in values.values() for value in series if math.isfinite(value)] or [0.0, 1.0]
     margin = max(0.08 * (max(known) - min(known)), 0.01)
-    frame = Frame(left, 52, 390, 208, (0.5, epochs + 0.5), (min(known) - margin, max(known) + 2 * margin))
+    frame = Frame(48, 52, 396, 208, (0.5, epochs + 0.5), (min(known) - margin, max(known) + 2 * margin))
     frame.grid([tick for tick in ticks(1, epochs, 8) if tick == int(tick)], ticks(*frame.y_range))
     frame.titles("Epoch", title, lift=30)
     for model, series in reversed(list(values.items())):

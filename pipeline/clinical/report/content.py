@@ -39,7 +39,9 @@ class Content:
         params: of the run.
         found: on the test patients.
         learned: from the courses of the trainings, on the validation patients.
-        waived: criteria that are missed and that params.yaml waives.
+        figures: the content of reports/metrics.json.
+        tables: rows of reports/plots/*.csv, by the file's name without its ending.
+        results: the criteria of params.yaml against the figures.
         advice: what the advisor said of the weights, layers and phases to choose.
         backbone: models/backbone/card.json.
         histories: epochs of fine-tuning and of the scratch network.
@@ -47,12 +49,16 @@ class Content:
         groups: patients by side.
         rejected: reason code, its sentence and count, most frequent first.
         series: how many series were accepted.
+        software: libraries and their versions.
+        machine: the kind of it.
     """
 
     params: Params
     found: Evaluation
     learned: Indicators
-    waived: Sequence[Result]
+    figures: Mapping[str, Any]
+    tables: Mapping[str, Sequence[Mapping[str, str]]]
+    results: Sequence[Result]
     advice: Sequence[str]
     backbone: Mapping[str, Any]
     histories: Mapping[str, Sequence[Epoch]]
@@ -60,6 +66,8 @@ class Content:
     groups: Sequence[Group]
     rejected: Sequence[tuple[str, str, int]]
     series: int
+    software: Sequence[tuple[str, str]]
+    machine: str
 
 
 def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:

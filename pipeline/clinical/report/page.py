@@ -6,19 +6,35 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.clinical import verdict
-from pipeline.clinical.report import charts, transfer, wording
-from pipeline.clinical.report.charts import MODELS, SHORT, Interval
+from pipeline.clinical.report import (
+    answer,
+    charts,
+    checklist,
+    details,
+    flow,
+    groups,
+    honesty,
+    transfer,
+    usefulness,
+    wording,
+)
+from pipeline.clinical.report import figures as words
+from pipeline.clinical.report.charts import MODELS, SHORT
 from pipeline.clinical.report.content import Content, limits, weights
 from pipeline.clinical.report.examples import outcomes
+from pipeline.clinical.report.forest import Interval, forest
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.split import SIDES
 
 _HERE = Path(__file__).parent
 _UNITS = {"patient": "patients", "study": "studies", "series": "series", "slice": "slices"}
+#: Steps of the predicted probability below the reliability diagram.
+_STEPS = 40
 
 
 def render(content: Content) -> str:
@@ -26,78 +42,104 @@ def render(content: Content) -> str:
 
     Equal contents give equal bytes: there is no date in it.
     """
-    loader = FileSystemLoader(_HERE)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(two=_two, interval=_interval)
+    environment.filters.update(
+        two=words.number, interval=words.interval, shown=words.shown, percent=words.percent, p=words.probability
+    )
     confidence = content.params.validate_.confidence
+    units = _UNITS[content.params.data.label_level]
     return environment.get_template("page.html.j2").render(
         content=content,
         params=content.params,
         found=content.found,
-        metrics=content.found.figures,
+        metrics=content.figures,
         models=MODELS,
         short=SHORT,
         sides=SIDES,
-        units=_UNITS[content.params.data.label_level],
+        units=units,
+        binary=content.found.targets.kind == "binary",
         confidence=f"{confidence:.0%}",
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704  the file beside this one
-        purpose=_purpose(content),
-        verdict=verdict.transfer_verdict(content.found.difference) or "undefined",
         sentence=verdict.sentence(content.found.difference, confidence),
+        verdict=verdict.transfer_verdict(content.found.difference) or "undefined",
         wording=wording,
-        tiles=_tiles(content),
         transfer=transfer.section(content.found, content.learned),
         drawings=_drawings(content),
         gallery=_gallery(content),
         limits=limits(content),
         weights=weights(content.backbone),
+        **_answer(content, units),
+        **_sections(content, units),
     )
 
 
-def _purpose(content: Content) -> str:
-    """What the model is for, in one sentence."""
-    params = content.params
-    rules = (params.ingest.planes, params.ingest.acquisition_types)
-    contrasts = " or ".join(params.ingest.contrasts or []) or "any contrast"
-    kind = ", ".join([contrasts, *(" or ".join(rule) for rule in rules if rule)])
-    return f"The model gives every {params.data.label_level} of MRI ({kind}) {wording.purpose(params.data)}."
+def _answer(content: Content, units: str) -> dict[str, Any]:
+    """What stands on the first page."""
+    return {
+        "purpose": answer.purpose(content),
+        "accepted": answer.verdict(content.results),
+        "criteria": answer.criteria(content.results),
+        "findings": answer.findings(content, units),
+        "tiles": answer.tiles(content),
+        "further": answer.further(content),
+    }
 
 
-def _tiles(content: Content) -> list[dict[str, Any]]:
-    """The headline figures, each with its interval or None, and what it means."""
-    metrics = content.found.figures
-    point, probabilities = metrics["operating_point"], metrics["calibration"]
-    sensitivity, specificity, auroc = wording.notes(content.found)
-    return [
-        {"name": "AUROC", "of": metrics["finetuned"]["auroc"], "note": auroc},
-        {"name": "Sensitivity", "of": point["sensitivity"], "note": sensitivity},
-        {"name": "Specificity", "of": point["specificity"], "note": specificity},
-        {"name": "Brier score", "of": probabilities["brier"], "note": "error of the probabilities; 0 is perfect"},
-    ]
+def _sections(content: Content, units: str) -> dict[str, Any]:
+    """What the later sections say."""
+    rows = content.tables.get("decision_curve", [])
+    figures = content.figures
+    return {
+        "decision": {"sentence": usefulness.summary(rows), "numbers": usefulness.numbers(rows)} if rows else None,
+        "thousand": usefulness.thousand(figures),
+        "fates": usefulness.FATES,
+        "subgroups": groups.subgroups(figures),
+        "comparisons": groups.comparisons(figures),
+        "levels": groups.levels(figures),
+        "sizes": groups.sample_size(figures),
+        "flow": flow.flow(content, units),
+        "test_set": honesty.test_set(figures),
+        "leakage": honesty.leakage(figures),
+        "explanation": honesty.explanation(figures),
+        "checklists": checklist.checklists(content),
+        **details.numbers(content),
+    }
 
 
-def _drawings(content: Content) -> dict[str, Markup]:
-    point = content.found.figures["operating_point"]
-    at = (1 - _known(point["specificity"]["value"]), _known(point["sensitivity"]["value"]))
-    threshold = point["threshold"] if content.found.targets.kind == "binary" else None
-    areas = [
-        Interval(name, model, *(_known(content.found.figures[model]["auroc"][key]) for key in ("value", "low", "high")))
-        for model, name in MODELS.items()
-    ]
+def _drawings(content: Content) -> dict[str, Any]:
+    point, binary = content.figures["operating_point"], content.found.targets.kind == "binary"
+    sensitivity, specificity = (words.known(point[key]["value"]) for key in ("sensitivity", "specificity"))
+    threshold = point["threshold"] if binary else None
+    areas = [groups.interval(name, model, content.figures[model]["auroc"]) for model, name in MODELS.items()]
     pairs = (
         ("Over from scratch", "scratch", content.found.difference),
         ("Over the probe", "probe", content.found.over_probe),
     )
     differences = [Interval(name, cls, each.value, each.low, each.high) for name, cls, each in pairs]
+    tables, prevalence = content.tables, words.known(content.figures.get("prevalence")) if binary else math.nan
+    at = (sensitivity, words.known(words.estimate(point.get("ppv"))["value"]))
+    recall, curve = tables.get("precision_recall"), tables.get("decision_curve")
     return {
-        "roc": charts.roc(content.found.curves, at, threshold),
-        "reliability": charts.reliability(content.found.bins, wording.observed(content.found.targets)),
-        "areas": charts.forest("areas", areas, 0.5, "AUROC of the three models"),
-        "differences": charts.forest("differences", differences, 0.0, "What fine-tuning adds to AUROC"),
+        "roc": charts.roc(content.found.curves, (1 - specificity, sensitivity), threshold),
+        "precision": charts.precision_recall(recall, prevalence, at) if recall else None,
+        "reliability": charts.reliability(
+            content.found.bins, wording.observed(content.found.targets), _spread(content)
+        ),
+        "decision": usefulness.decision_curve(curve, words.known(threshold)) if curve else None,
+        "areas": forest(areas, 0.5),
+        "differences": forest(differences, 0.0),
         "training": charts.training(content.histories),
     }
+
+
+def _spread(content: Content) -> list[tuple[int, int]]:
+    """How many positives and negatives have a probability in each step of 0..1; of several classes all together."""
+    labels, probabilities = content.found.units.labels.ravel(), content.found.probabilities.ravel()
+    known = np.isfinite(probabilities)
+    counts = [np.histogram(probabilities[known & (labels == label)], bins=_STEPS, range=(0, 1))[0] for label in (1, 0)]
+    return [(int(positive), int(negative)) for positive, negative in zip(*counts, strict=True)]
 
 
 def _gallery(content: Content) -> list[dict[str, Any]]:
@@ -109,6 +151,7 @@ def _gallery(content: Content) -> list[dict[str, Any]]:
             {
                 "unit": example.unit,
                 "probability": f"{example.probability:.2f}",
+                "actual": example.actual,
                 "plain": grey_png(example.image),
                 "overlay": overlay_png(example.image, example.saliency),
             }
@@ -116,19 +159,3 @@ def _gallery(content: Content) -> list[dict[str, Any]]:
         ]
         shown.append({"outcome": outcome, "pictures": pictures})
     return shown
-
-
-def _known(value: float | None) -> float:
-    """Undefined figures are NaN in numbers and None in JSON."""
-    return math.nan if value is None else value
-
-
-def _two(value: float | None) -> str:
-    return "n/a" if value is None or math.isnan(value) else f"{value:.2f}"
-
-
-def _interval(figure: dict[str, Any]) -> str:
-    """`0.81 to 0.95`, or why there is none."""
-    if math.isnan(_known(figure["low"])):
-        return str(figure.get("reason", "no interval"))
-    return f"{figure['low']:.2f} to {figure['high']:.2f}"

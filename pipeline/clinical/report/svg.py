@@ -105,6 +105,14 @@ class Frame:
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         self.parts.append(tag("polyline", points=path, cls=f"line {cls}"))
 
+    def band(self, points: Iterable[tuple[float, float, float]], cls: str) -> None:
+        """The area between two bounds, (x, low, high) from left to right; what is not finite is left out."""
+        inside = [point for point in points if all(map(math.isfinite, point))]
+        if len(inside) > 1:
+            around = [(x, high) for x, _, high in inside] + [(x, low) for x, low, _ in reversed(inside)]
+            path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in around)
+            self.parts.append(tag("polygon", points=path, cls=f"band {cls}"))
+
     def dot(self, point: Point, cls: str, says: str, radius: float = 5) -> None:
         """A point of the data that says its numbers when pointed at."""
         x, y = point

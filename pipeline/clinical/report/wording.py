@@ -68,8 +68,8 @@ def matrix(found: Evaluation) -> list[tuple[str, list[int]]]:
 
 
 def temperature(found: Evaluation) -> str:
-    """Of the calibration, where it is one; or that the calibrator is isotonic."""
-    if found.fixed.knots is not None:
+    """Of the calibration, where it is one."""
+    if getattr(found.fixed, "knots", None):
         return ", isotonic"
     fixed = found.fixed.temperature
     return "" if isinstance(fixed, list) else f", temperature {fixed:.2f}"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.clinical import calibration, evaluation
+from pipeline.clinical.acceptance import evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import curve
 from pipeline.clinical.report.charts import Epoch
@@ -19,6 +20,7 @@ from pipeline.clinical.units import Units
 from pipeline.config import Params, load
 from pipeline.contract import Calibration, TaskKind
 from pipeline.targets import Targets
+from tests.clinical.report import full_metrics
 from tests.pretrained import card
 from tests.training_curves import history as rows
 from tests.training_curves import judged, logits
@@ -69,7 +71,9 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
         params=params,
         found=found,
         learned=learned,
-        waived=[],
+        figures=found.figures,
+        tables={},
+        results=evaluate(params.accept, found.figures),
         advice=[],
         backbone=card(),
         histories={
@@ -77,8 +81,17 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
             "scratch": history(rng, [("all", 8)]),
         },
         examples=[
-            Example(outcome, found.units.ids[u], float(found.probabilities[u, outcome.place]), head(u), blob(u))
-            for outcome, u in choose(found.targets, found.units.labels, found.probabilities, found.called)
+            Example(
+                outcome,
+                found.units.ids[u],
+                bool(found.units.labels[u, outcome.place]),
+                float(found.probabilities[u, outcome.place]),
+                head(u),
+                blob(u),
+            )
+            for outcome, u in choose(
+                found.targets, found.units.labels, found.probabilities, found.called, found.fixed.threshold
+            )
         ],
         groups=[
             Group("All", "patients", (84, 34, 50), (42, 17, 25)),
@@ -92,6 +105,8 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
             ("not_mr", "the series is another modality", 1),
         ],
         series=168,
+        software=[("Python", "3.11.4"), ("torch", "2.15.0")],
+        machine="Linux on x86_64; no GPU",
     )
 
 
@@ -134,6 +149,14 @@ def blob(seed: int) -> np.ndarray:
 @pytest.fixture(scope="session")
 def content(root: Path) -> Content:
     return make_content(root / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def full(content: Content) -> Content:
+    """The same with every figure and table that the report can show."""
+    figures = full_metrics.merged(content.figures)
+    results = evaluate(content.params.accept, figures)
+    return replace(content, figures=figures, tables=full_metrics.tables(), results=results)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,81 @@
+"""What speaks for and against the figures: uses of the test set, leakage, and how the masks and saliency agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.clinical.report.figures import ABSENT, at, known, percent
+
+_TIMES = {1: "once", 2: "twice"}
+
+
+def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """How often the test set was opened, in words, and whether that weakens the figures."""
+    of = figures.get("test_set")
+    if not of or of.get("opened") is None:
+        reason = f"How often the test set was opened is {ABSENT}, because no ledger was read."
+        return {"cls": "plain", "sentence": reason, "notes": [], "hashes": []}
+    opened, models = int(of["opened"]), int(of.get("models") or 1)
+    sentence = f"The test set was opened {_TIMES.get(opened, f'{opened} times')}."
+    notes = []
+    if models > 1:
+        notes.append(f"{models} different models have met it: the best of several looks better than it is.")
+    if of.get("threshold_moved"):
+        notes.append("A threshold was changed after the test set had been opened: it no longer only confirms.")
+    if not notes and opened == 1:
+        notes.append("The figures are those of its first use, with the calibration and threshold fixed before.")
+    names = (("Model", "model_sha256"), ("Calibration", "calibration_sha256"), ("Split", "split_sha256"))
+    hashes = [(name, str(of[key])) for name, key in names if of.get(key)]
+    harmed = models > 1 or bool(of.get("threshold_moved"))
+    return {"cls": "negative" if harmed else "positive", "sentence": sentence, "notes": notes, "hashes": hashes}
+
+
+def leakage(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether patients or pictures stand on two sides of the split."""
+    of = figures.get("leakage")
+    if not of:
+        reason = f"Pictures that stand on two sides of the split are {ABSENT}; that no patient does is checked always."
+        return {"cls": "plain", "sentence": reason, "findings": []}
+    counts = {"equal": _count(of.get("exact")), "nearly equal": _count(of.get("near"))}
+    found = [f"{count} pairs of {word} slices" for word, count in counts.items() if count]
+    among = f"{_count(of.get('slices')):,} slices of {_count(of.get('patients')):,} patients"
+    sentence = f"Among {among}, {' and '.join(found) or 'no equal and no nearly equal slices'} stand on two sides."
+    return {"cls": "negative" if found else "positive", "sentence": sentence, "findings": _said(of.get("findings"))}
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple)) else int(value or 0)
+
+
+def _said(findings: Any, most: int = 12) -> list[str]:
+    """Findings in words, the first of many."""
+    found = []
+    for each in findings or []:
+        if isinstance(each, Mapping):
+            pairs = zip(each.get("patients", ()), each.get("sides", ()), strict=False)
+            who = " and ".join(f"{patient} ({side})" for patient, side in pairs)
+            found.append(f"{who}: {each.get('slices', 'some')} pairs of slices, likeness {each.get('likeness', 'n/a')}")
+        else:
+            found.append(str(each))
+    return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more pairs of patients"]
+
+
+def explanation(figures: Mapping[str, Any]) -> dict[str, str]:
+    """By what the saliency was made, and whether its peak lies in the lesions more often than chance."""
+    of = figures.get("explanation") or {}
+    game, chance = of.get("pointing_game"), of.get("chance")
+    method = str(of.get("method") or "Saliency")
+    if game is None or math.isnan(known(game.get("value"))):
+        reason = (game or {}).get("reason") or of.get("reason") or "no masks of lesions were given"
+        return {"method": method, "cls": "plain", "sentence": f"Whether it points at lesions is {ABSENT}: {reason}."}
+    better = known(at(of, "gain.low")) > 0
+    said = (
+        f"In the pointing game its peak lies inside the lesion's mask in {percent(game)} of {of.get('slices', 'the')} "
+        f"slices with a lesion; a random point inside the head would in {percent(chance)}."
+    )
+    verdict = " That is better than chance." if better else " That is not clearly better than chance."
+    if better and known(game.get("value")) < 0.5:
+        verdict = " That is better than chance, and still in most slices it points elsewhere."
+    return {"method": method, "cls": "plain", "sentence": said + verdict}

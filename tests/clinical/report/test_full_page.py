@@ -1,0 +1,185 @@
+"""The page with every figure that it can show: each stands there as it was measured, and what is absent is said."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from pipeline.clinical.report import checklist, flow, groups, honesty, usefulness
+from pipeline.clinical.report.figures import percent, probability, share, shown
+from pipeline.clinical.report.page import render
+from tests.clinical.report import full_metrics
+from tests.clinical.report.test_page import Page
+
+
+@pytest.fixture(scope="module")
+def words(full):
+    return " ".join(Page(render(full)).words.split())
+
+
+def test_every_figure_stands_there(words):
+    for said in (
+        "Average precision0.910.85 to 0.97",
+        "Positive likelihood ratio",
+        "3.90 (2.20 to 7.00)",
+        "of it, miscalibration",
+        "0.920 (0.550 to 1.300)",
+        "Of 1,000: 90 found, 10 missed, 207 false alarms, 693 cleared.",
+        "A call is right in 30% (21% to 39%)",
+        "Warning vendor Philips: its sensitivity lies below the criterion",
+        "The test set was opened 3 times. 2 different models have met it",
+        "Among 3,360 slices of 168 patients, 2 pairs of nearly equal slices stand on two sides.",
+        "P-0a1b2c (train) and P-9f8e7d (test): 2 pairs of slices, likeness 0.981",
+        "62% (51% to 73%) of 211 slices",
+        "a random point inside the head would in 8% (6% to 10%)",
+        "That is better than chance.",
+        "0.11 (0.04 to 0.18)",
+    ):
+        assert said in words, said
+    assert "not measured" not in words.replace("changed images was not measured", "")
+
+
+@pytest.fixture(scope="module")
+def bare(content):
+    """Figures without any section that may be absent."""
+    figures = {name: content.figures[name] for name in ("finetuned", "probe", "scratch", "test", "transfer")}
+    point = {name: content.figures["operating_point"][name] for name in ("threshold", "sensitivity", "specificity")}
+    brier = {"brier": content.figures["calibration"]["brier"]}
+    return replace(content, figures={**figures, "operating_point": point, "calibration": brier})
+
+
+def test_what_is_absent_is_said_with_the_reason(bare):
+    words = " ".join(Page(render(bare)).words.split())
+    for said in (
+        "What the threshold means for 1,000 patients: not measured, because",
+        "The decision curve: not measured, because reports/plots holds no decision_curve.csv",
+        "How often the test set was opened is not measured",
+        "Subgroups: not measured, because the metrics hold none",
+        "Whether it points at lesions is not measured: no masks of lesions were given.",
+    ):
+        assert said in words, said
+    assert "None" not in words.replace("None among", "").replace("none", "")
+    assert "nan" not in words.lower().split()
+
+
+def test_what_came_of_a_thousand_is_whole_and_a_thousand():
+    for entry in usefulness.thousand(full_metrics.figures()):
+        assert sum(entry["counts"].values()) == 1000
+        drawn = re.findall(r'd="([^"]*)"', entry["drawing"])
+        assert sum(path.count("h0") + path.count("m0-6") + path.count("a3 3 0 1 0 6 0") for path in drawn) == 1000
+
+
+def test_an_undefined_count_draws_nothing():
+    counts = {"found": None, "missed": 1, "false_alarms": 2, "cleared": 997}
+    assert usefulness.thousand({"operating_point": {"at_prevalence": {"0.1": {"per_1000": counts}}}}) == []
+
+
+def test_a_decision_curve_says_where_the_model_is_best():
+    rows = [
+        {"threshold": "0.1", "model": "0.4", "low": "0.3", "high": "0.5", "treat_all": "0.45", "treat_none": "0"},
+        {"threshold": "0.2", "model": "0.4", "low": "", "high": "", "treat_all": "0.35", "treat_none": "0"},
+        {"threshold": "0.3", "model": "-0.1", "low": "", "high": "", "treat_all": "-0.3", "treat_none": "0"},
+    ]
+    assert usefulness.summary(rows).startswith("Between thresholds of 0.20 and 0.20 the model")
+    assert usefulness.summary(rows[:1]) == "At no threshold is the model worth more than treating all or none."
+    assert usefulness.numbers(rows)[1] == ["0.20", "0.400", "0.350", "0.000"]
+
+
+def test_small_groups_and_undefined_figures_are_shown_and_marked():
+    rows = {
+        row["name"]: row
+        for part in groups.subgroups(full_metrics.merged(_measured()))["headings"].values()
+        for row in part
+    }
+    assert rows["south"]["small"]
+    assert rows["south"]["cells"]["auroc"]["figure"] == "undefined: no positive unit"
+    assert rows["Philips"]["warning"]
+    assert not rows["north"]["small"]
+
+
+def _measured():
+    area = {"auroc": full_metrics.e(0.9, 0.05)}
+    shares = {"sensitivity": full_metrics.e(0.9, 0.1), "specificity": full_metrics.e(0.8, 0.1)}
+    return {**dict.fromkeys(("finetuned", "probe", "scratch"), area), "operating_point": {"threshold": 0.5, **shares}}
+
+
+@pytest.mark.parametrize(
+    ("opened", "models", "moved", "cls"),
+    [(1, 1, False, "positive"), (2, 1, False, "positive"), (2, 2, False, "negative"), (2, 1, True, "negative")],
+)
+def test_uses_of_the_test_set_are_counted_and_judged(opened, models, moved, cls):
+    said = honesty.test_set({"test_set": {"opened": opened, "models": models, "threshold_moved": moved}})
+    assert said["cls"] == cls
+    assert said["sentence"] == f"The test set was opened {'once' if opened == 1 else 'twice'}."
+
+
+def test_a_pointing_game_no_better_than_chance_is_not_praised():
+    of = {
+        "method": "Grad-CAM",
+        "pointing_game": full_metrics.e(0.2, 0.15),
+        "gain": full_metrics.e(0.1, 0.15),
+        "chance": full_metrics.e(0.1, 0.01),
+        "slices": 9,
+    }
+    assert "points elsewhere" not in honesty.explanation({"explanation": of})["sentence"]
+    lucky = {**of, "gain": full_metrics.e(0.1, 0.05)}
+    assert (
+        "better than chance, and still in most slices it points elsewhere"
+        in honesty.explanation({"explanation": lucky})["sentence"]
+    )
+    assert "not clearly better than chance" in honesty.explanation({"explanation": of})["sentence"]
+
+
+def test_the_flow_accounts_for_every_patient_and_answer(full):
+    boxes = flow.flow(full, "series")
+    assert sum(side["patients"] for side in boxes["sides"]) == boxes["patients"]
+    assert sum(positive + negative for _, positive, negative in boxes["ends"]) == full.figures["test"]["units"]
+    assert boxes["refused"] == 4
+
+
+def test_every_item_of_the_checklists_is_answered_or_says_why_not(full):
+    lists = {entry["name"]: entry for entry in checklist.checklists(full)}
+    assert {name: len(entry["items"]) for name, entry in lists.items()} == {
+        "CLAIM 2024": 44,
+        "TRIPOD+AI 2024": 52,
+        "STARD-AI 2025": 48,
+    }
+    for entry in lists.values():
+        numbers = [item["item"] for item in entry["items"]]
+        assert len(numbers) == len(set(numbers))
+        for item in entry["items"]:
+            assert item["answer"]
+            assert "{" not in item["answer"]
+            none = {"n/a": "Not applicable, because ", "open": "Not reported: "}
+            assert item["answer"].startswith(none.get(item["state"], "")), item
+    assert {item["item"] for item in lists["STARD-AI 2025"]["items"]} >= {str(number) for number in (1, 24, 30, 39)}
+
+
+def test_a_checklist_claims_only_what_was_measured(bare, full):
+    def state(of, item):
+        claim = next(entry for entry in checklist.checklists(of) if entry["name"] == "CLAIM 2024")
+        return next(each["state"] for each in claim["items"] if each["item"] == item)
+
+    assert (state(bare, "21"), state(full, "21")) == ("open", "answered")
+    assert (state(bare, "37"), state(full, "37")) == ("open", "answered")
+
+
+def test_text_of_the_metrics_is_escaped(full):
+    figures = {**full.figures, "leakage": {"patients": 2, "slices": 3, "exact": 0, "near": 1, "findings": ["<b>x</b>"]}}
+    html = render(replace(full, figures=figures))
+    assert "<b>x</b>" not in html
+    assert "SIEMENS &amp; &lt;Co&gt;" in html
+
+
+def test_figures_are_said_with_as_many_digits_as_matter():
+    assert [share(value) for value in (0.5, 0.999, 0.9999, 1.0, 0.0, 0.004)] == [
+        "50%",
+        "99.9%",
+        "99.99%",
+        "100%",
+        "0%",
+        "0.4%",
+    ]
+    assert percent({"value": None, "reason": "one class"}) == "undefined: one class"
+    assert [probability(p) for p in (0.0001, 0.0234, 0.31, None)] == ["< 0.001", "0.023", "0.31", "n/a"]
+    assert shown(None) == "not measured"
