@@ -63,8 +63,10 @@ def calibration_error(labels: Labels, probabilities: Floats, resamples: Resample
     value = float(np.abs(gaps[:, :-1].sum(axis=0)).sum() / len(labels))
     drawn = resamples.sums(gaps)
     low, high, reason = resamples.interval(np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1])
-    method = None if reason else "cluster bootstrap, reflected"
-    return Estimate(value, max(0.0, 2 * value - high), max(0.0, 2 * value - low), len(labels), reason, method)
+    if reason:
+        return Estimate(value, np.nan, np.nan, len(labels), reason)
+    low, high = max(0.0, value - max(0.0, high - value)), value + max(0.0, value - low)
+    return Estimate(value, low, high, len(labels), method="cluster bootstrap, reflected")
 
 
 def recalibration(labels: Labels, probabilities: Floats, resamples: Resamples) -> tuple[Estimate, Estimate]:
@@ -98,12 +100,14 @@ def _coefficient(
     model = sm.GLM(labels.astype(np.float64), design, family=sm.families.Binomial(), offset=offset)
     clusters = {"groups": resamples.patient, "use_correction": True}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", PerfectSeparationWarning)
             fitted = model.fit(cov_type="cluster", cov_kwds=clusters)
     except PerfectSeparationWarning:
         return undefined("the classes hardly overlap: the regression has no bound", len(labels))
     value, error = float(fitted.params[-1]), float(fitted.bse[-1])
+    if not fitted.converged or not np.isfinite([value, error]).all():
+        return undefined("the regression does not come to an end", len(labels))
     half = quantile(resamples.confidence, scarcest - 1) * error
     method = "logistic regression, sandwich variance of patients"
     return Estimate(value, value - half, value + half, len(labels), method=method)

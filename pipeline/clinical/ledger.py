@@ -77,11 +77,10 @@ def record(path: Path, key: Key, test_units: int) -> Count:
     """Write the line of this opening, unless there is one, and count; the line is on the disk when this returns.
 
     Raises:
-        LedgerError: the ledger is damaged, or lacks lines that git has.
+        LedgerError: the ledger is damaged, cannot be written, or lacks lines that git has.
         StorageError: the disk is full; the ledger is then as it was before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as handle:
+    with _opened(path) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         handle.seek(0)
         content = handle.read()
@@ -96,6 +95,15 @@ def record(path: Path, key: Key, test_units: int) -> Count:
             _append(handle, path, len(content), "".join(f"{line}\n" for line in new).encode())
             keys.append(key)
     return _count(key, keys)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a+b")
+    except (PermissionError, IsADirectoryError) as error:
+        expected, remedy = f"a ledger of the test set that can be written in {path}", "Give this user the right to it."
+        raise LedgerError(expected, str(error.strerror), remedy) from error
 
 
 def _count(key: Key, keys: Sequence[Key]) -> Count:

@@ -28,7 +28,7 @@ _CELLS = 16
 _REACH = 2.0  # half a grid, in spreads
 _DETAIL = 2.0  # Gaussian sigma, in cells: what is coarser is taken out
 _SHIFT = 5  # cells, either way
-_SCALES = np.exp(np.linspace(-0.3, 0.3, 9))  # steps of 7.8 %
+_SCALES = np.exp(np.linspace(-0.15, 0.15, 5))  # steps of 7.8 %
 _FINER = (0.0375, 0.01875)  # logarithms of scale around the best of these
 _GAIN = 0.12  # of likeness, at most, by the finer steps
 #: What may stand for a flip: rows, columns, both, neither.

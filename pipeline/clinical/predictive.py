@@ -71,6 +71,8 @@ def at_prevalence(prevalence: float, sensitivity: Estimate, specificity: Estimat
             method = "by the bounds of sensitivity and specificity"
             value, low, high = [_bayes(share, *pair) for pair in _pairs(sick, well)]
         reason = None if np.isfinite([value, low, high]).all() else sick.reason or well.reason or "nothing is called so"
+        if not np.isfinite(value):
+            low = high = float("nan")
         method = None if reason else method
         values[name] = Estimate(value, low, high, sick.n, reason, method).figures()
     found, cleared = 1000 * prevalence * sensitivity.value, 1000 * (1 - prevalence) * specificity.value

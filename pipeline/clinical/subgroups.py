@@ -181,8 +181,12 @@ def _figures(
     if not len(places):
         nobody = undefined("no unit", 0)
         return nobody, nobody, nobody
+    area = metrics.auroc(labels, scores, drawn)
+    if not np.isfinite(scores).all():
+        unknown = undefined("a score is not finite", len(places))
+        return area, unknown, unknown
     return (
-        metrics.auroc(labels, scores, drawn),
+        area,
         metrics.sensitivity(labels, called, drawn),
         metrics.specificity(labels, called, drawn),
     )

@@ -1,7 +1,8 @@
 """How often 95 % intervals hold the truth: `python -m tests.benchmarks.coverage [--runs 2000]`.
 
-Scores are normal, with a part that units of one patient share, so that AUROC and sensitivity are known exactly. Each
-run draws new patients. With R runs the share that is measured has a standard error of sqrt(0.95 * 0.05 / R).
+Scores are normal, with a part that units of one patient share, so that AUROC, average precision and sensitivity are
+known exactly. Each run draws new patients. With R runs the share that is measured has a standard error of
+sqrt(0.95 * 0.05 / R).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from scipy.stats import norm
 
 from pipeline.clinical import metrics
+from pipeline.clinical.ranking import ranked
 from pipeline.clinical.resampling import draw
 
 
@@ -35,6 +37,18 @@ class Setting:
     mixed: bool = False
 
     @property
+    def shift(self) -> float:
+        """Of the positives' scores."""
+        return float(np.sqrt(2) * norm.ppf(self.auroc))
+
+    @property
+    def average_precision(self) -> float:
+        """True, as half of the units are positive: the integral of precision over recall."""
+        cuts = np.linspace(self.shift + 8, -8, 200_001)
+        recall, fallout = norm.sf(cuts - self.shift), norm.sf(cuts)
+        return float(np.trapezoid(recall / (recall + fallout), recall))
+
+    @property
     def words(self) -> str:
         """For the table."""
         units = "one unit each" if self.units == 1 else f"{self.units} units each, {self.shared:g} shared"
@@ -54,29 +68,34 @@ SETTINGS = (
 SENSITIVITY = 0.85
 
 
-def covered(setting: Setting, runs: int, resamples: int, seed: int, naive: bool = False) -> tuple[float, float]:
-    """Shares of the runs in which the intervals of AUROC and of sensitivity hold the truth.
+def covered(setting: Setting, runs: int, resamples: int, seed: int, naive: bool = False) -> dict[str, float]:
+    """Shares of the runs in which the interval of each figure holds the truth.
 
     Args:
         naive: take units as independent, as if each were of a patient of its own.
     """
-    rng, held = np.random.default_rng([seed, setting.patients, setting.units]), np.zeros(2)
+    rng = np.random.default_rng([seed, setting.patients, setting.units])
     count = setting.patients * setting.units
     patient = np.arange(count) // setting.units
-    shift = np.sqrt(2) * norm.ppf(setting.auroc)
-    threshold = shift + norm.ppf(1 - SENSITIVITY)
+    threshold = setting.shift + norm.ppf(1 - SENSITIVITY)
     names = [f"p{place}" for place in (np.arange(count) if naive else patient)]
+    truths = {"AUROC": setting.auroc, "average precision": setting.average_precision, "sensitivity": SENSITIVITY}
+    held = dict.fromkeys(truths, 0)
     for run in range(runs):
         labels = rng.integers(0, 2, count) if setting.mixed else patient % 2
         common = rng.normal(size=setting.patients)[patient]
         scores = np.sqrt(setting.shared) * common + np.sqrt(1 - setting.shared) * rng.normal(size=count)
-        scores += shift * labels
+        scores += setting.shift * labels
         drawn = draw(names, resamples, 0.95, seed + run)
-        area = metrics.auroc(labels, scores, drawn)
-        share = metrics.sensitivity(labels, scores >= threshold, drawn)
-        held += [area.low <= setting.auroc <= area.high, share.low <= SENSITIVITY <= share.high]
-    auroc, sensitivity = held / runs
-    return float(auroc), float(sensitivity)
+        given = ranked(labels, scores, drawn)
+        found = {
+            "AUROC": metrics.auroc_of(given),
+            "average precision": metrics.average_precision_of(given),
+            "sensitivity": metrics.sensitivity(labels, scores >= threshold, drawn),
+        }
+        for name, truth in truths.items():
+            held[name] += found[name].low <= truth <= found[name].high
+    return {name: times / runs for name, times in held.items()}
 
 
 def main() -> None:
@@ -85,10 +104,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=1000)
     asked = parser.parse_args()
-    print("| patients | AUROC | sensitivity |\n|---|---|---|")
+    print("| patients | AUROC | average precision | sensitivity |\n|---|---|---|---|")
     for setting in SETTINGS:
-        auroc, sensitivity = covered(setting, asked.runs, asked.resamples, 1)
-        print(f"| {setting.words} | {100 * auroc:.1f} % | {100 * sensitivity:.1f} % |", flush=True)
+        found = covered(setting, asked.runs, asked.resamples, 1)
+        print(
+            f"| {setting.words} | " + " | ".join(f"{100 * share:.1f} %" for share in found.values()) + " |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ RUNS = 300  # a coverage of 95 % is then measured to 1.3 points; bounds are thre
 
 @pytest.mark.parametrize("setting", [Setting(100), Setting(60, 3, 0.6), Setting(60, 4, 0.5, mixed=True)])
 def test_intervals_hold_the_truth(setting):
-    auroc, sensitivity = covered(setting, RUNS, 300, 1)
-    assert 0.91 <= auroc <= 0.985
-    assert 0.91 <= sensitivity <= 0.985
+    for name, share in covered(setting, RUNS, 300, 1).items():
+        # That of average precision allows for another share of positives, which is fixed in two of the settings.
+        assert 0.91 <= share <= (1 if name == "average precision" else 0.985), name
 
 
 def test_units_taken_as_independent_would_claim_too_much():
-    assert max(covered(Setting(60, 4, 0.8), RUNS, 100, 1, naive=True)) < 0.88
+    assert max(covered(Setting(60, 4, 0.8), RUNS, 100, 1, naive=True).values()) < 0.88

@@ -156,6 +156,12 @@ def test_at_once_each_line_is_whole(path):
     assert len(path.read_text().splitlines()) == 13
 
 
+def test_a_ledger_that_cannot_be_written_opens_nothing(path):
+    path.mkdir(parents=True)
+    with pytest.raises(LedgerError, match="can be written"):
+        record(path, FIRST, 20)
+
+
 def test_a_full_disk_leaves_the_ledger_as_it_was(path, monkeypatch):
     record(path, FIRST, 20)
     before = path.read_bytes()

@@ -79,6 +79,17 @@ def test_a_group_of_one_class_has_reasons_in_place_of_figures():
     assert (row["auroc"], row["sensitivity_low"], row["small"], row["warning"]) == ("", "", "false", "")
 
 
+def test_a_score_that_is_no_number_has_no_figures():
+    given = answers()
+    given.scores[2] = np.nan
+    female, male = subgroups.measure(given, SETTINGS, 1, AT_LEAST)
+    for name in ("auroc", "sensitivity", "specificity"):
+        assert "not finite" in female[name]["reason"]
+        assert np.isfinite(male[name]["value"])
+    assert "not finite" in male["gap"]["reason"]
+    assert female["warning"] is None
+
+
 def test_an_attribute_of_one_value_or_none_is_left_out():
     given = answers(vendor=["ACME"] * 400, site=[""] * 400)
     assert {group["attribute"] for group in subgroups.measure(given, SETTINGS, 1)} == {"sex"}

@@ -201,3 +201,41 @@ def test_control_and_probe_are_called_at_thresholds_of_validation(calibrated, pa
     for name in ("scratch", "probe"):
         assert {"only_this", "only_other", "p_value", "method"} == found[name]["mcnemar"].keys()
         assert found[name]["auroc_difference"]["method"] == "DeLong, paired"
+
+
+def test_the_tables_for_plots_are_the_figures(calibrated, params):
+    validate(params)
+    figures, plots = read_json(Path("reports/metrics.json")), Path("reports/plots")
+    point, rows = figures["operating_point"], read_csv(Path("reports/predictions.csv"))
+    assert {float(row["threshold"]) for row in rows} == {point["threshold"]}
+    decided = read_csv(plots / "decision_curve.csv")
+    assert list(decided[0]) == ["threshold", "model", "low", "high", "treat_all", "treat_none"]
+    nearest = min(decided, key=lambda row: abs(float(row["threshold"]) - point["threshold"]))
+    assert float(nearest["model"]) == pytest.approx(figures["usefulness"]["net_benefit"]["value"], abs=0.1)
+    assert figures["usefulness"]["threshold_odds"] == pytest.approx(
+        point["threshold"] / (1 - point["threshold"]), abs=1e-5
+    )
+    precision = read_csv(plots / "precision_recall.csv")
+    assert list(precision[0]) == ["recall", "finetuned", "probe", "scratch"]
+    assert float(precision[-1]["finetuned"]) >= figures["prevalence"] - 1e-6  # at full recall it is at least that
+    bins = read_csv(plots / "calibration.csv")
+    assert list(bins[0]) == ["predicted", "observed", "low", "high", "units"]
+    assert sum(int(row["units"]) for row in bins) == figures["test"]["units"]
+    assert all(float(row["low"]) <= float(row["observed"]) <= float(row["high"]) for row in bins)
+
+
+def test_patients_of_several_series_have_figures_of_their_own(calibrated, params):
+    """Two series of each patient: the labels' level is series, above it stand study (unknown here) and patient."""
+    rows = read_csv(calibrated / "data/prepared/slices.csv")
+    for row in rows:
+        number = int(row["patient"][1:])
+        if row["split"] == "test":
+            row["patient"] = f"p{20 + (number - 20) // 4 * 4 + number % 2}"  # of one label
+    write_csv(calibrated / "data/prepared/slices.csv", rows[0], rows)
+    validate(params)
+    found = read_json(Path("reports/metrics.json"))
+    assert found["test"]["patients"] == 10
+    assert found["finetuned"]["auroc"]["method"] == "cluster bootstrap, logit"
+    assert list(found["levels"]) == ["patient"]
+    assert found["levels"]["patient"]["units"] == 10
+    assert found["levels"]["patient"]["auroc"]["method"] == "DeLong, logit"
