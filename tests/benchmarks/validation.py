@@ -1,7 +1,7 @@
 """What the figures of `validate` take on many patients: `python -m tests.benchmarks.validation`.
 
 100,000 slices of 10,000 patients, answers of three models and of another release, all simulated: `evaluate` with
-levels, and its tables. Prints seconds and the peak of the memory of the process, on two threads at most.
+levels, its tables, and sixteen subgroups. Prints seconds and the peak of the memory of the process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.clinical import tables
+from pipeline.clinical import subgroups, tables
 from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.predictions import Other
 from pipeline.clinical.units import Units
@@ -46,6 +46,18 @@ def simulated(units: int, patients: int, resamples: int) -> Evaluation:
     return evaluate(there, logits, fixed, Validate(bootstrap=resamples, confidence=0.95), 6, beside=beside)
 
 
+def grouped(found: Evaluation, resamples: int) -> int:
+    """How many groups were measured: patients of either sex, five ages, four vendors, two fields and three sites."""
+    rng = np.random.default_rng(7)
+    place = {patient: number for number, patient in enumerate(dict.fromkeys(found.units.patients))}
+    of_unit = np.array([place[patient] for patient in found.units.patients])
+    counts = {"sex": 2, "age_band": 5, "vendor": 4, "field_strength": 2, "site": 3}
+    attributes = {name: [str(v) for v in rng.integers(0, n, len(place))[of_unit]] for name, n in counts.items()}
+    scores = found.targets.scores(found.logits["finetuned"])
+    answers = subgroups.Answers(found.units, scores, found.called, attributes)
+    return len(subgroups.measure(answers, Validate(bootstrap=resamples, confidence=0.95), 6))
+
+
 def main() -> None:
     """Measure once."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -59,10 +71,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tables.write_predictions(found, Path(folder))
         tables.write_plots(found, Path(folder))
+    written = time.perf_counter()
+    groups = grouped(found, asked.resamples)
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{asked.units} units of {asked.patients} patients, {asked.resamples} resamples")
-    print(f"figures {measured - before:.1f} s, tables {done - measured:.1f} s, peak {peak:.2f} GiB")
+    print(f"figures {measured - before:.1f} s, tables {written - measured:.1f} s, {groups} subgroups", end=" ")
+    print(f"{done - written:.1f} s; together {done - before:.1f} s, peak {peak:.2f} GiB")
     auroc = found.figures["finetuned"]["auroc"]
     print(f"AUROC {auroc['value']:.4f} ({auroc['low']:.4f} to {auroc['high']:.4f}), {auroc['method']}")
 
