@@ -93,7 +93,7 @@ def _sections(content: Content, units: str) -> dict[str, Any]:
     figures = content.figures
     return {
         "decision": {"sentence": usefulness.summary(rows), "numbers": usefulness.numbers(rows)} if rows else None,
-        "thousand": usefulness.thousand(figures),
+        "thousand": usefulness.thousand(figures, units),
         "fates": usefulness.FATES,
         "subgroups": groups.subgroups(figures),
         "comparisons": groups.comparisons(figures),

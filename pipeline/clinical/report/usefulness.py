@@ -86,8 +86,8 @@ def _spread(count: int, about: int) -> list[float]:
     return [k * (count - 1) / max(1, most - 1) for k in range(most)]
 
 
-def thousand(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each stated prevalence what becomes of 1,000 patients, as counts, a drawing and predictive values."""
+def thousand(figures: Mapping[str, Any], units: str) -> list[dict[str, Any]]:
+    """For each stated prevalence what becomes of 1,000 `units`, as counts, a drawing and predictive values."""
     stated = at(figures, "operating_point.at_prevalence") or {}
     found = []
     for share, values in sorted(stated.items(), key=lambda item: float(item[0])):
@@ -95,7 +95,7 @@ def thousand(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
         if counts is None:
             continue
         words = ", ".join(f"{counts[key]} {key.replace('_', ' ')}" for key, _ in FATES)
-        title = f"1,000 patients of whom {round(1000 * float(share))} have it"
+        title = f"1,000 {units}, {round(1000 * float(share))} of them positive"
         found.append(
             {
                 "prevalence": f"{100 * float(share):g}%",

@@ -51,7 +51,7 @@ def bare(content):
 def test_what_is_absent_is_said_with_the_reason(bare):
     words = " ".join(Page(render(bare)).words.split())
     for said in (
-        "What the threshold means for 1,000 patients: not measured, because",
+        "What the threshold means for 1,000 series: not measured, because",
         "The decision curve: not measured, because reports/plots holds no decision_curve.csv",
         "How often the test set was opened is not measured",
         "Subgroups: not measured, because the metrics hold none",
@@ -63,7 +63,7 @@ def test_what_is_absent_is_said_with_the_reason(bare):
 
 
 def test_what_came_of_a_thousand_is_whole_and_a_thousand():
-    for entry in usefulness.thousand(full_metrics.figures()):
+    for entry in usefulness.thousand(full_metrics.figures(), "series"):
         assert sum(entry["counts"].values()) == 1000
         drawn = re.findall(r'd="([^"]*)"', entry["drawing"])
         assert sum(path.count("h0") + path.count("m0-6") + path.count("a3 3 0 1 0 6 0") for path in drawn) == 1000
@@ -71,7 +71,7 @@ def test_what_came_of_a_thousand_is_whole_and_a_thousand():
 
 def test_an_undefined_count_draws_nothing():
     counts = {"found": None, "missed": 1, "false_alarms": 2, "cleared": 997}
-    assert usefulness.thousand({"operating_point": {"at_prevalence": {"0.1": {"per_1000": counts}}}}) == []
+    assert usefulness.thousand({"operating_point": {"at_prevalence": {"0.1": {"per_1000": counts}}}}, "series") == []
 
 
 def test_a_decision_curve_says_where_the_model_is_best():
