@@ -13,8 +13,8 @@ from pipeline.files import write_json
 from pipeline.origins import Pretrained
 from pipeline.strict import Strict
 
-#: Raised when a box must be newer to understand a manifest.
-SCHEMA_VERSION: Literal[1] = 1
+#: Raised when a box must be newer to understand a manifest; 2: graphs answer by themselves, see `Graph`.
+SCHEMA_VERSION: Literal[2] = 2
 
 LabelLevel = Literal["patient", "study", "series", "slice"]
 Pooling = Literal["mean", "max", "attention"]
@@ -85,18 +85,23 @@ class Selection(SelectionRules):
 
 
 class Graph(Strict):
-    """The ONNX file: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits`; N is free.
+    """The ONNX file: prepared slices to calibrated probabilities, see `pipeline.engine.graph.ReleaseGraph`.
 
-    `logits` is (N, K) for K outputs; where `pooling` is attention (N, K + 1), the score by which a slice counts last.
-    `pipeline.inference.pooling` makes the logits of a unit from them.
+    Attributes:
+        inputs: `slices`, uint8 (N, 1, size, size), and `membership`, float32 (B, N); N and B are free.
+        outputs: float32 `probabilities` and `logits` (B, K), `slice_scores` (N, K), `embedding` (B, F), and `saliency`
+            (N, K, h, w) where the network allows it; in this order.
+        pooling: of the slices of a unit, in the graph.
+        most_slices: N at most.
     """
 
     file: str
     sha256: str
     opset: int
-    input_name: str
-    output_name: str
-    pooling: Pooling = "mean"
+    inputs: list[str]
+    outputs: list[str]
+    pooling: Pooling
+    most_slices: Annotated[int, Field(gt=0)]
 
 
 class Engine(Strict):
@@ -137,7 +142,7 @@ class Trunk(Strict):
 class Manifest(Strict):
     """The whole contract; releases made before there were trunks have none."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     version: str
     task: Task

@@ -22,7 +22,15 @@ def manifest() -> contract.Manifest:
         task=contract.Task(source="ImageNet", target="lesion", label_level="series", classes=["no", "yes"]),
         selection=contract.Selection(contrasts=["FLAIR"], min_slices=8),
         transform=contract.Transform(size=128, window_percentiles=(0.5, 99.5), head_margin_mm=6.0),
-        graph=contract.Graph(file="model.onnx", sha256="0" * 64, opset=20, input_name="slices", output_name="logits"),
+        graph=contract.Graph(
+            file="model.onnx",
+            sha256="0" * 64,
+            opset=20,
+            inputs=["slices", "membership"],
+            outputs=["probabilities", "logits", "slice_scores", "embedding"],
+            pooling="mean",
+            most_slices=512,
+        ),
         calibration=contract.Calibration(
             temperature=1.5, threshold=0.4, rule="youden", model_sha256="1" * 64, split_sha256="2" * 64
         ),

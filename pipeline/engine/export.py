@@ -1,45 +1,48 @@
-"""PyTorch to ONNX: one file, batch free, equal inputs give equal bytes."""
+"""PyTorch to ONNX: one file, numbers of slices and units free, equal inputs give equal bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
-from torch import nn
 
+from pipeline.engine.graph import ReleaseGraph
 from pipeline.errors import EngineError
 from pipeline.files import write_atomic
+from pipeline.inference.answers import INPUTS
 
-INPUT, OUTPUT, BATCH = "slices", "logits", "N"
+#: The free dimensions: slices, and the units that they belong to.
+SLICES, UNITS = "N", "B"
 
 
-def export(model: nn.Module, size: int, opset: int, path: Path) -> None:
-    """Write `model` as ONNX: float32 `slices` (N, 1, size, size) in 0..1 to float32 `logits`, N free.
-
-    `logits` are the rows of `transfer.head.Head`: (N, K), or (N, K + 1) with attention.
-
-    The graph is the model in evaluation mode, in fp32; weights stand in the file itself.
+def export(network: ReleaseGraph, size: int, opset: int, path: Path) -> None:
+    """Write the network as ONNX, in evaluation mode and fp32, with N and B free; weights stand in the file itself.
 
     Raises:
-        EngineError: the exporter cannot express the model in this opset, or with a free batch.
+        EngineError: the exporter cannot express it in this opset, or with free dimensions.
     """
-    model = model.eval().float().cpu()
-    example = torch.zeros(2, 1, size, size)
+    network = network.eval()
+    example = torch.zeros(3, 1, size, size, dtype=torch.uint8), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    slices, units = torch.export.Dim(SLICES), torch.export.Dim(UNITS)
     try:
-        program = torch.onnx.export(
-            model,
-            (example,),
-            dynamo=True,
-            opset_version=opset,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
-            external_data=False,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            # It says that one name stands for one dimension, which is what is asked for.
+            warnings.filterwarnings("ignore", "# The axis name", UserWarning)
+            program = torch.onnx.export(
+                network,
+                example,
+                dynamo=True,
+                opset_version=opset,
+                input_names=list(INPUTS),
+                output_names=network.names,
+                dynamic_shapes=({0: slices}, {0: units, 1: slices}),
+                external_data=False,
+                verbose=False,
+            )
     except torch.onnx.OnnxExporterError as error:
         raise EngineError(
             f"a network that PyTorch's exporter can write as ONNX opset {opset}",
@@ -50,8 +53,8 @@ def export(model: nn.Module, size: int, opset: int, path: Path) -> None:
     graph = program.model_proto
     strip_provenance(graph)
     with torch.inference_mode():
-        columns = model(example).shape[1]
-    check(graph, size, opset, columns)
+        shapes = [list(found.shape) for found in network(*example)]
+    check(graph, size, opset, dict(zip(network.names, shapes, strict=True)))
     write_atomic(path, lambda handle: handle.write(graph.SerializeToString(deterministic=True)))
 
 
@@ -77,11 +80,17 @@ def _messages(message: Any) -> Iterator[Any]:
                 yield from _messages(inner)
 
 
-def check(graph: onnx.ModelProto, size: int, opset: int, columns: int) -> None:
-    """See that the graph is valid ONNX and has the shape that the contract promises.
+def check(graph: onnx.ModelProto, size: int, opset: int, outputs: Mapping[str, list[int]]) -> None:
+    """See that the graph is valid ONNX and has the shapes that the contract promises.
+
+    Args:
+        graph: what the exporter made.
+        size: of its slices.
+        opset: asked for.
+        outputs: the shape of each for the example.
 
     Raises:
-        EngineError: it is not, or the exporter fixed the batch or kept another opset.
+        EngineError: it is not, or the exporter fixed a free dimension or kept another opset.
     """
     try:
         onnx.checker.check_model(graph, full_check=True)
@@ -95,12 +104,15 @@ def check(graph: onnx.ModelProto, size: int, opset: int, columns: int) -> None:
         [(value.name, *_shape(value)) for value in (*graph.graph.input, *graph.graph.output)],
         {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import},
     )
-    promised = ([(INPUT, BATCH, 1, size, size), (OUTPUT, BATCH, columns)], {"ai.onnx": opset})
+    of_units = ("probabilities", "logits", "embedding")
+    shapes = [(name, UNITS if name in of_units else SLICES, *shape[1:]) for name, shape in outputs.items()]
+    inputs = [(INPUTS[0], SLICES, 1, size, size), (INPUTS[1], UNITS, SLICES)]
+    promised = ([*inputs, *shapes], {"ai.onnx": opset})
     if found != promised:
         raise EngineError(
             f"a graph of {promised}",
             str(found),
-            "The network must take any number of slices and give as many rows; choose another one or another opset.",
+            "The network must take any number of slices and of units; choose another one or another opset.",
         )
 
 

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
 from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
-from pipeline.engine import export, model_card, trunk
+from pipeline.engine import model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic
 from pipeline.inference import signature
+from pipeline.inference.answers import INPUTS
 from pipeline.origins import Pretrained
 
 GRAPH = "model.onnx"
@@ -177,9 +178,10 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
             file=GRAPH,
             sha256=parity["onnx_sha256"],
             opset=parity["opset"],
-            input_name=export.INPUT,
-            output_name=export.OUTPUT,
+            inputs=list(INPUTS),
+            outputs=parity["outputs"],
             pooling=parity["pooling"],
+            most_slices=evidence.compiled["slices"]["most"],
         ),
         trunk=Trunk(file=trunk.FILE, sha256=trunk_sha256),
         calibration=evidence.calibration,

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from pipeline.errors import EngineError
-
-#: Slices in one call; bounds memory on a box whatever the length of a series.
-BATCH = 64
+from pipeline.inference.answers import INPUTS, OPTIONAL, REQUIRED, Answers, Floats, Slices
 
 _CANNOT_LOAD = (
     failures.Fail,
@@ -24,18 +21,14 @@ _CANNOT_LOAD = (
 )
 
 
-def scaled(slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """uint8 (N, size, size) from `pipeline.imaging.prepare` as the network's float32 (N, 1, size, size) in 0..1."""
-    return slices[:, np.newaxis].astype(np.float32) / np.float32(255)
-
-
 class OnnxRuntime:
     """An ONNX file of the contract (`contract.Graph`) in ONNX Runtime.
 
     Attributes:
+        name: with version and provider.
         providers: the execution providers that run, first choice first.
-        size: height and width of its slices, in pixels.
-        outputs: values that it gives for each slice, K or K + 1.
+        size: see `answers.Backend`.
+        outputs: see `answers.Backend`.
     """
 
     def __init__(self, path: Path, provider: str = "CPUExecutionProvider") -> None:
@@ -65,16 +58,20 @@ class OnnxRuntime:
             raise EngineError(
                 f"{provider} to run {path}", f"{self.providers[0]}", "See that the provider's libraries are installed."
             )
-        (self._input,), (self._output,) = self._session.get_inputs(), self._session.get_outputs()
-        self.size = int(self._input.shape[-1])
-        self.outputs = int(self._output.shape[-1])
+        self.name = f"ONNX Runtime {onnxruntime.__version__}, {provider}, fp32"
+        shapes = {value.name: value.shape for value in self._session.get_inputs()}
+        self.outputs: dict[str, int] = {value.name: value.shape[1] for value in self._session.get_outputs()}
+        if tuple(shapes) != INPUTS or not set(REQUIRED) <= set(self.outputs) <= {*REQUIRED, *OPTIONAL}:
+            raise EngineError(
+                f"a graph of a release in {path}, which takes {', '.join(INPUTS)} and gives {', '.join(REQUIRED)}",
+                f"one that takes {', '.join(shapes)} and gives {', '.join(self.outputs)}",
+                "Name the graph of a release.",
+            )
+        self.size = int(shapes["slices"][-1])
 
-    def run(self, slices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The graph's rows, float32 (N, K or K + 1), of float32 (N, 1, size, size) slices in 0..1, in one call."""
-        (logits,) = self._session.run([self._output.name], {self._input.name: slices})
-        return np.asarray(logits, dtype=np.float32)
-
-    def rows(self, slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Rows of uint8 (N, size, size) slices, `BATCH` at a time."""
-        parts = [self.run(scaled(slices[begin : begin + BATCH])) for begin in range(0, len(slices), BATCH)]
-        return np.concatenate(parts)
+    def run(self, slices: Slices, membership: Floats) -> Answers:
+        """See `answers.Backend`."""
+        found = self._session.run(
+            list(self.outputs), dict(zip(INPUTS, (slices[:, np.newaxis], membership), strict=True))
+        )
+        return Answers(**dict(zip(self.outputs, found, strict=True)))

@@ -1,4 +1,4 @@
-"""From scans to predictions: the contract's preprocessing, graph, pooling, temperature and threshold."""
+"""From scans to predictions: the contract's preprocessing, graph and threshold."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from pipeline.dicom.reasons import OF_FILES, Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
-from pipeline.inference.pooling import pool
+from pipeline.inference.answers import Slices, each
 from pipeline.inference.release import Release
 from pipeline.targets import Targets, calls
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
 
-_Kept = list[tuple[Scan, npt.NDArray[np.float32]]]
+#: Slices that are units by themselves, in one call.
+BATCH = 64
+
+_Kept = list[tuple[Scan, Slices]]
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,14 @@ def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Pre
             yield from _of_units(release, kept)
             kept.clear()
         try:
-            rows = release.backend.rows(prepare(scan.volume, release.manifest.transform))
+            slices = prepare(scan.volume, release.manifest.transform)
         except PipelineError as error:
             yield Prediction(scan.study_uid, scan.series_uid, status="not_prepared", message=str(error))
             continue
-        if not np.isfinite(rows).all():
-            message = "the network gave a value that is no number"
-            yield Prediction(scan.study_uid, scan.series_uid, status="not_finite", message=message)
-        elif level == "slice":
-            yield from _of_slices(release, scan, rows)
+        if level == "slice":
+            yield from _of_slices(release, scan, slices)
         else:
-            kept.append((scan, rows))
+            kept.append((scan, slices))
     yield from _of_units(release, kept)
 
 
@@ -103,24 +103,45 @@ def _refused(rejection: Rejection) -> Prediction:
     return Prediction(SeriesInstanceUID=series_uid, status=rejection.reason, message=rejection.message)
 
 
-def _of_slices(release: Release, scan: Scan, rows: npt.NDArray[np.float32]) -> Iterator[Prediction]:
-    """One answer for each slice."""
-    for row, (sop_uid, frame) in zip(rows, scan.slice_keys, strict=True):
+def _of_slices(release: Release, scan: Scan, slices: Slices) -> Iterator[Prediction]:
+    """One answer for each slice, or for the series the reason why there is none."""
+    parts = [slices[begin : begin + BATCH] for begin in range(0, len(slices), BATCH)]
+    probabilities = np.concatenate([release.backend.run(part, each(len(part))).probabilities for part in parts])
+    if not np.isfinite(probabilities).all():
+        yield _not_finite(Prediction(scan.study_uid, scan.series_uid))
+        return
+    for row, (sop_uid, frame) in zip(probabilities, scan.slice_keys, strict=True):
         place = Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
-        yield _answered(place, row[: release.targets.outputs], release)
+        yield _answered(place, row, release)
 
 
 def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
-    """One answer for each series or study, pooled over it or over its patient."""
-    if not kept:
-        return
+    """One answer for each series or study, by the slices of it or of its patient."""
     level = release.manifest.task.label_level
     unit_of = {_place(scan, level): _unit(scan, level) for scan, _ in kept}
-    units = [_unit(scan, level) for scan, rows in kept for _ in rows]
-    names, pooled = pool(np.concatenate([rows for _, rows in kept]), units, release.manifest.graph.pooling)
-    answers = dict(zip(names, pooled, strict=True))
+    slices: dict[str, list[Slices]] = {}
+    for scan, own in kept:
+        slices.setdefault(_unit(scan, level), []).append(own)
+    answers = {unit: _of_unit(release, np.concatenate(parts)) for unit, parts in slices.items()}
     for place, unit in unit_of.items():
-        yield _answered(place, answers[unit], release)
+        found = answers[unit]
+        yield replace(found, StudyInstanceUID=place.StudyInstanceUID, SeriesInstanceUID=place.SeriesInstanceUID)
+
+
+def _of_unit(release: Release, slices: Slices) -> Prediction:
+    """The answer for one unit, without its place."""
+    most = release.manifest.graph.most_slices
+    if len(slices) > most:
+        message = f"{len(slices)} slices, and the release was made for {most} at most (compile.slices)"
+        return Prediction(status="too_many_slices", message=message)
+    (probabilities,) = release.backend.run(slices, np.ones((1, len(slices)), np.float32)).probabilities
+    if not np.isfinite(probabilities).all():
+        return _not_finite(Prediction())
+    return _answered(Prediction(), probabilities, release)
+
+
+def _not_finite(place: Prediction) -> Prediction:
+    return replace(place, status="not_finite", message="the network gave a value that is no number")
 
 
 def _place(scan: Scan, level: LabelLevel) -> Prediction:
@@ -131,9 +152,10 @@ def _unit(scan: Scan, level: LabelLevel) -> str:
     return {"series": scan.series_uid, "study": scan.study_uid}.get(level, scan.patient_id)
 
 
-def _answered(place: Prediction, logits: npt.NDArray[np.float32], release: Release) -> Prediction:
-    """Calibrated probabilities from the (K,) logits of one unit, and the decision."""
-    fixed, targets = release.manifest.calibration, release.targets
-    probabilities = targets.calibrated(logits[np.newaxis], fixed)
-    decision = targets.words(calls(probabilities, fixed.threshold)[0])
-    return replace(place, probabilities=tuple(probabilities[0].tolist()), decision=decision)
+def _answered(place: Prediction, probabilities: npt.NDArray[np.float32], release: Release) -> Prediction:
+    """The (K,) calibrated probabilities of one unit, and the decision."""
+    threshold = release.manifest.calibration.threshold
+    # As coarse as the probabilities, so that one that is exactly the threshold reaches it.
+    reached = None if threshold is None else np.float32(threshold).tolist()
+    called = calls(probabilities[np.newaxis].astype(np.float64), reached)
+    return replace(place, probabilities=tuple(probabilities.tolist()), decision=release.targets.words(called[0]))

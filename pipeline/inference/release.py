@@ -9,6 +9,7 @@ from pipeline import contract
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file
 from pipeline.inference import signature
+from pipeline.inference.answers import Backend
 from pipeline.inference.backends import OnnxRuntime
 from pipeline.targets import Targets
 
@@ -25,7 +26,7 @@ class Release:
     """
 
     manifest: contract.Manifest
-    backend: OnnxRuntime
+    backend: Backend
     targets: Targets
     verified: bool
 
@@ -55,11 +56,11 @@ def open_release(folder: Path, public_key: Path | None = None) -> Release:
             "The release was put together wrongly; ask its maker.",
         )
     targets = Targets(manifest.task.kind, tuple(manifest.task.classes))
-    outputs = targets.outputs + (manifest.graph.pooling == "attention")
-    if backend.outputs != outputs:
+    found = (backend.outputs["probabilities"], list(backend.outputs))
+    if found != (targets.outputs, manifest.graph.outputs):
         raise ContractError(
-            f"a graph with {outputs} values a slice, as the manifest's {targets.kind} task has",
-            f"one with {backend.outputs}",
+            f"the manifest's graph, {', '.join(manifest.graph.outputs)} of {targets.outputs} values",
+            f"one with {', '.join(found[1])} of {found[0]}",
             "The release was put together wrongly; ask its maker.",
         )
     return Release(manifest, backend, targets, verified=public_key is not None)

@@ -121,8 +121,8 @@ def build(
     config = trt_builder.create_builder_config()
     config.clear_flag(builder.module.BuilderFlag.TF32)
     profile = trt_builder.create_optimization_profile()
-    tensor = network.get_input(0)
-    profile.set_shape(tensor.name, *((count, *tuple(tensor.shape)[1:]) for count in slices))
+    for name, shapes in _shapes(network, slices).items():
+        profile.set_shape(name, *shapes)
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(
             "compile.slices that rise: least, usual, most", f"{list(slices)}", "Change it in params.yaml."
@@ -154,6 +154,16 @@ def _network(builder: Builder, trt_builder: Any, log: Any, onnx_path: Path) -> A
     if not parser.parse_from_file(str(onnx_path)):
         raise _failed(f"an ONNX graph that {builder.name} reads in {onnx_path}", builder, log)
     return network
+
+
+def _shapes(network: Any, slices: tuple[int, int, int]) -> dict[str, list[tuple[int, ...]]]:
+    """Of each input the least, usual and largest shape: usually the slices are those of one unit."""
+    pictures, belongs = (network.get_input(place) for place in range(network.num_inputs))
+    units = (1, 1, slices[2])
+    return {
+        pictures.name: [(count, *tuple(pictures.shape)[1:]) for count in slices],
+        belongs.name: list(zip(units, slices, strict=True)),
+    }
 
 
 def _check_size(n_bytes: int, onnx_path: Path) -> None:

@@ -9,37 +9,36 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from safetensors.torch import save_file
-from torch import nn
 
 from pipeline import config
 from pipeline.contract import Calibration
 from pipeline.engine import export, release
+from pipeline.engine.graph import ReleaseGraph
 from pipeline.files import sha256_file
+from tests import small_network
 from tests.pretrained import card
+from tests.small_network import SIZE
 
-SIZE = 64
 TEMPERATURE, THRESHOLD = 1.7, 0.5
+#: Slices of a unit, by the contract.
+MOST = 40
 
 
 @pytest.fixture(scope="session")
-def network() -> nn.Module:
-    """A small network whose logits differ visibly from slice to slice."""
-    torch.manual_seed(7)
-    made = timm.create_model("test_efficientnet", in_chans=1, num_classes=1)
-    nn.init.normal_(made.classifier.weight, std=30.0)
+def network() -> ReleaseGraph:
+    """Some of the series below are positive by it."""
+    made = small_network.model(spread=2.0)
     with torch.no_grad():
-        made.classifier.weight.mul_(40)
-        made.classifier.bias.add_(-0.33).mul_(40)
-    return made.eval()
+        made.head.logits.bias.sub_(3.2)
+    return small_network.network(made, temperature=TEMPERATURE, threshold=THRESHOLD)
 
 
 @pytest.fixture(scope="session")
-def graph(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def graph(network: ReleaseGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
     export.export(network, SIZE, 20, path)
     return path
@@ -78,12 +77,18 @@ class Maker:
             parity={
                 **hashes,
                 "opset": 20,
+                "outputs": ["probabilities", "logits", "slice_scores", "embedding", "saliency"],
                 "pooling": "mean",
                 "max_abs_logit_difference": 0.0,
                 "tolerance": 1e-4,
                 "slices": 1,
             },
-            compiled={"engines": [], "onnx_sha256": hashes["onnx_sha256"], "reason": "not asked for"},
+            compiled={
+                "engines": [],
+                "onnx_sha256": hashes["onnx_sha256"],
+                "reason": "not asked for",
+                "slices": {"most": MOST},
+            },
         )
         release.write(params, evidence, model, self.graph, self.graph.parent, out)
         return out

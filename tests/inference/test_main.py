@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,11 +15,11 @@ import pytest
 import torch
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from torch import nn
 
 from pipeline.contract import load as load_manifest
 from pipeline.dicom.load import load
 from pipeline.dicom.scan import Scan
+from pipeline.engine.graph import ReleaseGraph
 from pipeline.imaging.prepare import prepare
 from pipeline.inference.__main__ import main
 
@@ -36,11 +37,15 @@ sys.meta_path.insert(0, Blocker())
 
 
 @pytest.fixture
-def blocked(tmp_path: Path) -> dict[str, str]:
+def blocked(root: Path, tmp_path: Path) -> dict[str, str]:
     """An environment in which importing a training library ends the program."""
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook/sitecustomize.py").write_text(BLOCKER)
-    return {"PYTHONPATH": str(tmp_path / "hook"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    return {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "hook"), str(root)]),
+        "PATH": "/usr/bin:/bin",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -48,7 +53,7 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def torch_logits(network: nn.Module, folder: Path, release: Path) -> dict[str, np.ndarray]:
+def torch_logits(network: ReleaseGraph, folder: Path, release: Path) -> dict[str, np.ndarray]:
     """Slice logits by SeriesInstanceUID, on the torch side."""
     transform = load_manifest(release).transform
     found = {}
@@ -56,7 +61,7 @@ def torch_logits(network: nn.Module, folder: Path, release: Path) -> dict[str, n
         assert isinstance(scan, Scan)
         slices = torch.from_numpy(prepare(scan.volume, transform)[:, None].astype(np.float32) / 255)
         with torch.no_grad():
-            found[scan.series_uid] = network(slices).numpy().ravel().astype(np.float64)
+            found[scan.series_uid] = network.model(slices).numpy().ravel().astype(np.float64)
     return found
 
 
