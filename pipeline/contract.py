@@ -125,10 +125,10 @@ class Task(Strict):
 
     source: str
     target: str
-    source_domain: str = "not recorded"
-    target_domain: str = "not recorded"
+    source_domain: str
+    target_domain: str
     label_level: LabelLevel
-    kind: TaskKind = "binary"
+    kind: TaskKind
     classes: Annotated[list[str], Field(min_length=2)]
 
 
@@ -140,7 +140,7 @@ class Trunk(Strict):
 
 
 class Manifest(Strict):
-    """The whole contract; releases made before there were trunks have none."""
+    """The whole contract."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     name: str
@@ -149,7 +149,7 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
-    trunk: Trunk | None = None
+    trunk: Trunk
     calibration: Calibration
     backbone: Pretrained
     data: dict[str, Any]
@@ -193,6 +193,7 @@ def load(folder: Path) -> Manifest:
         # Of a value that may have several forms, pydantic names the form, too: no key, and no identifier.
         parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
         place = ".".join(parts) or "the whole"
-        raise ContractError(
-            f"a manifest of schema {SCHEMA_VERSION}", f"{place}: {problem['msg']}", "Copy the release again, whole."
-        ) from error
+        remedy = "Copy the release again, whole."
+        if place == "schema_version":
+            remedy = "Use the version that made it, or make it again with this one: `dvc repro release`."
+        raise ContractError(f"a manifest of schema {SCHEMA_VERSION}", f"{place}: {problem['msg']}", remedy) from error

@@ -11,7 +11,7 @@ import torch
 
 from pipeline import config
 from pipeline.contract import Calibration
-from pipeline.files import read_json, sha256_file, write_atomic, write_csv, write_json
+from pipeline.files import sha256_file, write_atomic, write_csv, write_json
 from pipeline.stages.backbone import backbone
 from pipeline.stages.export import export
 from pipeline.stages.release import release
@@ -45,6 +45,7 @@ def make(project: Path, chosen: config.Params, name: str) -> Path:
             embedded_backbone.make(Path())
         backbone(chosen)
         _train(chosen.prepare.size)
+        _calibration()
         export(chosen)
         _evidence()
         release(chosen.model_copy(update={"release": chosen.release.model_copy(update={"name": name})}))
@@ -68,17 +69,26 @@ def _train(size: int) -> None:
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
 
 
-def _evidence() -> None:
-    """What the stages between would have found."""
-    parity = read_json(Path("models/export/parity.json"))
-    calibration = Calibration(
-        temperature=1, threshold=0.5, rule="youden", model_sha256=parity["model_sha256"], split_sha256="34" * 32
+def _calibration() -> None:
+    """What the stage would have written for units of their own."""
+    write_csv(Path("data/split.csv"), ["unit"], [])
+    found = Calibration(
+        temperature=1,
+        threshold=0.5,
+        rule="youden",
+        model_sha256=sha256_file(Path("models/finetuned/model.safetensors")),
+        split_sha256=sha256_file(Path("data/split.csv")),
     )
+    write_json(Path("models/calibration.json"), {**found.model_dump(), "calibration_sha256": found.content_sha256})
+
+
+def _evidence() -> None:
+    """What the other stages between would have found."""
     criterion = {"metric": "m", "bound": "at least 0", "value": 1.0, "passed": True, "reason": None}
-    write_json(Path("models/calibration.json"), calibration.model_dump())
     write_json(Path("reports/metrics.json"), {})
     write_json(Path("reports/acceptance.json"), {"accepted": True, "criteria": [criterion]})
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
     write_json(
-        Path("models/engine/compile.json"), {"engines": [], "onnx_sha256": onnx_sha256, "reason": "not asked for"}
+        Path("models/engine/compile.json"),
+        {"engines": [], "onnx_sha256": onnx_sha256, "slices": {"most": 8}, "reason": "not asked for"},
     )

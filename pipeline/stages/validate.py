@@ -40,7 +40,7 @@ from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, write_csv, write_json, write_text
-from pipeline.inference.pooling import pool, pool_mean
+from pipeline.clinical.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.targets import Targets

@@ -108,12 +108,6 @@ def load(backbone: Backbone) -> Start:
 
 
 def _tensors(backbone: Backbone, manifest: Manifest, most: int) -> Weights:
-    if manifest.trunk is None:
-        raise WeightsError(
-            f"a release with a trunk in {backbone.file}",
-            f"{manifest.name} {manifest.version}, made before releases had one",
-            "Run `dvc repro release` with this version in its project, and name the new release.",
-        )
     signed = "UNSIGNED" if manifest.signature == signature.UNSIGNED else "its signature was not checked"
     promised = {f"its manifest ({signed})": manifest.trunk.sha256}
     if backbone.sha256 is not None:
@@ -157,7 +151,7 @@ def origins(manifest: Manifest) -> list[Origin]:
         task=f"{task.target} ({', '.join(task.classes)})",
         data=str(manifest.data.get("source", "not stated")),
         licence=str(manifest.data.get("licence", "not stated")),
-        sha256=manifest.trunk.sha256 if manifest.trunk else "no trunk",
+        sha256=manifest.trunk.sha256,
     )
     published = Origin(
         name=before.name,

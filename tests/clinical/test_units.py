@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.clinical.units import units_of
 from pipeline.errors import LabelError
-from pipeline.inference.pooling import pool_mean
+from pipeline.clinical.pooling import pool_mean
 from pipeline.targets import Targets
 
 

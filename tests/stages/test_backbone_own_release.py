@@ -204,10 +204,9 @@ def _zeroed(path: Path) -> None:
     save_file(state, path)
 
 
-def test_a_release_from_before_there_were_trunks_says_what_to_do(choose: Choose, release_b: Path) -> None:
-    (release_b / "trunk.safetensors").unlink()
-    change(release_b, "manifest.json", lambda path: in_manifest(trunk=None)(path))
-    with pytest.raises(WeightsError, match=r"task-b 0\.1\.0, made before releases had one. Run `dvc repro release`"):
+def test_a_release_of_another_schema_says_what_to_do(choose: Choose, release_b: Path) -> None:
+    change(release_b, "manifest.json", in_manifest(schema_version=1))
+    with pytest.raises(ContractError, match=r"schema 2; found schema_version.*make it again.*dvc repro release"):
         backbone(choose())
 
 

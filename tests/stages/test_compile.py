@@ -23,13 +23,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(gpu, "compute_capability", lambda: None)
     graph = Path("models/export/model.onnx")
     graph.parent.mkdir(parents=True)
-    node = helper.make_node("ReduceMean", ["slices", "axes"], ["pooled"], keepdims=0)
-    bias = helper.make_node("Reshape", ["pooled", "shape"], ["logits"])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 1])
-    slices = helper.make_tensor_value_info("slices", TensorProto.FLOAT, ["N", 1, 32, 32])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1])
-    made = helper.make_graph([node, bias], "mean", [slices], [logits], [axes, shape])
+    whole = helper.make_node("Cast", ["slices"], ["values"], to=TensorProto.FLOAT)
+    mean = helper.make_node("ReduceMean", ["values", "axes"], ["means"], keepdims=0)
+    pooled = helper.make_node("MatMul", ["membership", "means"], ["probabilities"])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    slices = helper.make_tensor_value_info("slices", TensorProto.UINT8, ["N", 1, 32, 32])
+    membership = helper.make_tensor_value_info("membership", TensorProto.FLOAT, ["B", "N"])
+    probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", 1])
+    made = helper.make_graph([whole, mean, pooled], "mean", [slices, membership], [probabilities], [axes])
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), graph)
     return tmp_path
 
@@ -60,7 +61,7 @@ def test_it_builds_the_engines_of_the_shipped_parameters(
     for engine in record["engines"]:
         assert engine["status"] == "built, not run"
         assert engine["sha256"] == sha256_file(Path("models/engine") / engine["file"])
-    assert record["slices"] == {"least": 1, "usual": 20, "most": 256}
+    assert record["slices"] == {"least": 1, "usual": 20, "most": 512}
     assert record["onnx_sha256"] == sha256_file(Path("models/export/model.onnx"))
     assert record["reason"] is None
     assert not any("second" in key for key in record)

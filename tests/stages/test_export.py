@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, softmax
 
 from pipeline import config
+from pipeline.contract import Calibration
+from pipeline.errors import ContractError
 from pipeline.files import read_json, sha256_file, write_csv, write_json
+from pipeline.inference.answers import each, membership
 from pipeline.inference.backends import OnnxRuntime
-from pipeline.inference.pooling import pool
 from pipeline.stages.export import export
 from pipeline.transfer.head import pool as pool_torch
 from pipeline.transfer.model import from_backbone, load, save_model
 
 SIZE = 64
+
+
+def fix(**given: Any) -> None:
+    """The calibration of the model that is there."""
+    model, split = (sha256_file(Path(path)) for path in ("models/finetuned/model.safetensors", "data/split.csv"))
+    found = Calibration(rule="youden", model_sha256=model, split_sha256=split, **given)
+    write_json(Path("models/calibration.json"), {**found.model_dump(), "calibration_sha256": found.content_sha256})
 
 
 @pytest.fixture
@@ -28,6 +39,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = from_backbone(Path("models/backbone"), SIZE, 0.2, pretrained=False)
     torch.nn.init.normal_(model.head.logits.weight, std=0.1)
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
+    write_csv(Path("data/split.csv"), ["unit"], [])
+    fix(temperature=1.3, threshold=0.4)
     slices = np.random.default_rng(2).integers(0, 256, (50, SIZE, SIZE), dtype=np.uint8)
     Path("data/prepared").mkdir(parents=True)
     np.save("data/prepared/slices.npy", slices)
@@ -47,8 +60,10 @@ def test_it_writes_the_graph_and_its_parity_on_validation_slices(project: Path, 
     record = read_json(Path("models/export/parity.json"))
     assert record["max_abs_logit_difference"] <= params.export.tolerance
     assert record["slices"] == 40
-    assert record["batches"] == [1, 3, 32]
-    assert record["providers"] == ["CPUExecutionProvider"]
+    assert record["batches"] == [[1, 1], [3, 2], [5, 5], [31, 1]]
+    assert record["backend"].endswith("CPUExecutionProvider, fp32")
+    assert set(record["outputs"]) == set(record["largest"])
+    assert record["outputs"] == ["probabilities", "logits", "slice_scores", "embedding", "saliency"]
     assert record["opset"] == 20
     assert record["model_sha256"] == sha256_file(Path("models/finetuned/model.safetensors"))
     graph = Path("models/export/model.onnx")
@@ -56,7 +71,15 @@ def test_it_writes_the_graph_and_its_parity_on_validation_slices(project: Path, 
     slices = np.load("data/prepared/slices.npy")
     with torch.no_grad():
         expected = load(Path("models/finetuned"))(torch.from_numpy(slices[:, None] / np.float32(255)))
-    assert np.abs(OnnxRuntime(graph).rows(slices) - expected.numpy()).max() < 1e-4
+    found = OnnxRuntime(graph).run(slices, each(len(slices)))
+    assert np.abs(found.logits - expected.numpy()).max() < 1e-4
+    assert np.abs(found.probabilities - expit(expected.numpy() / 1.3)).max() < 1e-4
+
+
+def test_a_calibration_of_another_model_is_refused(project: Path, params: config.Params) -> None:
+    Path("data/split.csv").write_text("unit\nanother")
+    with pytest.raises(ContractError, match="the split that"):
+        export(params)
 
 
 def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> None:
@@ -67,19 +90,23 @@ def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> 
 
 
 def test_bags_of_any_size_are_the_same_on_a_box(project: Path, params: config.Params) -> None:
-    """Three classes under gated attention: the graph's rows, pooled by numpy, against torch."""
+    """Three classes under gated attention: the graph against the pooling of the training."""
     torch.manual_seed(2)
     model = from_backbone(Path("models/backbone"), SIZE, 0.0, pretrained=False, outputs=3, pooling="attention")
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
-    export(params)
+    fix(temperature=2.0, threshold=None)
+    data = params.data.model_copy(update={"task": "multiclass", "classes": ["a", "b", "c"]})
+    export(params.model_copy(update={"data": data}))
     assert read_json(Path("models/export/parity.json"))["pooling"] == "attention"
     slices = np.load("data/prepared/slices.npy")
     owner = np.repeat([0, 1, 2, 3], [1, 2, 17, 30])
-    names, found = pool(OnnxRuntime(Path("models/export/model.onnx")).rows(slices), owner.astype(str), "attention")
+    names, belongs = membership(owner.astype(str).tolist())
+    found = OnnxRuntime(Path("models/export/model.onnx")).run(slices, belongs)
     with torch.no_grad():
         rows = model.eval()(torch.from_numpy(slices[:, None] / np.float32(255)))
         expected = pool_torch(rows, torch.from_numpy(owner), 4, "attention")
     assert names == ["0", "1", "2", "3"]
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.logits, expected.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.probabilities, softmax(expected.numpy() / 2, axis=1), atol=1e-4)

@@ -77,6 +77,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "tolerance": 1e-4,
             "slices": 400,
             "opset": 20,
+            "outputs": ["probabilities", "logits", "slice_scores", "embedding", "saliency"],
             "pooling": "mean",
             "model_sha256": MODEL,
             "onnx_sha256": onnx_sha256,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.contract import Pooling
-from pipeline.inference import pooling as on_a_box
+from pipeline.clinical import pooling as on_a_box
 from pipeline.transfer.head import Head, pool
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "attention")

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from pipeline.inference.pooling import pool_mean
+from pipeline.clinical.pooling import pool_mean
 from pipeline.targets import Targets
 from pipeline.transfer.domain import Distance
 from pipeline.transfer.probe import Probe
