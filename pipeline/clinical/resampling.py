@@ -158,6 +158,17 @@ def wilson(hits: float, n: float, confidence: float, freedom: float | None = Non
     return (0.0 if hits == 0 else float(middle - half)), (1.0 if hits == n else float(middle + half))
 
 
+def no_error(patients: Sequence[int], confidence: float) -> float:
+    """The lower end of the mean of K figures that are all 1, from so many patients each: Wilson's, patients as trials.
+
+    No other figure of these patients may claim more: a variance that is estimated near 0 or 1 shrinks faster than what
+    is known grows, so that one with an error would look more certain than one with none. Of several figures the ends
+    are combined after Zou & Donner (2008, Stat Med 27:1693).
+    """
+    gaps = [1 - wilson(count, count, confidence)[0] for count in patients]
+    return 1 - float(np.linalg.norm(gaps)) / len(gaps)
+
+
 def by_logit(value: float, error: float, steps: float) -> tuple[float, float]:
     """`value` in (0, 1) give or take `steps` standard errors, by way of its logit, so that it stays within 0 and 1."""
     middle, half = np.log(value / (1 - value)), steps * error / (value * (1 - value))
