@@ -21,6 +21,8 @@ _STREAM = 12  # this module's own stream of the one seed
 _CELLS = 1 << 20  # of a portion: more would not stay in a processor's cache
 #: Why an interval is missing where a class has one patient, or none in most resamples.
 TOO_FEW = "too few patients of a class to resample"
+#: A standard error of no more than rounding is no proof of certainty, and why there is then no interval.
+STILL, SAME = 1e-12, "it does not vary between the patients: how certain it is cannot be said"
 
 
 @dataclass(frozen=True)
