@@ -5,9 +5,9 @@ observed variance between patients amounts to (the design effect of Rao & Scott 
 linearised ratio), and Student's t for the normal quantile, as that variance is an estimate from so many patients.
 
 Where few patients have an error, that variance says little. So one patient's worth of full clustering, where a patient
-counts as one unit, is mixed into it, and no interval claims more than that of no error, which has patients as trials
-(`resampling.no_error`). Of intervals by bootstrap percentiles, by the logit and this one, this one covered best
-(docs/validation.md).
+counts as one unit, is mixed into it, and no interval claims more than that of no error among the patients with a hit,
+which has them as trials (`resampling.no_error`). Of intervals by bootstrap percentiles, by the logit and this one, this
+one covered best (docs/validation.md).
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ def share(hits: Calls, among: Calls, reason: str, resamples: Resamples) -> Estim
     patients = [resamples.behind(own) for _, own in pairs]
     if len(pairs) == 1 and patients[0] == n:
         return Estimate(value, *wilson(value * n, n, confidence), n, method=WILSON)
-    most = no_error(patients, confidence)
+    hit, missed = ([own & (right == side) for right, own in pairs] for side in (True, False))
+    most, least = (no_error([resamples.behind(units) for units in side], confidence) for side in (hit, missed))
     if value in (0.0, 1.0):
-        ends = (most, 1.0) if value else (0.0, 1 - most)
+        ends = (most, 1.0) if value else (0.0, 1 - least)
         return Estimate(value, *ends, n, method=CLUSTERED)
     if min(patients) < 2:
         return Estimate(value, np.nan, np.nan, n, "all these units are of one patient")
     size = _independent(pairs, value, resamples, n)
     low, high = wilson(value * size, size, confidence, min(patients) - 1)
-    return Estimate(value, min(low, most), max(high, 1 - most), n, method=CLUSTERED)
+    return Estimate(value, min(low, most), max(high, 1 - least), n, method=CLUSTERED)
 
 
 def _independent(pairs: list[tuple[Calls, ...]], value: float, resamples: Resamples, n: int) -> float:

@@ -167,7 +167,7 @@ def no_error(patients: Sequence[int], confidence: float) -> float:
     is known grows, so that one with an error would look more certain than one with none. Of several figures the ends
     are combined after Zou & Donner (2008, Stat Med 27:1693).
     """
-    gaps = [1 - wilson(count, count, confidence)[0] for count in patients]
+    gaps = [1 - wilson(count, count, confidence)[0] if count else 1.0 for count in patients]
     return 1 - float(np.linalg.norm(gaps)) / len(gaps)
 
 

@@ -127,7 +127,7 @@ def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
     drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
     return {
         "subgroups": subgroups.measure(answers, settings, params.accept),
-        "reachable": reachable.best(units.labels, drawn),
+        "reachable": reachable.best(found.targets, units.labels, drawn),
         "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, read_csv(SPLIT), rows),
     }
 

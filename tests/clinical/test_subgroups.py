@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.clinical import metrics, subgroups
-from pipeline.clinical.reachable import best
-from pipeline.clinical.resampling import Estimate, draw, wilson
+from pipeline.clinical.resampling import Estimate, draw
 from pipeline.clinical.units import Units
 from pipeline.validation_config import Criterion, Validate
 
@@ -156,16 +155,3 @@ def test_slices_have_the_values_of_their_own_label():
     labels = [{"series": "S-1", "slice_index": str(k), "site": "A", "size": size} for k, size in enumerate(("", "big"))]
     some = Units(["S-1/0", "S-1/1"], ["P", "P"], np.array([[0], [1]]), np.arange(2), ["S-1/0", "S-1/1"])
     assert subgroups.attributes(some, slices, INDEX, labels)["size"] == ["", "big"]
-
-
-@pytest.mark.parametrize("positives", [3, 10, 40])
-def test_what_is_reachable_is_the_interval_of_no_error(positives):
-    labels = np.repeat([1, 0], positives)[:, None]
-    found = best(labels, draw([str(i) for i in range(2 * positives)], 200, 0.95, 0))["operating_point"]
-    assert found["sensitivity"]["low"] == pytest.approx(wilson(positives, positives, 0.95)[0], abs=1e-6)
-    assert found["specificity"]["low"] == found["sensitivity"]["low"]
-
-
-def test_nothing_is_reachable_without_a_positive():
-    found = best(np.zeros((4, 1), int), draw(list("abcd"), 200, 0.95, 0))["operating_point"]
-    assert np.isnan(found["sensitivity"]["low"])
