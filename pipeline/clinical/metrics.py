@@ -27,6 +27,7 @@ from pipeline.clinical.resampling import (
     Floats,
     Resamples,
     by_logit,
+    mean_of,
     no_error,
     quantile,
     undefined,
@@ -129,7 +130,5 @@ def brier(labels: Labels, probabilities: Floats, resamples: Resamples) -> Estima
     if not len(labels) or not np.isfinite(probabilities).all():
         return undefined("no unit" if not len(labels) else "a probability is not finite", len(labels))
     errors = ((probabilities - labels) ** 2).reshape(len(labels), -1).mean(axis=1)
-    drawn = resamples.sums(np.stack([errors, np.ones(len(labels))], axis=1))
-    low, high, reason = resamples.interval(drawn[:, 0] / drawn[:, 1])
-    method = None if reason else "cluster bootstrap"
-    return Estimate(float(errors.mean()), low, high, len(labels), reason, method)
+    found = mean_of(errors, resamples)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if found.method else found

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clinical.ranking import columns
-from pipeline.clinical.resampling import Estimate, Floats, Resamples, no_error, undefined, wilson
+from pipeline.clinical.resampling import ONE_PATIENT, Estimate, Floats, Resamples, no_error, undefined, wilson
 
 Calls = npt.NDArray[np.bool_]
 WILSON = "Wilson"
@@ -44,7 +44,7 @@ def share(hits: Calls, among: Calls, reason: str, resamples: Resamples) -> Estim
         ends = (most, 1.0) if value else (0.0, 1 - least)
         return Estimate(value, *ends, n, method=CLUSTERED)
     if min(patients) < 2:
-        return Estimate(value, np.nan, np.nan, n, "all these units are of one patient")
+        return Estimate(value, np.nan, np.nan, n, ONE_PATIENT)
     size = _independent(pairs, value, resamples, n)
     low, high = wilson(value * size, size, confidence, min(patients) - 1)
     return Estimate(value, min(low, most), max(high, 1 - least), n, method=CLUSTERED)

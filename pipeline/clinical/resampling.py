@@ -21,6 +21,7 @@ _STREAM = 12  # this module's own stream of the one seed
 _CELLS = 1 << 20  # of a portion: more would not stay in a processor's cache
 #: Why an interval is missing where a class has one patient, or none in most resamples.
 TOO_FEW = "too few patients of a class to resample"
+ONE_PATIENT = "all these units are of one patient"
 #: A standard error of no more than rounding is no proof of certainty, and why there is then no interval.
 STILL, SAME = 1e-12, "it does not vary between the patients: how certain it is cannot be said"
 
@@ -103,14 +104,29 @@ class Resamples:
             found[rows] = self.counts[rows].astype(np.float64) @ columns
         return found
 
+    def mean(self, values: Floats) -> tuple[Floats, Floats]:
+        """The means of (U, M) values and half their intervals, (M,) each; these are NaN of fewer than two patients.
+
+        Student's t times the standard error of a ratio of two sums over patients (Cochran 1977, Sampling Techniques,
+        3rd ed., section 6.5).
+        """
+        means, count = values.mean(axis=0), self.patients
+        if count < 2:
+            return means, np.full(len(means), np.nan)
+        units = np.bincount(self.patient, minlength=count)
+        sums = np.reshape([self.per_patient(column) for column in values.T], (len(means), count)).T
+        parts = sums - units[:, None] * means
+        error = np.sqrt(np.sum(parts**2, axis=0) * count / (count - 1)) / len(values)
+        return means, quantile(self.confidence, count - 1) * error
+
     def interval(self, drawn: Floats) -> tuple[float, float, str | None]:
         """The percentile interval of (B,) resampled figures, and the reason if there is none.
 
         Resamples in which the figure is undefined (one class only) are left out; when they are more than half, the
-        others say nothing any more.
+        others say nothing any more. Neither do resamples of one patient.
         """
         defined = drawn[np.isfinite(drawn)]
-        if len(defined) < len(drawn) / 2:
+        if self.patients < 2 or len(defined) < len(drawn) / 2:
             return np.nan, np.nan, TOO_FEW
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(defined, [tail, 1 - tail])
@@ -138,6 +154,15 @@ def draw(patients: Sequence[str], resamples: int, confidence: float, seed: int) 
     for rows in found.portions(size) if size else ():
         found.counts[rows] = rng.multinomial(size, np.full(size, 1 / size), size=rows.stop - rows.start)
     return found
+
+
+def mean_of(values: Floats, resamples: Resamples) -> Estimate:
+    """The mean of (U,) values with the interval of `Resamples.mean`, or the reason why it has none."""
+    means, halves = resamples.mean(values[:, None])
+    value, half = float(means[0]), float(halves[0])
+    if not half > STILL:
+        return Estimate(value, np.nan, np.nan, len(values), ONE_PATIENT if np.isnan(half) else SAME)
+    return Estimate(value, value - half, value + half, len(values), method="mean over patients, Student's t")
 
 
 def quantile(confidence: float, freedom: float | None = None) -> float:

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, recall_sc
 from pipeline.clinical import metrics
 from pipeline.clinical.paired import auroc_difference
 from pipeline.clinical.ranking import ranked
-from pipeline.clinical.resampling import SAME, draw, wilson
+from pipeline.clinical.resampling import ONE_PATIENT, SAME, TOO_FEW, draw, wilson
 
 
 def resamples(patients, n=500, seed=1):
@@ -150,6 +150,32 @@ def test_a_swapped_pair_more_never_makes_a_ranking_look_better(patients, units):
     assert max(low for low, _ in lows) == lows[0][0]
     assert max(low for _, low in lows) == lows[0][1]
     assert mirrored == pytest.approx([low for low, _ in lows])
+
+
+def test_the_interval_of_the_brier_score_is_students():
+    """A unit each: that of a mean; copies of each unit change nothing."""
+    rng = np.random.default_rng(5)
+    labels, probabilities = rng.integers(0, 2, 30), rng.random(30)
+    errors = (probabilities - labels) ** 2
+    expected = t.interval(0.95, 29, errors.mean(), errors.std(ddof=1) / np.sqrt(30))
+    once = metrics.brier(labels, probabilities, each_own(30))
+    twice = metrics.brier(np.repeat(labels, 2), np.repeat(probabilities, 2), resamples(np.arange(60) // 2))
+    for found in (once, twice):
+        assert (found.low, found.high) == pytest.approx(expected)
+    few = metrics.brier(np.array([0, 1]), np.array([0.1, 0.9999]), each_own(2))
+    assert 0 == few.low < few.value < few.high < 0.1
+
+
+@pytest.mark.parametrize(("patients", "reason"), [([0, 0], ONE_PATIENT), ([0, 1], SAME)])
+def test_a_brier_score_that_no_patient_moves_has_no_interval(patients, reason):
+    found = metrics.brier(np.array([0, 1]), np.array([0.0, 1.0]), resamples(patients))
+    assert (found.value, found.reason) == (0, reason)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_resamples_of_one_patient_give_no_interval():
+    assert resamples([0, 0]).interval(np.full(500, 0.3))[2] == TOO_FEW
+    assert resamples([0, 1]).interval(np.full(500, 0.3))[2] is None
 
 
 def test_a_figure_that_no_patient_moves_has_no_interval():

@@ -214,6 +214,12 @@ def test_control_and_probe_are_called_at_thresholds_of_validation(calibrated, pa
         assert found[name]["auroc_difference"]["method"] == "DeLong, paired"
 
 
+def net_benefit(rows, threshold):
+    """Of predictions.csv."""
+    odds = threshold / (1 - threshold)
+    return np.mean([(row["label"] == "1" or -odds) * (float(row["probability"]) >= threshold) for row in rows])
+
+
 def test_the_tables_for_plots_are_the_figures(calibrated, params):
     validate(params)
     figures, plots = read_json(Path("reports/metrics.json")), Path("reports/plots")
@@ -221,8 +227,9 @@ def test_the_tables_for_plots_are_the_figures(calibrated, params):
     assert {float(row["threshold"]) for row in rows} == {point["threshold"]}
     decided = read_csv(plots / "decision_curve.csv")
     assert list(decided[0]) == ["threshold", "model", "low", "high", "treat_all", "treat_none"]
-    nearest = min(decided, key=lambda row: abs(float(row["threshold"]) - point["threshold"]))
-    assert float(nearest["model"]) == pytest.approx(figures["usefulness"]["net_benefit"]["value"], abs=0.1)
+    worth = figures["usefulness"]["net_benefit"]["value"]
+    for row in [*decided, {"threshold": point["threshold"], "model": worth}]:
+        assert float(row["model"]) == pytest.approx(net_benefit(rows, float(row["threshold"])), abs=1e-6)
     assert figures["usefulness"]["threshold_odds"] == pytest.approx(
         point["threshold"] / (1 - point["threshold"]), abs=1e-5
     )
