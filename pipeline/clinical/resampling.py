@@ -123,14 +123,14 @@ class Resamples:
         """The percentile interval of (B,) resampled figures, and the reason if there is none.
 
         Resamples in which the figure is undefined (one class only) are left out; when they are more than half, the
-        others say nothing any more. Neither do resamples of one patient.
+        others say nothing any more. Neither do resamples of one patient, or such as all say the same.
         """
         defined = drawn[np.isfinite(drawn)]
         if self.patients < 2 or len(defined) < len(drawn) / 2:
             return np.nan, np.nan, TOO_FEW
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(defined, [tail, 1 - tail])
-        return float(low), float(high), None
+        return (float(low), float(high), None) if high - low > STILL else (np.nan, np.nan, SAME)
 
     def deviation(self, drawn: Floats) -> float:
         """The standard error by (B,) resampled figures; NaN when most are undefined."""

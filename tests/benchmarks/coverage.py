@@ -55,7 +55,8 @@ class Setting:
         """For the table."""
         units = "one unit each" if self.units == 1 else f"{self.units} units each, {self.shared:g} shared"
         kind = ", labels mixed" if self.mixed else ""
-        return f"{self.patients} patients, {units}{kind}, AUROC {self.auroc:g}, sensitivity {100 * self.sensitivity:.0f} %"
+        truths = f"AUROC {self.auroc:g}, sensitivity {100 * self.sensitivity:.0f} %"
+        return f"{self.patients} patients, {units}{kind}, {truths}"
 
 
 SETTINGS = (

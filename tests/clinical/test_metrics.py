@@ -175,7 +175,8 @@ def test_a_brier_score_that_no_patient_moves_has_no_interval(patients, reason):
 
 def test_resamples_of_one_patient_give_no_interval():
     assert resamples([0, 0]).interval(np.full(500, 0.3))[2] == TOO_FEW
-    assert resamples([0, 1]).interval(np.full(500, 0.3))[2] is None
+    assert resamples([0, 1]).interval(np.full(500, 0.3))[2] == SAME
+    assert resamples([0, 1]).interval(np.arange(500.0)) == (pytest.approx(12.475), pytest.approx(486.525), None)
 
 
 def test_a_figure_that_no_patient_moves_has_no_interval():
