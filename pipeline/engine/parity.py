@@ -31,7 +31,7 @@ class Parity:
 
     Attributes:
         max_abs_logit_difference, mean_abs_logit_difference: of units, over all batches.
-        largest: of each output the largest difference, of values beyond 1 as a share of them.
+        largest: of each output the largest difference, of values beyond 1 as a share of them (see `_scale`).
         slices: how many slices were compared.
         batches: the numbers of slices, and of units, that were run at once.
         backend: what ran.
@@ -66,7 +66,7 @@ def compare(network: ReleaseGraph, path: Path, slices: npt.NDArray[np.uint8], to
         found = vars(backend.run(batch, belongs))
         for name, value in zip(network.names, expected, strict=True):
             off = np.abs(found[name] - value.numpy())
-            largest[name] = float(np.maximum(largest[name], (off / np.maximum(1, np.abs(value.numpy()))).max()))
+            largest[name] = float(np.maximum(largest[name], (off / _scale(name, value.numpy())).max()))
             if name == "logits":
                 logits.append(off.ravel())
         sizes.add((len(batch), len(belongs)))
@@ -79,6 +79,15 @@ def compare(network: ReleaseGraph, path: Path, slices: npt.NDArray[np.uint8], to
         )
     every = np.concatenate(logits)
     return Parity(float(every.max()), float(every.mean()), largest, len(slices), sorted(sizes), backend.name)
+
+
+def _scale(name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What a difference is measured by: 1, or the value where it is larger; of vectors and maps their largest value,
+    as they are compared whole, and a sum of large terms that comes to little is rounded like the terms."""
+    sizes = np.abs(values)
+    if name in ("embedding", "saliency"):
+        sizes = sizes.max(axis=tuple(range(1, values.ndim)), keepdims=True)
+    return np.maximum(np.float32(1), sizes)
 
 
 def _batches(slices: npt.NDArray[np.uint8]) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]:
