@@ -9,11 +9,11 @@ import numpy as np
 
 from pipeline.calibrator import Calibration, Knots
 from pipeline.clinical import calibration
+from pipeline.clinical.pooling import pool
 from pipeline.clinical.thresholds import rule_name
 from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.files import read_csv, sha256_file, write_json
-from pipeline.clinical.pooling import pool
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.transfer.model import load

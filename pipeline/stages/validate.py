@@ -30,6 +30,7 @@ from pipeline.clinical import (
 from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
+from pipeline.clinical.pooling import pool, pool_mean
 from pipeline.clinical.proportions import Calls
 from pipeline.clinical.report import examples, page
 from pipeline.clinical.report.charts import MODELS
@@ -40,7 +41,6 @@ from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, write_csv, write_json, write_text
-from pipeline.clinical.pooling import pool, pool_mean
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.targets import Targets

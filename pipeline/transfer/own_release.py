@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.contract import Manifest
 from pipeline.contract import load as load_manifest
-from pipeline.errors import ConfigError, WeightsError
+from pipeline.errors import ConfigError
 from pipeline.inference import signature
 from pipeline.origins import Origin, Pretrained
 from pipeline.training_config import Backbone

@@ -30,10 +30,10 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline import config
+from pipeline.clinical.pooling import pool, pool_mean
 from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.files import read_csv, sha256_file, write_csv
-from pipeline.clinical.pooling import pool, pool_mean
 from pipeline.params import update
 from pipeline.training_config import Phase
 from pipeline.transfer.batches import bags_of

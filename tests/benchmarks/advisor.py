@@ -36,9 +36,9 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from pipeline import config
+from pipeline.clinical.pooling import pool
 from pipeline.config import Params
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json
-from pipeline.clinical.pooling import pool
 from pipeline.training_config import Candidate
 from pipeline.transfer import advisor, candidates, model, predict
 from pipeline.transfer.transferability import side_of

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from pipeline.clinical.pooling import pool_mean
 from pipeline.clinical.units import units_of
 from pipeline.errors import LabelError
-from pipeline.clinical.pooling import pool_mean
 from pipeline.targets import Targets
 
 

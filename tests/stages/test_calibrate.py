@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from pipeline.clinical.pooling import pool_mean
 from pipeline.config import load
 from pipeline.contract import Calibration
 from pipeline.files import read_csv, sha256_file
-from pipeline.clinical.pooling import pool_mean
 from pipeline.stages.calibrate import OUT, calibrate
 from pipeline.transfer.model import load as load_model
 from pipeline.transfer.predict import rows as rows_of

@@ -13,13 +13,13 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline import config, contract
 from pipeline.clinical.acceptance import evaluate
+from pipeline.clinical.pooling import pool
 from pipeline.clinical.units import units_of
 from pipeline.dicom.scan import Scan
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json
 from pipeline.imaging.prepare import prepare
 from pipeline.imaging.volume import Volume
-from pipeline.clinical.pooling import pool
 from pipeline.inference.predict import columns, predict
 from pipeline.inference.release import open_release
 from pipeline.stages.calibrate import calibrate

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.contract import Pooling
 from pipeline.clinical import pooling as on_a_box
+from pipeline.contract import Pooling
 from pipeline.transfer.head import Head, pool
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "attention")
