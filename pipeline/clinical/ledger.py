@@ -31,7 +31,11 @@ HEADER = ",".join(COLUMNS)
 
 @dataclass(frozen=True)
 class Key:
-    """What the test set is opened for."""
+    """What the test set is opened for.
+
+    `split_sha256` is of the patients and their sides (`split.content_sha256`), not of the file: rows in another order,
+    or another word for a site, are no other test set.
+    """
 
     split_sha256: str
     model_sha256: str
@@ -45,8 +49,9 @@ class Count:
     Attributes:
         opened: lines of this split.
         models: different models among them.
-        threshold_moved: this model and split were opened before with another calibration; not so for the first
-            calibration, which alone was fixed before anybody could know how it does on test patients.
+        threshold_moved: this model was opened before with another calibration, on whatever split, as patients that are
+            dealt anew were mostly seen before; not so for its first calibration, which alone was fixed before anybody
+            could know how it does on test patients.
         splits: different splits in the whole ledger.
     """
 
@@ -108,12 +113,12 @@ def _opened(path: Path) -> BinaryIO:
 
 def _count(key: Key, keys: Sequence[Key]) -> Count:
     split = [other for other in keys if other.split_sha256 == key.split_sha256]
-    first = next(other for other in split if other.model_sha256 == key.model_sha256)
+    first = next(other for other in keys if other.model_sha256 == key.model_sha256)
     return Count(
         key=key,
         opened=len(set(split)),  # a merge may bring one from either side
         models=len({other.model_sha256 for other in split}),
-        threshold_moved=first != key,
+        threshold_moved=first.calibration_sha256 != key.calibration_sha256,
         splits=len({other.split_sha256 for other in keys}),
     )
 

@@ -103,7 +103,7 @@ def _opened(fixed: Calibration, rows: Rows, units: Units) -> dict[str, Any]:
     leaks = leakage.find(np.load(PREPARED / "slices.npy", mmap_mode="r"), rows)
     if leaks.near:
         say(f"{leaks.near} pairs of near-duplicate slices on two sides of the split: see `leakage` in the metrics")
-    key = ledger.Key(fixed.split_sha256, fixed.model_sha256, fixed.content_sha256)
+    key = ledger.Key(split.content_sha256(read_csv(SPLIT)), fixed.model_sha256, fixed.content_sha256)
     count = ledger.record(ledger.place(Path(), LEDGER), key, len(units.ids))
     say(f"{LEDGER}: test set opened {count.opened} times, for {count.models} models")
     return {"leakage": leaks.figures(), "test_set": count.figures()}

@@ -73,7 +73,14 @@ def test_another_calibration_of_the_same_model_is_a_moved_threshold(path):
     assert record(path, moved, 20).threshold_moved
     assert record(path, moved, 20).threshold_moved
     assert not record(path, FIRST, 20).threshold_moved  # the one that was fixed before anybody had looked
-    assert not record(path, Key("other", "model", "moved"), 20).threshold_moved
+
+
+def test_a_moved_threshold_stays_one_on_another_split(path):
+    record(path, FIRST, 20)
+    elsewhere = record(path, Key("other", "model", "moved"), 20)
+    assert (elsewhere.opened, elsewhere.splits, elsewhere.threshold_moved) == (1, 2, True)
+    assert not record(path, Key("other", "model", "calibration"), 20).threshold_moved
+    assert not record(path, Key("other", "another model", "moved"), 20).threshold_moved
 
 
 @pytest.mark.parametrize("line", [1, 2])

@@ -111,6 +111,18 @@ def test_a_threshold_moved_after_the_test_set_was_opened(project, params):
     assert metrics(project)["test_set"]["threshold_moved"] is False
 
 
+def test_a_threshold_moved_behind_a_split_written_anew(project, params):
+    """The same patients on the same sides, in a file of other bytes."""
+    validate(params)
+    rows = read_csv(project / "data/split.csv")
+    write_csv(project / "data/split.csv", rows[0], [{**row, "site": "elsewhere"} for row in rows[::-1]])
+    moved = params.calibrate.model_copy(update={"threshold": ThresholdRule(rule="sensitivity", target=0.5)})
+    calibrate(params.model_copy(update={"calibrate": moved}))
+    validate(params)
+    found = metrics(project)["test_set"]
+    assert (found["opened"], found["splits"], found["threshold_moved"]) == (2, 1, True)
+
+
 def test_a_threshold_moved_by_hand_in_the_file(project, params):
     path = project / "models/calibration.json"
     write_json(path, read_json(path) | {"threshold": 0.123})

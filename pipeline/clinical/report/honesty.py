@@ -17,19 +17,26 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
     if not of or of.get("opened") is None:
         reason = f"How often the test set was opened is {ABSENT}, because no ledger was read."
         return {"cls": "plain", "sentence": reason, "notes": [], "hashes": []}
-    opened, models = int(of["opened"]), int(of.get("models") or 1)
+    opened, models, splits = (int(of.get(key) or 1) for key in ("opened", "models", "splits"))
+    moved = bool(of.get("threshold_moved"))
     sentence = f"The test set was opened {_TIMES.get(opened, f'{opened} times')}."
     notes = []
     if models > 1:
         notes.append(f"{models} different models have met it: the best of several looks better than it is.")
-    if of.get("threshold_moved"):
-        notes.append("A threshold was changed after the test set had been opened: it no longer only confirms.")
-    if not notes and opened == 1:
+    if splits > 1:
+        notes.append(
+            f"{splits} different splits stand in the ledger: patients of this test set may have been tested on, or "
+            "learnt from, before."
+        )
+    if moved:
+        notes.append("The threshold was changed after the model had met a test set: it no longer only confirms.")
+    first = opened == splits == 1 and not moved
+    if first:
         notes.append("The figures are those of its first use, with the calibration and threshold fixed before.")
     names = (("Model", "model_sha256"), ("Calibration", "calibration_sha256"), ("Split", "split_sha256"))
     hashes = [(name, str(of[key])) for name, key in names if of.get(key)]
-    harmed = models > 1 or bool(of.get("threshold_moved"))
-    return {"cls": "negative" if harmed else "positive", "sentence": sentence, "notes": notes, "hashes": hashes}
+    cls = "negative" if models > 1 or moved else "positive" if first else "plain"
+    return {"cls": cls, "sentence": sentence, "notes": notes, "hashes": hashes}
 
 
 def leakage(figures: Mapping[str, Any]) -> dict[str, Any]:

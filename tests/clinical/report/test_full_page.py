@@ -104,12 +104,22 @@ def _measured():
 
 
 @pytest.mark.parametrize(
-    ("opened", "models", "moved", "cls"),
-    [(1, 1, False, "positive"), (2, 1, False, "positive"), (2, 2, False, "negative"), (2, 1, True, "negative")],
+    ("opened", "models", "splits", "moved", "cls"),
+    [
+        (1, 1, 1, False, "positive"),
+        (2, 1, 1, False, "plain"),
+        (1, 1, 2, False, "plain"),
+        (2, 2, 1, False, "negative"),
+        (2, 1, 1, True, "negative"),
+        (1, 1, 2, True, "negative"),
+    ],
 )
-def test_uses_of_the_test_set_are_counted_and_judged(opened, models, moved, cls):
-    said = honesty.test_set({"test_set": {"opened": opened, "models": models, "threshold_moved": moved}})
+def test_uses_of_the_test_set_are_counted_and_judged(opened, models, splits, moved, cls):
+    of = {"opened": opened, "models": models, "splits": splits, "threshold_moved": moved}
+    said = honesty.test_set({"test_set": of})
     assert said["cls"] == cls
+    assert any("its first use" in note for note in said["notes"]) == (cls == "positive")
+    assert any("2 different splits" in note for note in said["notes"]) == (splits == 2)
     assert said["sentence"] == f"The test set was opened {'once' if opened == 1 else 'twice'}."
 
 
