@@ -75,7 +75,7 @@ def _evidence() -> None:
         temperature=1, threshold=0.5, rule="youden", model_sha256=parity["model_sha256"], split_sha256="34" * 32
     )
     criterion = {"metric": "m", "bound": "at least 0", "value": 1.0, "passed": True, "reason": None}
-    write_json(Path("models/calibration.json"), calibration.model_dump())
+    write_json(Path("models/calibration.json"), calibration.record())
     write_json(Path("reports/metrics.json"), {})
     write_json(Path("reports/acceptance.json"), {"accepted": True, "criteria": [criterion]})
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))

@@ -128,6 +128,11 @@ def test_a_threshold_moved_by_hand_in_the_file(project, params):
     write_json(path, read_json(path) | {"threshold": 0.123})
     with pytest.raises(ContractError, match="changed by hand"):
         validate(params)
+    fixed = read_json(path)
+    fixed.pop("calibration_sha256")
+    write_json(path, fixed)
+    with pytest.raises(ContractError, match="no calibration_sha256"):
+        validate(params)
     assert not (project / "reports/ledger.csv").exists()
 
 

@@ -69,7 +69,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "models/backbone/card.json": pretrained.card(),
         "models/calibration.json": contract.Calibration(
             temperature=1.31, threshold=0.41, rule="youden", model_sha256=MODEL, split_sha256="34" * 32
-        ).model_dump(),
+        ).record(),
         "reports/metrics.json": METRICS,
         "reports/acceptance.json": {"accepted": True, "criteria": [CRITERION]},
         "models/export/parity.json": {
@@ -195,7 +195,8 @@ def test_the_card_says_how_several_classes_are_answered(
 ) -> None:
     data = params.data.model_copy(update={"task": kind, "classes": ["bleed", "mass"]})
     fixed = read_json(Path("models/calibration.json")) | {"temperature": temperature, "threshold": threshold}
-    write_json(Path("models/calibration.json"), fixed)
+    fixed["calibration_sha256"] = None
+    write_json(Path("models/calibration.json"), contract.Calibration.model_validate(fixed).record())
     found = {name: {"auroc": estimate(value, 0.8, 0.9)} for name, value in (("bleed", 0.87), ("mass", 0.83))}
     metrics = METRICS | {
         "finetuned": METRICS["finetuned"] | {"classes": found},
@@ -336,6 +337,8 @@ def test_with_a_key_it_is_signed(params: config.Params, tmp_path: Path) -> None:
             f"calibration of the exported model, {MODEL[:8]}.*cdcd",
         ),
         ("models/calibration.json", {"temperature": -1}, "a calibration in .*temperature"),
+        ("models/calibration.json", {"threshold": 0.1}, "a calibration in .*changed by hand"),
+        ("models/calibration.json", {"threshold": 0.1, "calibration_sha256": None}, "no calibration_sha256"),
         ("models/export/parity.json", {"model_sha256": "cd" * 32}, "calibration of the exported model"),
         ("models/engine/compile.json", {"onnx_sha256": "cd" * 32}, "engines of the exported graph"),
         ("models/backbone/card.json", {"licence": None}, "the backbone's licence stated"),
