@@ -92,7 +92,8 @@ class Targets:
         values = logits.astype(np.float64)
         if self.kind != "multiclass":
             return values
-        return np.asarray(values - np.logaddexp.reduce(values, axis=1, keepdims=True))
+        with np.errstate(invalid="ignore"):  # what is no number stays none
+            return np.asarray(values - np.logaddexp.reduce(values, axis=1, keepdims=True))
 
     def words(self, called: Sequence[bool] | Calls) -> str:
         """Which classes are there, of K: 0 or 1 (binary), else the names, joined by `;`."""

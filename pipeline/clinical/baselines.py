@@ -12,6 +12,9 @@ from pipeline.errors import SplitError
 from pipeline.targets import Targets, calls
 from pipeline.validation_config import ThresholdRule
 
+#: Of which logit the sigmoid still tells from 1, and from its neighbours.
+_FARTHEST = 20.0
+
 
 def called(
     labels: npt.NDArray[np.int64],
@@ -35,7 +38,9 @@ def called(
         return None
     if targets.kind == "multiclass":
         return calls(on_test.astype(np.float64), None)
-    known, asked = (np.asarray(expit(scores), dtype=np.float64) for scores in (on_validation, on_test))
+    # Divided, so that far logits do not all become 1: the rules go by their order alone.
+    scale = max(1.0, float(np.abs(on_validation).max(initial=0)) / _FARTHEST)
+    known, asked = (np.asarray(expit(scores / scale), dtype=np.float64) for scores in (on_validation, on_test))
     columns = zip(labels.T, known.T, strict=True)
     try:
         thresholds = [choose_threshold(own, chances, rule) for own, chances in columns]

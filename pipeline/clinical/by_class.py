@@ -43,11 +43,14 @@ def finetuned(
         return {}
     found = {}
     for name, own, score, call in zip(targets.named, labels.T, scores.T, called.T, strict=True):
-        ranks = ranked(own, score, drawn)
+        ranks, finite = ranked(own, score, drawn), np.isfinite(score).all()
         found[name] = {
             "auroc": metrics.auroc_of(ranks).figures(),
             "average_precision": metrics.average_precision_of(ranks).figures(),
-            **{share: measure(own, call, drawn).figures() for share, measure in SHARES.items()},
+            **{
+                share: (measure(own, call, drawn) if finite else undefined(NOT_FINITE, len(own))).figures()
+                for share, measure in SHARES.items()
+            },
         }
     return {"finetuned": {**area, "classes": found}}
 

@@ -58,7 +58,7 @@ class Evaluation:
         difference, over_probe: AUROC of the fine-tuned model minus that of the scratch model, and of the probe.
         curves: ROC by model, the mean of the classes, each against the rest.
         bins: reliability of the probabilities, of all classes together.
-        confusions: counts of each class.
+        confusions: counts of each class, of units whose probabilities are finite.
         decision: net benefit; empty where there are several classes.
         figures: the content of reports/metrics.json, but for what is known without the models' answers.
     """
@@ -99,7 +99,7 @@ def evaluate(
     scores = {model: targets.scores(values) for model, values in logits.items()}
     ranks = {model: ranked(labels, values, drawn) for model, values in scores.items()}
     probabilities = targets.calibrated(logits["finetuned"], fixed)
-    called = calls(probabilities, fixed.threshold)
+    called, known = calls(probabilities, fixed.threshold), np.isfinite(probabilities).all(axis=1)
     found = Evaluation(
         units=units,
         targets=targets,
@@ -110,7 +110,7 @@ def evaluate(
         **_differences(ranks),
         curves={model: _curve(labels, values) for model, values in scores.items()},
         bins=reliability(labels.ravel(), probabilities.ravel(), calibration_measures.together(labels, drawn)),
-        confusions=[confusion(*each) for each in zip(labels.T, called.T, strict=True)],
+        confusions=[confusion(*each) for each in zip(labels[known].T, called[known].T, strict=True)],
         decision=usefulness.decision_curve(labels[:, 0], probabilities[:, 0], drawn, _grid(targets)),
         figures={},
     )

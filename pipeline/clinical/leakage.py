@@ -143,9 +143,12 @@ def _alike(slices: Pixels, places: Places, sides: npt.NDArray[np.str_]) -> list[
     """Pairs of near-duplicates across the sides, with their likeness."""
     if not len(places):
         return []
-    parts = [(likeness.frames(pictures), pictures) for _, pictures in _blocks(slices, places)]
-    around = Frames(*(np.concatenate(values) for values in zip(*(each for each, _ in parts), strict=True)))
-    grids = np.concatenate([likeness.detail(pictures, each) for each, pictures in parts])
+    frames, details = [], []
+    for _, pictures in _blocks(slices, places):
+        frames.append(likeness.frames(pictures))
+        details.append(likeness.detail(pictures, frames[-1]))
+    around = Frames(*(np.concatenate(values) for values in zip(*frames, strict=True)))
+    grids = np.concatenate(details)
     found: list[tuple[int, int, float]] = []
     for one, two in combinations([np.flatnonzero(sides[places] == side) for side in SIDES], 2):
         few, many = sorted((one, two), key=len)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.clinical import metrics
-from pipeline.clinical.resampling import Floats, draw
+from pipeline.clinical.by_class import NOT_FINITE
+from pipeline.clinical.resampling import Floats, draw, undefined
 from pipeline.clinical.units import Units
 from pipeline.contract import Calibration
 from pipeline.targets import Targets, calls
@@ -93,12 +94,15 @@ def _at(
         scores /= np.bincount(of, minlength=len(place))[:, None]
     patient = dict(zip(names, units.patients, strict=True))
     drawn = draw([patient[name] for name in place], settings.bootstrap, settings.confidence, seed)
-    called = calls(scores, threshold)
+    shares = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}
+    finite, called = np.isfinite(scores).all(), calls(scores, threshold)
     return {
         "units": len(place),
         "positives": [int(count) for count in labels.sum(axis=0)] if shape[1] > 1 else int(labels.sum()),
         "aggregation": HOW.format("largest" if settings.aggregate == "max" else "mean"),
         "auroc": metrics.auroc(labels, scores, drawn).figures(),
-        "sensitivity": metrics.sensitivity(labels, called, drawn).figures(),
-        "specificity": metrics.specificity(labels, called, drawn).figures(),
+        **{
+            name: (share(labels, called, drawn) if finite else undefined(NOT_FINITE, len(place))).figures()
+            for name, share in shares.items()
+        },
     }

@@ -30,8 +30,8 @@ def leaves(figures: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, figures
 
 
-def drawn(seed: int, kind: str) -> dict[str, Any]:
-    """The figures of a small test side of any shape."""
+def drawn(seed: int, kind: str, spoilt: bool = False) -> dict[str, Any]:
+    """The figures of a small test side of any shape; `spoilt`: one logit of the fine-tuned model is no number."""
     rng = np.random.default_rng([seed, len(kind)])
     targets, temperature, threshold = TASKS[kind]
     n, k = int(rng.integers(1, 30)), targets.outputs
@@ -41,6 +41,8 @@ def drawn(seed: int, kind: str) -> dict[str, Any]:
         name: (spread * rng.normal(size=(n, k)) + edge * labels).round(digits)
         for name in ("finetuned", "probe", "scratch")
     }
+    if spoilt:
+        logits["finetuned"][rng.integers(n), rng.integers(k)] = np.nan
     patients = [f"p{place}" for place in rng.integers(0, rng.integers(1, n + 1), n)]
     units = Units([str(place) for place in range(n)], patients, labels, np.arange(n), [])
     fixed = Calibration(temperature=temperature, threshold=threshold, rule="", model_sha256="", split_sha256="")
@@ -63,3 +65,15 @@ def test_every_nan_has_a_reason_and_every_interval_holds_its_figure(kind: str) -
             low, high = figures.get(f"{own}.low", np.nan), figures.get(f"{own}.high", np.nan)
             if name.endswith(".value") and np.isfinite([low, high]).any():
                 assert low - 2e-6 <= value <= high + 2e-6, (seed, name)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_logit_that_is_no_number_leaves_no_figure_of_its_model(kind: str) -> None:
+    for seed in range(20):
+        figures = drawn(seed, kind, spoilt=True)
+        own = [name for name in figures if name.startswith((".operating_point.", ".finetuned.auroc", ".levels."))]
+        values = {name: figures[name] for name in own if name.endswith((".value", ".low", ".high"))}
+        assert values
+        assert all(np.isnan(value) for value in values.values()), (seed, values)
+        of_classes = [figures[name] for name in figures if name.startswith(".finetuned.classes.")]
+        assert any(isinstance(value, float) and np.isnan(value) for value in of_classes) or kind == "binary"

@@ -32,3 +32,9 @@ def test_exclusive_classes_need_none():
 def test_a_score_that_is_not_finite_leaves_no_calls():
     labels = np.array([[0], [1]])
     assert called(labels, np.array([[0.0], [np.nan]]), np.zeros((2, 1)), RULE, BINARY) is None
+
+
+def test_far_logits_keep_their_order():
+    labels, scores = np.array([[1], [1], [0], [0]]), np.array([[600.0], [500.0], [450.0], [400.0]])
+    found = called(labels, scores, np.array([[480.0], [470.0], [440.0]]), ThresholdRule(rule="youden"), BINARY)
+    assert found[:, 0].tolist() == [True, True, False]

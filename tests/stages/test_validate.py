@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from pipeline.clinical import baselines
 from pipeline.clinical.acceptance import evaluate
+from pipeline.clinical.units import units_of
 from pipeline.config import load
 from pipeline.errors import ContractError, LeakageError
 from pipeline.files import read_csv, read_json, write_csv, write_json
@@ -195,8 +197,16 @@ def test_another_release_is_compared_by_its_own_predictions(calibrated, params):
         validate(params.model_copy(update={"validate_": asked}))
 
 
-def test_control_and_probe_are_called_at_thresholds_of_validation(calibrated, params):
+def test_control_and_probe_are_called_at_thresholds_of_validation(calibrated, params, monkeypatch):
+    given, called = [], baselines.called
+    monkeypatch.setattr(baselines, "called", lambda *sides: given.append(sides) or called(*sides))
     validate(params)
+    rows = read_csv(Path("data/prepared/slices.csv"))
+    val, test = units_of(rows, "val"), units_of(rows, "test")
+    assert len(given) == 2
+    for labels, on_validation, on_test, *_ in given:
+        np.testing.assert_array_equal(labels, val.labels)
+        assert (len(on_validation), len(on_test)) == (len(val.ids), len(test.ids))
     found = read_json(Path("reports/metrics.json"))["comparison"]
     for name in ("scratch", "probe"):
         assert {"only_this", "only_other", "p_value", "method"} == found[name]["mcnemar"].keys()
