@@ -27,6 +27,8 @@ NAMES = {
     "usefulness.net_benefit": "Net benefit",
     "leakage.near": "Nearly equal slices on two sides",
     "leakage.exact": "Equal slices on two sides",
+    "data.source": "Source of the data",
+    "data.licence": "Licence of the data",
     "test_set.opened": "Times the test set was opened",
     "test_set.threshold_moved": "Threshold changed after the test set was opened",
 }

@@ -43,7 +43,7 @@ def gather(
         learned=learned,
         figures=figures,
         tables={path.stem: read_csv(path) for path in sorted(PLOTS.glob("*.csv"))},
-        results=acceptance.evaluate(params.accept, figures),
+        results=[*acceptance.evaluate(params.accept, figures), *acceptance.permission(params.data)],
         advice=advice,
         backbone=read_json(MODELS / "backbone/card.json"),
         histories={name: content.epochs(read_csv(MODELS / name / "history.csv")) for name in ("finetuned", "scratch")},

@@ -39,6 +39,32 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {"cls": cls, "sentence": sentence, "notes": notes, "hashes": hashes}
 
 
+def fixed(figures: Mapping[str, Any]) -> str:
+    """When the threshold was fixed, no more than the ledger bears out."""
+    of = figures.get("test_set") or {}
+    if of.get("threshold_moved"):
+        return "changed after the model had met a test set"
+    first = of.get("opened") == 1 and int(of.get("splits") or 1) == 1
+    return "fixed before these patients were seen" if first else "fixed on validation patients"
+
+
+def confirms(figures: Mapping[str, Any]) -> str:
+    """What the test patients then do, in a sentence."""
+    if (figures.get("test_set") or {}).get("threshold_moved"):
+        return "It was changed after the model had met a test set, so these figures do not confirm it."
+    return "The test patients only confirm it."
+
+
+def strangers(figures: Mapping[str, Any]) -> str:
+    """Whether the model had met the test patients, as far as their pictures were compared with those of other sides."""
+    of = figures.get("leakage")
+    if not of:
+        return "none of whom stands on another side by name"
+    if _count(of.get("exact")) or _count(of.get("near")):
+        return "some of whom may stand on two sides under two names"
+    return "whom the model had never met"
+
+
 def leakage(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Whether patients or pictures stand on two sides of the split."""
     of = figures.get("leakage")

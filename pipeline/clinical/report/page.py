@@ -79,6 +79,7 @@ def _answer(content: Content, units: str) -> dict[str, Any]:
     """What stands on the first page."""
     return {
         "purpose": answer.purpose(content),
+        "strangers": honesty.strangers(content.figures),
         "accepted": answer.verdict(content.results),
         "criteria": answer.criteria(content.results),
         "findings": answer.findings(content, units),
@@ -100,6 +101,7 @@ def _sections(content: Content, units: str) -> dict[str, Any]:
         "levels": groups.levels(figures),
         "sizes": groups.sample_size(figures),
         "flow": flow.flow(content, units),
+        "confirms": honesty.confirms(figures),
         "test_set": honesty.test_set(figures),
         "leakage": honesty.leakage(figures),
         "explanation": honesty.explanation(figures),

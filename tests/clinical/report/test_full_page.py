@@ -123,6 +123,39 @@ def test_uses_of_the_test_set_are_counted_and_judged(opened, models, splits, mov
     assert said["sentence"] == f"The test set was opened {'once' if opened == 1 else 'twice'}."
 
 
+SEEN = {"opened": 2, "models": 1, "splits": 1, "threshold_moved": False}
+APART = {"patients": 40, "slices": 400, "exact": 0, "near": 0, "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("sections", "there", "not_there"),
+    [
+        ({"test_set": SEEN | {"opened": 1}, "leakage": APART}, ["fixed before these patients", "had never met"], []),
+        ({"test_set": SEEN, "leakage": APART}, ["fixed on validation patients, it finds"], ["fixed before these"]),
+        (
+            {"test_set": SEEN | {"threshold_moved": True}, "leakage": APART},
+            ["changed after the model had met a test set, it finds", "so these figures do not confirm it"],
+            ["fixed before", "only confirm it"],
+        ),
+        (
+            {"test_set": SEEN, "leakage": APART | {"near": 2}},
+            ["some of whom may stand on two sides"],
+            ["had never met", "dealt to sides whole. "],
+        ),
+    ],
+)
+def test_the_page_nowhere_contradicts_ledger_and_leakage(content, sections, there, not_there):
+    whole = replace(content, figures={**content.figures, **sections})
+    words = " ".join(Page(render(whole)).words.split()).partition("What journals")[0]
+    assert [said for said in there if said not in words] == []
+    assert [said for said in not_there if said in words] == []
+
+
+def test_the_first_page_says_what_weakens_its_figures(full):
+    first = " ".join(Page(render(full)).words.split()).partition("What was asked, and what came")[0]
+    assert "opened 3 times. 2 different models have met it" in first
+
+
 def test_a_pointing_game_no_better_than_chance_is_not_praised():
     of = {
         "method": "Grad-CAM",

@@ -84,9 +84,9 @@ def test_the_first_lines_say_what_a_reader_needs(page, content):
         "Research use only",
         "The model gives every series of MRI (FLAIR) a probability of being positive",
         f"{sum(result.passed for result in content.results)} of {len(content.results)} criteria are met",
-        "At the threshold 0.52, fixed before these patients were seen, it finds",
+        "At the threshold 0.52, fixed on validation patients, it finds",
         "Transfer helped",
-        "Measured on 60 series (28 positive) of 30 patients whom the model had never met",
+        "Measured on 60 series (28 positive) of 30 patients, none of whom stands on another side by name",
     ):
         assert words in start
 
