@@ -81,7 +81,7 @@ def attributes(units: Units, slices: Sequence[Row], index: Iterable[Row], labels
         of_unit[unit].append((scans.get(series, {}), label))
 
     def column(place: int, name: str) -> list[str]:
-        return [_joined(_word(name, pair[place].get(name, "")) for pair in of_unit[unit]) for unit in units.ids]
+        return [_joined(word(name, pair[place].get(name, "")) for pair in of_unit[unit]) for unit in units.ids]
 
     found = {attribute: column(0, name) for attribute, name in _INDEX_COLUMNS.items()}
     return found | {name: column(1, name) for name in ("site", *further)}
@@ -91,7 +91,7 @@ def _joined(words: Iterable[str]) -> str:
     return "+".join(sorted({word for word in words if word}))
 
 
-def _word(name: str, value: str) -> str:
+def word(name: str, value: str) -> str:
     """A band of ages or a nominal field strength; anything else as it stands."""
     if name not in ("age_years", "field_strength_t"):
         return value.strip()

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.clinical import acceptance
 from pipeline.clinical.evaluation import Evaluation
 from pipeline.clinical.indicators import Indicators
-from pipeline.clinical.report import content, environment
+from pipeline.clinical.report import content, environment, table_one
 from pipeline.clinical.report.examples import Example
 from pipeline.config import Params
 from pipeline.files import read_csv, read_json
@@ -36,7 +36,7 @@ def gather(
         shown: slices with their saliency.
         advice: what the advisor said.
     """
-    index = read_csv(INGESTED / "index.csv")
+    index, parted = read_csv(INGESTED / "index.csv"), read_csv(SPLIT)
     return content.Content(
         params=params,
         found=found,
@@ -48,7 +48,8 @@ def gather(
         backbone=read_json(MODELS / "backbone/card.json"),
         histories={name: content.epochs(read_csv(MODELS / name / "history.csv")) for name in ("finetuned", "scratch")},
         examples=shown,
-        groups=content.groups(read_csv(SPLIT), index, params.data.targets),
+        groups=table_one.groups(parted, index, params.data.targets),
+        ages=table_one.ages(parted, index),
         rejected=content.rejections(read_csv(INGESTED / "rejected.csv")),
         series=len(index),
         software=environment.software(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pipeline.clinical.report.content import Content, limits, weights
 from pipeline.clinical.report.examples import outcomes
 from pipeline.clinical.report.forest import Interval, forest
 from pipeline.clinical.report.images import grey_png, overlay_png
+from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.split import SIDES
 
 _HERE = Path(__file__).parent
@@ -58,6 +60,7 @@ def render(content: Content) -> str:
         models=MODELS,
         short=SHORT,
         sides=SIDES,
+        headings=_headings(content.groups),
         units=units,
         binary=content.found.targets.kind == "binary",
         confidence=f"{confidence:.0%}",
@@ -73,6 +76,16 @@ def render(content: Content) -> str:
         **_answer(content, units),
         **_sections(content, units),
     )
+
+
+def _headings(found: Sequence[Group]) -> dict[str, list[tuple[Group, list[str]]]]:
+    """Rows of the table of patients by heading, in their order, with the share of each side's patients."""
+    rows: dict[str, list[tuple[Group, list[str]]]] = {}
+    for group in found:
+        of = zip(group.patients, found[0].patients, strict=True)
+        shares = [f"{100 * count / whole:.0f}%" if whole else "" for count, whole in of]
+        rows.setdefault(group.heading, []).append((group, shares if group.heading != "All" else [""] * len(shares)))
+    return rows
 
 
 def _answer(content: Content, units: str) -> dict[str, Any]:

@@ -80,9 +80,29 @@ def test_a_decision_curve_says_where_the_model_is_best():
         {"threshold": "0.2", "model": "0.4", "low": "", "high": "", "treat_all": "0.35", "treat_none": "0"},
         {"threshold": "0.3", "model": "-0.1", "low": "", "high": "", "treat_all": "-0.3", "treat_none": "0"},
     ]
-    assert usefulness.summary(rows).startswith("Between thresholds of 0.20 and 0.20 the model")
+    assert usefulness.summary(rows).startswith("At a threshold of 0.20 the model is worth more")
     assert usefulness.summary(rows[:1]) == "At no threshold is the model worth more than treating all or none."
     assert usefulness.numbers(rows)[1] == ["0.20", "0.400", "0.350", "0.000"]
+
+
+@pytest.mark.parametrize(
+    ("better", "said"),
+    [
+        ("0111001100", "Between thresholds of 0.20 and 0.40 and between thresholds of 0.70 and 0.80 the model"),
+        ("1111111111", "Between thresholds of 0.10 and 1.00 the model"),
+        ("0110001000", "Between thresholds of 0.20 and 0.30 and at a threshold of 0.70 the model"),
+        (
+            "1101101101",
+            "0.40 and 0.50, between thresholds of 0.70 and 0.80 and at 1 further one the model",
+        ),
+    ],
+)
+def test_a_decision_curve_that_is_best_here_and_there_is_not_called_so_in_between(better, said):
+    rows = [
+        {"threshold": f"{(place + 1) / 10}", "model": own, "treat_all": "-0.1", "treat_none": "0"}
+        for place, own in enumerate(better)
+    ]
+    assert said in usefulness.summary(rows)
 
 
 def test_small_groups_and_undefined_figures_are_shown_and_marked():
