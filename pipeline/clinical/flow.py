@@ -25,13 +25,15 @@ def count(
     Returns:
         `series_found`, of which `series_refused` and `series_ingested`: a series of which some volumes were taken and
         others refused counts in both, as refusals are kept under tokens of their own. `files_refused`; `reasons`:
-        {code: refusals of files and series}; `volumes_...` and `patients_...`: `ingested`, of which `without_label` and
-        `labelled`; `sides`: of each side patients, series, units, slices.
+        {code: refusals of files and series}; `series_...`, `volumes_...` and `patients_...`: `ingested`, of which
+        `without_label` and `labelled`; `sides`: of each side patients, series, units, slices. Each count is the sum of
+        those that it is divided into: labelled series and patients are those of the sides.
     """
     refused = list(rejected)
     ingested = {_series(row) for row in index}
     sources = {row["source"] for row in refused if row["reason"] not in OF_FILES}
     labelled = {row["series"] for row in labels}
+    with_label = {_series(row) for row in index if row["series"] in labelled}
     named = {row["patient"] for row in index if row["series"] in labelled}
     everybody = {row["patient"] for row in index}
     side_of = Counter(row["split"] for row in split)
@@ -39,6 +41,8 @@ def count(
         "series_found": len(ingested) + len(sources),
         "series_refused": len(sources),
         "series_ingested": len(ingested),
+        "series_without_label": len(ingested - with_label),
+        "series_labelled": len(with_label),
         "files_refused": sum(row["reason"] in OF_FILES for row in refused),
         "volumes_ingested": len(index),
         "volumes_without_label": sum(row["series"] not in labelled for row in index),

@@ -61,7 +61,10 @@ def test_without_a_fault_nothing_is_found(project, params):
     accept(only(params, HARMLESS))
     named = dict(acceptance._flat(found))
     assert [metric for metric, _ in SHORT.values() if not isinstance(named[metric], (int, float))] == []
-    assert found["flow"]["sides"]["test"] == {"patients": 20, "series": 20, "units": 20, "slices": 60}
+    way = found["flow"]
+    assert way["sides"]["test"] == {"patients": 20, "series": 20, "units": found["test"]["units"], "slices": 60}
+    assert way["series_found"] == way["series_refused"] + way["series_ingested"] == 41
+    assert way["series_labelled"] == sum(side["series"] for side in way["sides"].values()) == 40
 
 
 def test_a_patient_on_both_sides_under_two_identifiers_with_equal_pixels(project, params):

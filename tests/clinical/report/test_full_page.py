@@ -193,11 +193,22 @@ def test_a_pointing_game_no_better_than_chance_is_not_praised():
     assert "not clearly better than chance" in honesty.explanation({"explanation": of})["sentence"]
 
 
-def test_the_flow_accounts_for_every_patient_and_answer(full):
+def test_the_boxes_of_the_flow_add_up(full):
     boxes = flow.flow(full, "series")
-    assert sum(side["patients"] for side in boxes["sides"]) == boxes["patients"]
+    assert boxes["found"] == boxes["refused"] + boxes["taken"]
+    assert boxes["taken"] == boxes["unlabelled"] + boxes["used"]
+    assert boxes["used"] == sum(side["series"] for side in boxes["sides"])
+    assert boxes["patients"] == sum(side["patients"] for side in boxes["sides"])
     assert sum(positive + negative for _, positive, negative in boxes["ends"]) == full.figures["test"]["units"]
-    assert boxes["refused"] == 4
+    words = " ".join(Page(render(full)).words.split())
+    assert "174 series found 4 series refused" in words
+    assert "170 series taken173 volumes, as some hold several 2 series without a label, not used" in words
+    assert "168 series used, of 168 patients" in words
+
+
+def test_files_that_are_no_dicom_belong_to_no_series(content):
+    boxes = flow.flow(replace(content, rejected=[*content.rejected, ("not_dicom", "no DICOM", 7)]), "series")
+    assert (boxes["found"], boxes["refused"], boxes["files"], boxes["taken"]) == (None, 4, 7, 168)
 
 
 def test_every_item_of_the_checklists_is_answered_or_says_why_not(full):
