@@ -162,13 +162,20 @@ def _group(
         "units": int(inside.sum()),
         "patients": patients,
         "positive": int(labels.any(axis=1).sum()),
-        "small": patients < settings.small_group,
+        "small": patients < settings.small_group or _scarcer(answers, own) < settings.small_group / 2,
         "auroc": area.figures(),
         "sensitivity": sensitivity.figures(),
         "specificity": specificity.figures(),
         "gap": _gap(area, rest).figures(),
         "warning": warning,
     }
+
+
+def _scarcer(answers: Answers, inside: npt.NDArray[np.bool_]) -> int:
+    """Patients behind the positives or the negatives of a class, whichever are the fewest: they bound each figure."""
+    patients = np.array(answers.units.patients)[inside]
+    labels = answers.units.labels[inside]
+    return min(len(set(patients[labels[:, k] == label])) for k in range(labels.shape[1]) for label in (0, 1))
 
 
 def _figures(

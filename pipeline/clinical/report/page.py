@@ -109,7 +109,7 @@ def _sections(content: Content, units: str) -> dict[str, Any]:
         "decision": {"sentence": usefulness.summary(rows), "numbers": usefulness.numbers(rows)} if rows else None,
         "thousand": usefulness.thousand(figures, units),
         "fates": usefulness.FATES,
-        "subgroups": groups.subgroups(figures),
+        "subgroups": groups.subgroups(figures, content.params.validate_.confidence),
         "comparisons": groups.comparisons(figures),
         "levels": groups.levels(figures),
         "sizes": groups.sample_size(figures),
@@ -159,14 +159,16 @@ def _spread(content: Content) -> list[tuple[int, int]]:
 
 def _gallery(content: Content) -> list[dict[str, Any]]:
     """The examples by outcome."""
+    named, several = content.found.targets.named, content.found.targets.kind != "binary"
     shown = []
     for outcome in outcomes(content.found.targets):
-        own = [example for example in content.examples if example.outcome == outcome]
+        own = [example for example in content.examples if example.outcome.name == outcome.name]
         pictures = [
             {
                 "unit": example.unit,
                 "probability": f"{example.probability:.2f}",
-                "actual": example.actual,
+                "of": named[example.outcome.place] if several else "",
+                "truth": example.truth if several or outcome.actual is None else "",
                 "plain": grey_png(example.image),
                 "overlay": overlay_png(example.image, example.saliency),
             }

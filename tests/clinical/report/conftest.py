@@ -14,7 +14,7 @@ from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import curve
 from pipeline.clinical.report.charts import Epoch
 from pipeline.clinical.report.content import Content
-from pipeline.clinical.report.examples import Example, choose
+from pipeline.clinical.report.examples import choose, example
 from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units
@@ -82,14 +82,7 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
             "scratch": history(rng, [("all", 8)]),
         },
         examples=[
-            Example(
-                outcome,
-                found.units.ids[u],
-                bool(found.units.labels[u, outcome.place]),
-                float(found.probabilities[u, outcome.place]),
-                head(u),
-                blob(u),
-            )
+            example(found, outcome, u, head(u), blob(u))
             for outcome, u in choose(
                 found.targets, found.units.labels, found.probabilities, found.called, found.fixed.threshold
             )

@@ -117,6 +117,18 @@ def test_small_groups_and_undefined_figures_are_shown_and_marked():
     assert not rows["north"]["small"]
 
 
+def test_how_many_groups_were_looked_at_stands_beside_them(words):
+    assert (
+        "9 groups of 4 kinds were looked at, and 8 have a gap with an interval. Of so many about 0.4 would lie wholly "
+        "on one side of 0 by chance, if the model did equally well for all; here 0 do."
+    ) in words
+    far = full_metrics.merged(_measured())
+    far["subgroups"][0]["gap"] = full_metrics.e(-0.3, 0.1)
+    assert "about 0.8 would" in groups.subgroups(far, 0.9)["many"]
+    assert "here 1 does." in groups.subgroups(far)["many"]
+    assert groups.subgroups({**far, "subgroups": []})["many"] == ""
+
+
 def _measured():
     area = {"auroc": full_metrics.e(0.9, 0.05)}
     shares = {"sensitivity": full_metrics.e(0.9, 0.1), "specificity": full_metrics.e(0.8, 0.1)}
