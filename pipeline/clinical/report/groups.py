@@ -66,8 +66,8 @@ def _many(rows: Sequence[Mapping[str, Any]], confidence: float) -> str:
     return (
         f"{len(rows)} groups of {attributes} {'kinds' if attributes > 1 else 'kind'} were looked at, and {len(whole)} "
         f"have a gap with an interval. Of so many about {by_chance:.1f} would lie wholly on one side of 0 by chance, "
-        f"if the model did equally well for all; here {apart} {'does' if apart == 1 else 'do'}. No interval is corrected "
-        "for their number."
+        f"if the model did equally well for all; here {apart} {'does' if apart == 1 else 'do'}. No interval is "
+        "corrected for their number."
     )
 
 

@@ -16,6 +16,8 @@ Row = Mapping[str, str]
 #: Heading -> column of data/ingested/index.csv; of a patient with several values all are named.
 _COLUMNS = {"Sex": "sex", "Field strength": "field_strength_t", "Vendor": "vendor"}
 _AGE = "age_years"
+#: The group of patients of whom it is not known.
+UNKNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def groups(split: Sequence[Row], index: Sequence[Row], targets: Targets = BINARY
         there = sorted({of.get(row["patient"], "") for row in split}, key=lambda name: (not name, name))
         if there != [""]:
             parts = [(name, [row for row in split if of.get(row["patient"], "") == name]) for name in there]
-            rows += [_group(heading, name or "not known", members, targets) for name, members in parts]
+            rows += [_group(heading, name or UNKNOWN, members, targets) for name, members in parts]
     return rows
 
 

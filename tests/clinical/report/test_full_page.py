@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.clinical.report import checklist, flow, groups, honesty, usefulness
+from pipeline.clinical.report import flow, groups, honesty, usefulness
 from pipeline.clinical.report.figures import percent, probability, share, shown
 from pipeline.clinical.report.page import render
 from tests.clinical.report import full_metrics
@@ -221,33 +221,6 @@ def test_the_boxes_of_the_flow_add_up(full):
 def test_files_that_are_no_dicom_belong_to_no_series(content):
     boxes = flow.flow(replace(content, rejected=[*content.rejected, ("not_dicom", "no DICOM", 7)]), "series")
     assert (boxes["found"], boxes["refused"], boxes["files"], boxes["taken"]) == (None, 4, 7, 168)
-
-
-def test_every_item_of_the_checklists_is_answered_or_says_why_not(full):
-    lists = {entry["name"]: entry for entry in checklist.checklists(full)}
-    assert {name: len(entry["items"]) for name, entry in lists.items()} == {
-        "CLAIM 2024": 44,
-        "TRIPOD+AI 2024": 52,
-        "STARD-AI 2025": 48,
-    }
-    for entry in lists.values():
-        numbers = [item["item"] for item in entry["items"]]
-        assert len(numbers) == len(set(numbers))
-        for item in entry["items"]:
-            assert item["answer"]
-            assert "{" not in item["answer"]
-            none = {"n/a": "Not applicable, because ", "open": "Not reported: "}
-            assert item["answer"].startswith(none.get(item["state"], "")), item
-    assert {item["item"] for item in lists["STARD-AI 2025"]["items"]} >= {str(number) for number in (1, 24, 30, 39)}
-
-
-def test_a_checklist_claims_only_what_was_measured(bare, full):
-    def state(of, item):
-        claim = next(entry for entry in checklist.checklists(of) if entry["name"] == "CLAIM 2024")
-        return next(each["state"] for each in claim["items"] if each["item"] == item)
-
-    assert (state(bare, "21"), state(full, "21")) == ("open", "answered")
-    assert (state(bare, "37"), state(full, "37")) == ("open", "answered")
 
 
 def test_text_of_the_metrics_is_escaped(full):
