@@ -89,10 +89,7 @@ def record(path: Path, key: Key, test_units: int) -> Count:
         fcntl.flock(handle, fcntl.LOCK_EX)
         handle.seek(0)
         content = handle.read()
-        _check_begins_with(path, content, _committed(path))
-        lines = _lines(path, content)
-        rows = _rows(path, lines)
-        keys = [Key(row["split_sha256"], row["model_sha256"], row["calibration_sha256"]) for row in rows]
+        keys, lines = _keys(path, content), _lines(path, content)
         if key not in keys:
             time = datetime.now(UTC).isoformat(timespec="seconds")
             values = [time, *asdict(key).values(), str(test_units), _digest(lines[-1] if lines else HEADER)]
@@ -100,6 +97,28 @@ def record(path: Path, key: Key, test_units: int) -> Count:
             _append(handle, path, len(content), "".join(f"{line}\n" for line in new).encode())
             keys.append(key)
     return _count(key, keys)
+
+
+def counted(path: Path, key: Key) -> Count | None:
+    """What the ledger says of an opening by now; None where it has no such line, or there is no ledger.
+
+    Raises:
+        LedgerError: the ledger is damaged, cannot be read, or lacks lines that git has.
+    """
+    if not path.exists():
+        return None
+    with _opened(path) as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        handle.seek(0)
+        keys = _keys(path, handle.read())
+    return _count(key, keys) if key in keys else None
+
+
+def _keys(path: Path, content: bytes) -> list[Key]:
+    """The openings, if the file is whole."""
+    _check_begins_with(path, content, _committed(path))
+    rows = _rows(path, _lines(path, content))
+    return [Key(row["split_sha256"], row["model_sha256"], row["calibration_sha256"]) for row in rows]
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -180,3 +180,17 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(path, monkeypatch):
     with pytest.raises(StorageError, match="room on the disk"):
         record(path, Key("split", "another", "calibration"), 20)
     assert path.read_bytes() == before
+
+
+def test_an_opening_is_counted_again_without_another_line(path):
+    assert ledger.counted(path, FIRST) is None
+    found = record(path, FIRST, 20)
+    before = path.read_bytes()
+    assert ledger.counted(path, FIRST) == found
+    record(path, Key(FIRST.split_sha256, "another model", "calibration"), 20)
+    assert ledger.counted(path, FIRST).opened == found.opened + 1
+    assert ledger.counted(path, Key("unknown", "model", "calibration")) is None
+    assert path.read_bytes().startswith(before)
+    path.write_bytes(before.replace(b",20,", b",21,", 1) + path.read_bytes()[len(before) :])
+    with pytest.raises(LedgerError):
+        ledger.counted(path, FIRST)
