@@ -38,7 +38,8 @@ class Content:
         rejected: reason code, its sentence and count, most frequent first.
         series: how many series were accepted.
         software: libraries and their versions.
-        machine: the kind of it.
+        machine: the kind of it, where the figures were computed.
+        trainings: of fine-tuning and of the scratch network how long it took, and on what machine.
     """
 
     params: Params
@@ -57,6 +58,7 @@ class Content:
     series: int
     software: Sequence[tuple[str, str]]
     machine: str
+    trainings: Mapping[str, str]
 
 
 def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:

@@ -15,6 +15,8 @@ from pipeline.config import Params
 from pipeline.files import read_csv, read_json
 
 INGESTED, SPLIT = Path("data/ingested"), Path("data/split.csv")
+#: Model -> stage that trains it.
+TRAININGS = {"finetuned": "finetune", "scratch": "scratch"}
 MODELS, PLOTS = Path("models"), Path("reports/plots")
 
 
@@ -54,4 +56,5 @@ def gather(
         series=len(index),
         software=environment.software(),
         machine=environment.machine(),
+        trainings={name: environment.training(name, stage) for name, stage in TRAININGS.items()},
     )

@@ -99,6 +99,8 @@ def test_it_says_where_weights_and_data_are_from(page):
         "MNI152 template ©",
         "168 in all: 84 to learn from, 34 to choose by, 50 to test on",
         "Python 3.11.4, torch 2.15.0",
+        "12 min on Linux on x86_64; GPU Example",
+        "not recorded for this model",
     ):
         assert said in words
 
