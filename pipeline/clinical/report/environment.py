@@ -46,8 +46,8 @@ def trained(name: str) -> dict[str, str]:
 def training(name: str, stage: str) -> str:
     """How long the training of `models/<name>/` took and on what kind of machine, in words.
 
-    Seconds are those of the run that finished it. A record of another model does not count: it stays behind when a model
-    comes from a cache.
+    Seconds are those of the run that finished it. A record of another model does not count: it stays behind when this
+    one comes from a cache.
     """
     path = TIMES / f"{stage}.json"
     found = read_json(path) if path.is_file() else {}
