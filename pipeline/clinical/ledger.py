@@ -53,6 +53,8 @@ class Count:
             dealt anew were mostly seen before; not so for its first calibration, which alone was fixed before anybody
             could know how it does on test patients.
         splits: different splits in the whole ledger.
+        model_splits: those that this very model was opened on. With more than one, patients that it learnt from under
+            one may be test patients of another.
     """
 
     key: Key
@@ -60,6 +62,7 @@ class Count:
     models: int
     threshold_moved: bool
     splits: int
+    model_splits: int
 
     def figures(self) -> dict[str, Any]:
         """As it stands in reports/metrics.json."""
@@ -139,6 +142,7 @@ def _count(key: Key, keys: Sequence[Key]) -> Count:
         models=len({other.model_sha256 for other in split}),
         threshold_moved=first.calibration_sha256 != key.calibration_sha256,
         splits=len({other.split_sha256 for other in keys}),
+        model_splits=len({other.split_sha256 for other in keys if other.model_sha256 == key.model_sha256}),
     )
 
 

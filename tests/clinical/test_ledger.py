@@ -64,6 +64,7 @@ def test_each_opening_is_a_line_and_an_identical_one_adds_nothing(path):
         "models": 1,
         "threshold_moved": False,
         "splits": 1,
+        "model_splits": 1,
     }
 
 
@@ -79,8 +80,10 @@ def test_a_moved_threshold_stays_one_on_another_split(path):
     record(path, FIRST, 20)
     elsewhere = record(path, Key("other", "model", "moved"), 20)
     assert (elsewhere.opened, elsewhere.splits, elsewhere.threshold_moved) == (1, 2, True)
+    assert elsewhere.model_splits == 2
     assert not record(path, Key("other", "model", "calibration"), 20).threshold_moved
-    assert not record(path, Key("other", "another model", "moved"), 20).threshold_moved
+    another = record(path, Key("other", "another model", "moved"), 20)
+    assert (another.threshold_moved, another.splits, another.model_splits) == (False, 2, 1)
 
 
 @pytest.mark.parametrize("line", [1, 2])

@@ -83,7 +83,7 @@ def facts(content: Content) -> dict[str, str]:
         "seed": str(params.seed),
         "bootstrap": f"{settings.bootstrap:,}",
         "confidence": f"{settings.confidence:.0%}",
-        "network": params.backbone.name or str(content.backbone["name"]),
+        "network": str(content.backbone["name"]),
         "weights": str(content.backbone["origin"]),
         "size": str(params.prepare.size),
         "opened": str(at(figures, "test_set.opened") or ""),

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.report.figures import at, estimate, known, number, probability, shown
+from pipeline.clinical.report.figures import interval as span
 from pipeline.clinical.report.forest import Forest, Interval, forest
 
 #: What a subgroup is measured by.
@@ -90,9 +91,17 @@ def _group(row: Mapping[str, Any], forests: Mapping[str, Forest]) -> dict[str, A
         "positive": row.get("positive"),
         "small": bool(row.get("small")),
         "warning": row.get("warning"),
-        "gap": "" if gap is None else shown(gap),
+        "gap": _lines(gap),
         "cells": cells,
     }
+
+
+def _lines(gap: Any) -> list[str]:
+    """A gap, and its interval for a line of its own; or why there is none."""
+    if gap is None or math.isnan(known(gap["value"])):
+        return [] if gap is None else [shown(gap)]
+    bounds = estimate(gap)["low"]
+    return [number(gap["value"]), *([] if math.isnan(known(bounds)) else [f"({span(gap)})"])]
 
 
 def comparisons(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,16 +17,18 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
     if not of or of.get("opened") is None:
         reason = f"How often the test set was opened is {ABSENT}, because no ledger was read."
         return {"cls": "plain", "sentence": reason, "notes": [], "hashes": []}
-    opened, models, splits = (int(of.get(key) or 1) for key in ("opened", "models", "splits"))
+    opened, models, splits, own = (int(of.get(key) or 1) for key in ("opened", "models", "splits", "model_splits"))
     moved = bool(of.get("threshold_moved"))
     sentence = f"The test set was opened {_TIMES.get(opened, f'{opened} times')}."
     notes = []
     if models > 1:
         notes.append(f"{models} different models have met it: the best of several looks better than it is.")
+    if own > 1:
+        notes.append(f"This very model was tested on {own} splits: it may have learnt from patients of this test set.")
     if splits > 1:
         notes.append(
-            f"{splits} different splits stand in the ledger: patients of this test set may have been tested on, or "
-            "learnt from, before."
+            f"{splits} different splits stand in the ledger: other models may have been tested on patients of this test "
+            "set, or have learnt from them, before."
         )
     if moved:
         notes.append("The threshold was changed after the model had met a test set: it no longer only confirms.")
@@ -35,7 +37,7 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
         notes.append("The figures are those of its first use, with the calibration and threshold fixed before.")
     names = (("Model", "model_sha256"), ("Calibration", "calibration_sha256"), ("Split", "split_sha256"))
     hashes = [(name, str(of[key])) for name, key in names if of.get(key)]
-    cls = "negative" if models > 1 or moved else "positive" if first else "plain"
+    cls = "negative" if models > 1 or own > 1 or moved else "positive" if first else "plain"
     return {"cls": cls, "sentence": sentence, "notes": notes, "hashes": hashes}
 
 
@@ -56,8 +58,10 @@ def confirms(figures: Mapping[str, Any]) -> str:
 
 
 def strangers(figures: Mapping[str, Any]) -> str:
-    """Whether the model had met the test patients, as far as their pictures were compared with those of other sides."""
+    """Whether the model had met the test patients, as far as ledger and pictures of other sides tell."""
     of = figures.get("leakage")
+    if int(at(figures, "test_set.model_splits") or 1) > 1:
+        return "some of whom the model may have learnt from under another split"
     if not of:
         return "none of whom stands on another side by name"
     if _count(of.get("exact")) or _count(of.get("near")):

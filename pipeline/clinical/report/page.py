@@ -162,13 +162,14 @@ def _gallery(content: Content) -> list[dict[str, Any]]:
     named, several = content.found.targets.named, content.found.targets.kind != "binary"
     shown = []
     for outcome in outcomes(content.found.targets):
+        plain = content.found.targets.kind == "multiclass" and outcome.called is True  # its name says all
         own = [example for example in content.examples if example.outcome.name == outcome.name]
         pictures = [
             {
                 "unit": example.unit,
                 "probability": f"{example.probability:.2f}",
-                "of": named[example.outcome.place] if several else "",
-                "truth": example.truth if several or outcome.actual is None else "",
+                "of": named[example.outcome.place] if several and outcome.actual is None else "",
+                "truth": example.truth if outcome.actual is None or (several and not plain) else "",
                 "plain": grey_png(example.image),
                 "overlay": overlay_png(example.image, example.saliency),
             }

@@ -170,6 +170,11 @@ APART = {"patients": 40, "slices": 400, "exact": 0, "near": 0, "findings": []}
             ["fixed before", "only confirm it"],
         ),
         (
+            {"test_set": SEEN | {"splits": 2, "model_splits": 2}, "leakage": APART},
+            ["some of whom the model may have learnt from", "This very model was tested on 2 splits"],
+            ["had never met"],
+        ),
+        (
             {"test_set": SEEN, "leakage": APART | {"near": 2}},
             ["some of whom may stand on two sides"],
             ["had never met", "dealt to sides whole. "],
