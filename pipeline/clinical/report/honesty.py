@@ -27,8 +27,8 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
         notes.append(f"This very model was tested on {own} splits: it may have learnt from patients of this test set.")
     if splits > 1:
         notes.append(
-            f"{splits} different splits stand in the ledger: other models may have been tested on patients of this test "
-            "set, or have learnt from them, before."
+            f"{splits} different splits stand in the ledger: other models may have been tested on patients of this "
+            "test set, or have learnt from them, before."
         )
     if moved:
         notes.append("The threshold was changed after the model had met a test set: it no longer only confirms.")
