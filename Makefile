@@ -34,8 +34,9 @@ endif
 	dvc repro
 	@python -m pipeline.summary
 
+# The longest groups (tests/conftest.py) come first in the alphabet.
 test: lint
-	pytest
+	pytest -n logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
 
 lint: $(READY)
 	ruff check

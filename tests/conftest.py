@@ -10,9 +10,21 @@ from types import ModuleType
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch comes: workers side by side, and the programs they start, have a core each.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from tests.dicom import series_builder
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a costly fixture: the project that is built once, a server, a file's own."""
+    for item in items:
+        names = getattr(item, "fixturenames", [])
+        shared_by = next((name for name in ("built", "prefect_environment") if name in names), str(item.path))
+        item.add_marker(pytest.mark.xdist_group(shared_by))
 
 
 @pytest.fixture(scope="session")

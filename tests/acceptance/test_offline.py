@@ -53,8 +53,8 @@ def test_it_ended_in_a_release_that_names_its_backbone(offline: Any) -> None:
     assert manifest.backbone.trained["top1"] == embedded["top1"]
     assert read_json(offline.folder / "reports/metrics.json")["backbone"]["data"] == embedded["data"]
     report = (offline.folder / "reports/report.html").read_text()
-    first = report[report.index("<header>") : report.index("</header>")]
-    assert f"embedded: {embedded['data']}" in first
+    origin = report[report.index('<h2 id="h-origin">') :]
+    assert f"embedded: {embedded['data']}" in origin[: origin.index("</section>")]
     assert f"| Its weights | embedded: {embedded['data']} |" in (release / "model_card.md").read_text()
 
 
