@@ -96,7 +96,7 @@ def _interval(figure: Mapping[str, Any]) -> str:
 def _transfer(transfer: Mapping[str, Any]) -> str:
     """The verdict, and the difference in AUROC with its interval and signs."""
     if transfer["verdict"] is None:
-        return "undefined"
+        return f"undefined: {transfer['reason']}"
     difference, low, high = (f"{transfer[key]:+.3f}" for key in ("difference", "low", "high"))
     less = "; the control took less work" if transfer.get("budget", {}).get("control_had_less") else ""
     return f"{transfer['verdict']}: AUROC {difference} ({low} to {high}) against scratch{less}"

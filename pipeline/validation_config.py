@@ -68,10 +68,10 @@ class Validate(Strict):
     """Metrics on test patients.
 
     Attributes:
-        bootstrap: resamples of the patients.
+        bootstrap: resamples of the patients; fewer than 2,000 are for trials of the pipeline.
         confidence: of every interval.
         masks: a folder of lesions drawn on volumes, named as in data/ingested/volumes.
-        prevalences: at which predictive values are given.
+        prevalences: at which predictive values are given, three or more.
         interval_width: wanted of the figures under `sample_size`.
         aggregate: how probabilities of parts make one of the whole, at levels above the labels' own.
         compare: other models, by their predictions.
@@ -81,7 +81,9 @@ class Validate(Strict):
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     masks: InputPath | None = None
-    prevalences: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.01, 0.1, 0.3])
+    prevalences: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=lambda: [0.01, 0.1, 0.3], min_length=3
+    )
     interval_width: Annotated[float, Field(gt=0, lt=1)] = 0.10
     aggregate: Literal["max", "mean"] = "max"
     compare: list[Compared] = Field(default_factory=list)

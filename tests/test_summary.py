@@ -81,9 +81,9 @@ def test_undefined_figure_says_so(project: Path) -> None:
 
 def test_undefined_verdict_says_so(project: Path) -> None:
     metrics = copy.deepcopy(METRICS)
-    metrics["transfer"] = {"verdict": None, "difference": None, "low": None, "high": None}
+    metrics["transfer"] = {"verdict": None, "difference": None, "low": None, "high": None, "reason": "only one class"}
     write_json(project / "reports/metrics.json", metrics)
-    assert dict(summary.rows(project))["transfer"] == "undefined"
+    assert dict(summary.rows(project))["transfer"] == "undefined: only one class"
 
 
 def test_several_classes_are_counted_and_have_their_thresholds(project: Path) -> None:

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from pipeline.config import load
 from pipeline.errors import ConfigError
-from pipeline.validation_config import SHORT, Criterion
+from pipeline.validation_config import SHORT, Criterion, Validate
 
 WAIVER = {"by": "Dr. Ada Example", "reason": "a trial"}
 
@@ -30,6 +30,16 @@ def test_a_short_name_stands_for_its_figure_and_bound():
 def test_what_names_no_figure_or_bound_is_refused(given, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         Criterion(**given)
+
+
+def test_resamples_and_prevalences_are_as_many_as_is_promised(root):
+    shipped = load(root / "params.yaml").validate_
+    assert shipped.bootstrap >= 2000
+    assert len(shipped.prevalences) >= 3
+    with pytest.raises(ValidationError, match="at least 3 items"):
+        Validate(bootstrap=2000, confidence=0.95, prevalences=[0.1, 0.3])
+    with pytest.raises(ValidationError, match="greater than or equal to 100"):
+        Validate(bootstrap=99, confidence=0.95)
 
 
 def test_every_short_name_is_in_the_documentation(root):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.calibrator import Calibration
 from pipeline.clinical import metrics, predictive
 from pipeline.clinical.proportions import Calls
 from pipeline.clinical.ranking import Labels, ranked
-from pipeline.clinical.resampling import Floats, Resamples, undefined
+from pipeline.clinical.resampling import Estimate, Floats, Resamples, undefined
 from pipeline.targets import Targets, calls
 
 #: What sensitivity and specificity of several classes are.
@@ -71,11 +71,11 @@ def operating_point(
     if threshold is not None:
         point["threshold"] = rounded(targets, threshold)
     binary, called = targets.kind == "binary", calls(probabilities, threshold)
-    wanted = list(SHARES)[: None if binary else 2]
+    measures = shares(targets)
     if not np.isfinite(probabilities).all():
         nothing = undefined(NOT_FINITE, len(labels)).figures()
-        return point | dict.fromkeys([*wanted, *(RATIOS if binary else ())], nothing)
-    estimates = {name: SHARES[name](labels, called, drawn) for name in wanted}
+        return point | dict.fromkeys([*measures, *(RATIOS if binary else ())], nothing)
+    estimates = {name: measure(labels, called, drawn) for name, measure in measures.items()}
     if binary:
         ratios = {
             name: predictive.likelihood_ratio(labels[:, 0], called[:, 0], drawn, positive)
@@ -88,6 +88,11 @@ def operating_point(
             for prevalence in prevalences
         }
     return point | {name: estimate.figures() for name, estimate in estimates.items()}
+
+
+def shares(targets: Targets) -> dict[str, Callable[[Labels, Calls, Resamples], Estimate]]:
+    """Those of the operating point: of several classes predictive values stand with each class alone."""
+    return {name: SHARES[name] for name in (SHARES if targets.kind == "binary" else ("sensitivity", "specificity"))}
 
 
 def counts(targets: Targets, labels: Labels) -> dict[str, Any]:

@@ -1,34 +1,39 @@
 """Figures on test patients, each with an interval over patients; undefined is NaN with a reason, never 0.
 
-Areas under curves, where every patient has one unit: DeLong's variance (AUROC). Else, and for average precision: the
-standard error of the patient bootstrap, with Student's t for the patients of the scarcer class. Both by way of the
-logit, which keeps the interval within 0 and 1 and covers best in `python -m tests.benchmarks.coverage`; of average
-precision it is what Boyd, Eng & Page (2013, ECML PKDD, LNCS 8190:451) recommend. An area of exactly 0 or 1, which every
-resample repeats, has Wilson's interval with as many trials as there are patients behind it (of the scarcer class), so
-that a perfect figure of few patients does not look certain. Shares: see `proportions`.
+AUROC: DeLong's variance where every patient has one unit, else the jackknife of patients. Average precision: the
+standard error of the patient bootstrap. Both by way of the logit, which keeps the interval within 0 and 1 and covers
+best in `python -m tests.benchmarks.coverage`; but for DeLong's with Student's t for the patients of the scarcer class.
+Of average precision it is what Boyd, Eng & Page (2013, ECML PKDD, LNCS 8190:451) recommend. An area of exactly 1 (or 0)
+has Wilson's interval with as many trials as there are patients of the scarcer class, and no other claims more
+(`resampling.no_error`). Shares: see `proportions`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from pipeline.clinical import delong
+from pipeline.clinical import delong, jackknife
 from pipeline.clinical.proportions import WILSON, share
 from pipeline.clinical.proportions import Calls as Calls
 from pipeline.clinical.ranking import Labels as Labels
 from pipeline.clinical.ranking import Ranked, ranked
 from pipeline.clinical.resampling import (
+    SAME,
+    STILL,
     TOO_FEW,
     Estimate,
     Floats,
     Resamples,
     by_logit,
+    mean_of,
+    no_error,
     quantile,
     undefined,
-    wilson,
 )
 
-DELONG, BOOTSTRAP = "DeLong, logit", "cluster bootstrap, logit"
+DELONG, JACKKNIFE, BOOTSTRAP = "DeLong, logit", "jackknife of patients, logit", "cluster bootstrap, logit"
 ALL_EQUAL = "all scores are equal: {} by definition, whatever the model knows"
 
 
@@ -46,19 +51,24 @@ def auroc_of(given: Ranked) -> Estimate:
     """AUROC of what has been sorted already."""
     if given.undefined:
         return undefined(given.undefined, len(given.labels))
-    value = given.areas[0]
+    plain = _area(given, given.areas[0], "AUROC is 0.5")
+    if plain:
+        return plain
     if by_delong(given):
         own = delong.components(given.labels[:, 0], given.scores[:, 0])
-        error = float(np.sqrt(delong.covariance(own, own)))
-        return _area(given, value, error, quantile(given.resamples.confidence), DELONG, "AUROC is 0.5")
-    return _bootstrapped(given, value, 0, "AUROC is 0.5")
+        found = _interval(given, given.areas[0], float(np.sqrt(delong.covariance(own, own))), DELONG)
+    else:
+        found = _interval(given, given.areas[0], jackknife.error(given.without), JACKKNIFE)
+    most = no_error(given.scarcer, given.resamples.confidence)
+    return replace(found, high=max(found.high, 1 - most))
 
 
 def average_precision_of(given: Ranked) -> Estimate:
     """Area under the precision-recall curve as average precision; without knowledge it is the share of positives."""
     if given.undefined:
         return undefined(given.undefined, len(given.labels))
-    return _bootstrapped(given, given.areas[1], 1, "average precision is the share of positives")
+    plain = _area(given, given.areas[1], "average precision is the share of positives")
+    return plain or _interval(given, given.areas[1], given.resamples.deviation(given.drawn[1]), BOOTSTRAP)
 
 
 def by_delong(given: Ranked) -> bool:
@@ -66,24 +76,25 @@ def by_delong(given: Ranked) -> bool:
     return given.resamples.each_own and given.labels.shape[1] == 1
 
 
-def _bootstrapped(given: Ranked, value: float, which: int, definition: str) -> Estimate:
-    """An area of `Ranked.areas` with the interval by its bootstrap standard error."""
-    scarcest = given.scarcest
-    if scarcest < 2 or value in (0.0, 1.0) or given.all_equal:
-        return _area(given, value, float("nan"), float("nan"), BOOTSTRAP, definition)
-    error = given.resamples.deviation(given.drawn[which])
-    return _area(given, value, error, quantile(given.resamples.confidence, scarcest - 1), BOOTSTRAP, definition)
-
-
-def _area(given: Ranked, value: float, error: float, steps: float, method: str, definition: str) -> Estimate:
-    n, scarcest, confidence = len(given.labels), given.scarcest, given.resamples.confidence
+def _area(given: Ranked, value: float, definition: str) -> Estimate | None:
+    """An area whose interval needs no standard error, or that has none; None of any other."""
+    n = len(given.labels)
     if given.all_equal:
         return Estimate(value, np.nan, np.nan, n, ALL_EQUAL.format(definition))
     if value in (0.0, 1.0):
-        return Estimate(value, *wilson(value * scarcest, scarcest, confidence), n, method=f"{WILSON}, patients")
-    if scarcest < 2 or not np.isfinite(error):
-        return Estimate(value, np.nan, np.nan, n, TOO_FEW)
-    return Estimate(value, *by_logit(value, error, steps), n, method=method)
+        most = no_error(given.scarcer, given.resamples.confidence)
+        return Estimate(value, *((most, 1.0) if value else (0.0, 1 - most)), n, method=f"{WILSON}, patients")
+    return Estimate(value, np.nan, np.nan, n, TOO_FEW) if given.scarcest < 2 else None
+
+
+def _interval(given: Ranked, value: float, error: float, method: str) -> Estimate:
+    """By the logit, with Student's t where the variance is not DeLong's; at most as near to 1 as of no error."""
+    n, confidence = len(given.labels), given.resamples.confidence
+    if not error > STILL:
+        return Estimate(value, np.nan, np.nan, n, TOO_FEW if np.isnan(error) else SAME)
+    steps = quantile(confidence, None if method == DELONG else given.scarcest - 1)
+    low, high = by_logit(value, error, steps)
+    return Estimate(value, min(low, no_error(given.scarcer, confidence)), high, n, method=method)
 
 
 def sensitivity(labels: Labels, called: Calls, resamples: Resamples) -> Estimate:
@@ -119,7 +130,5 @@ def brier(labels: Labels, probabilities: Floats, resamples: Resamples) -> Estima
     if not len(labels) or not np.isfinite(probabilities).all():
         return undefined("no unit" if not len(labels) else "a probability is not finite", len(labels))
     errors = ((probabilities - labels) ** 2).reshape(len(labels), -1).mean(axis=1)
-    drawn = resamples.sums(np.stack([errors, np.ones(len(labels))], axis=1))
-    low, high, reason = resamples.interval(drawn[:, 0] / drawn[:, 1])
-    method = None if reason else "cluster bootstrap"
-    return Estimate(float(errors.mean()), low, high, len(labels), reason, method)
+    found = mean_of(errors, resamples)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if found.method else found

@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import norm, t
 from statsmodels.stats.contingency_tables import mcnemar as independent
 
-from pipeline.clinical import delong
+from pipeline.clinical import delong, jackknife
 from pipeline.clinical.metrics import auroc_of, by_delong
 from pipeline.clinical.proportions import Calls
 from pipeline.clinical.ranking import Labels, Ranked, ranked
-from pipeline.clinical.resampling import TOO_FEW, Estimate, Floats, Resamples, quantile, undefined
+from pipeline.clinical.resampling import SAME, STILL, TOO_FEW, Estimate, Floats, Resamples, quantile, undefined
 
 #: Up to so many patients (or units) that the models differ in, McNemar's test is exact.
 EXACT = 25
@@ -33,9 +33,10 @@ def auroc_difference(labels: Labels, scores: Floats, other: Floats, resamples: R
 
 
 def compare(one: Ranked, other: Ranked) -> AurocTest:
-    """The paired test: DeLong's where every patient has one unit, else by the patients' resamples, which both meet.
+    """The paired test: DeLong's where every patient has one unit, else by the jackknife of patients.
 
-    The interval is symmetric; the bootstrap's has Student's t for the patients of the scarcer class.
+    The interval is symmetric; the jackknife's has Student's t for the patients of the scarcer class. A difference that
+    no patient moves (both are perfect, both rank nothing, or both rank alike) has neither interval nor p-value.
     """
     n, reason = len(one.labels), one.undefined or other.undefined
     if reason:
@@ -48,14 +49,13 @@ def compare(one: Ranked, other: Ranked) -> AurocTest:
         parts = (delong.components(ranks.labels[:, 0], ranks.scores[:, 0]) for ranks in (one, other))
         error = delong.difference_error(*parts)
     else:
-        error = one.resamples.deviation(one.drawn[0] - other.drawn[0])
+        error = jackknife.error(one.without - other.without)
     freedom = None if paired else scarcest - 1
-    if not np.isfinite(error) or (error < 1e-12 and abs(value) > 1e-12):
-        why = TOO_FEW if not np.isfinite(error) else "neither AUROC varies between the patients"
-        return AurocTest(Estimate(value, np.nan, np.nan, n, why), float("nan"))
+    if error <= STILL:
+        return AurocTest(Estimate(value, np.nan, np.nan, n, SAME), float("nan"))
     half = quantile(one.resamples.confidence, freedom) * error
-    method = "DeLong, paired" if paired else "cluster bootstrap, paired"
-    steps = abs(value) / error if error >= 1e-12 else 0.0
+    method = "DeLong, paired" if paired else "jackknife of patients, paired"
+    steps = abs(value) / error
     p_value = 2 * float(norm.sf(steps) if paired else t.sf(steps, scarcest - 1))
     return AurocTest(Estimate(value, value - half, value + half, n, method=method), p_value)
 

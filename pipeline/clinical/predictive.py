@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.clinical.proportions import Calls, residuals
 from pipeline.clinical.ranking import Labels
-from pipeline.clinical.resampling import Estimate, Resamples, quantile, undefined
+from pipeline.clinical.resampling import SAME, STILL, TOO_FEW, Estimate, Resamples, quantile, undefined
 
 LOG = "log ratio"
 
@@ -18,7 +18,8 @@ def likelihood_ratio(labels: Labels, called: Calls, resamples: Resamples, positi
     """How many times as often positive units get this answer as negative ones; of a binary task.
 
     The interval is that of the logarithm (Simel, Samsa & Matchar 1991, J Clin Epidemiol 44:763), whose variance is
-    summed up by patient, so that it equals theirs where every patient has one unit.
+    summed up by patient, so that it equals theirs where every patient has one unit; else with Student's t for the
+    patients of the scarcer class.
 
     Args:
         labels: (U,) of 0 and 1.
@@ -41,9 +42,12 @@ def likelihood_ratio(labels: Labels, called: Calls, resamples: Resamples, positi
     influence -= residuals(answer & well, well, resamples) / among_well
     freedom, variance = None, float(np.sum(influence**2))
     if not resamples.each_own:
-        if resamples.patients < 2:
-            return Estimate(ratio, np.nan, np.nan, n, "all units are of one patient")
-        freedom, variance = resamples.patients - 1, variance * resamples.patients / (resamples.patients - 1)
+        scarcer = min(resamples.behind(sick), resamples.behind(well))
+        if scarcer < 2:
+            return Estimate(ratio, np.nan, np.nan, n, TOO_FEW)
+        freedom, variance = scarcer - 1, variance * resamples.patients / (resamples.patients - 1)
+    if variance <= STILL**2:
+        return Estimate(ratio, np.nan, np.nan, n, SAME)
     half = quantile(resamples.confidence, freedom) * float(np.sqrt(variance))
     low, high = ratio * np.exp([-half, half])
     return Estimate(ratio, float(low), float(high), n, method=LOG if freedom is None else f"{LOG}, by patient")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.clinical import jackknife
 from pipeline.clinical.resampling import Floats, Resamples
 
 Labels = npt.NDArray[np.int64]
@@ -101,11 +102,15 @@ class Ranked:
         """Whether no class has two different scores, so that nothing is ranked."""
         return bool((self.scores == self.scores[:1]).all())
 
+    @cached_property
+    def scarcer(self) -> list[int]:
+        """Of each class the patients behind its positive or its negative units, whichever are fewer."""
+        return [min(self.resamples.behind(column == side) for side in (0, 1)) for column in self.labels.T]
+
     @property
     def scarcest(self) -> int:
-        """Patients behind the positive or the negative units of a class, whichever are fewest."""
-        sides = (column == side for column in self.labels.T for side in (0, 1))
-        return min(self.resamples.behind(side) for side in sides)
+        """The fewest of `scarcer`."""
+        return min(self.scarcer)
 
     @cached_property
     def areas(self) -> tuple[float, float]:
@@ -114,6 +119,13 @@ class Ranked:
         each = [own.areas(np.ones_like(own.positive)[None], np.ones_like(own.negative)[None]) for own in ranks]
         auroc, precision = np.mean(each, axis=0)
         return float(auroc[0]), float(precision[0])
+
+    @cached_property
+    def without(self) -> Floats:
+        """The AUROC without each patient (P,), mean over the classes; NaN where a class would be missing."""
+        pairs = columns(self.labels, self.scores)
+        each = [jackknife.without_each(own, scores, self.resamples) for own, scores in pairs]
+        return np.asarray(np.mean(each, axis=0), dtype=np.float64)
 
     @cached_property
     def drawn(self) -> tuple[Floats, Floats]:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from pipeline.clinical import by_class, metrics
+from pipeline.clinical.ranking import Labels, ranked
+from pipeline.clinical.resampling import Resamples
+from pipeline.targets import Targets
 
-from pipeline.clinical import metrics
-from pipeline.clinical.metrics import Labels
-from pipeline.clinical.resampling import Estimate, Resamples
 
+def best(targets: Targets, labels: Labels, resamples: Resamples) -> dict[str, Any]:
+    """The lower ends of areas and shares without an error, under the names that they have in reports/metrics.json.
 
-def best(labels: Labels, resamples: Resamples) -> dict[str, Any]:
-    """The highest lower ends of sensitivity and specificity, under the names that they have in reports/metrics.json.
-
-    They are those of no error, or of one: the interval of a figure of exactly 1 is made in another way, and where
-    patients have many units it may be the wider one. There is none of AUROC, whose interval shrinks to nothing near 1.
+    No figure of these patients with an error has a higher one (`resampling.no_error`).
 
     Args:
+        targets: what the labels mean.
         labels: (U, K) of 0 and 1, of the test units.
         resamples: of their patients.
     """
-    point = {}
-    for name, measure, of in (("sensitivity", metrics.sensitivity, 1), ("specificity", metrics.specificity, 0)):
-        right = labels == 1
-        tries: list[Estimate] = [measure(labels, right, resamples)]
-        among = np.argwhere(labels == of)
-        if len(among) > 1:
-            called = right.copy()
-            called[tuple(among[0])] ^= True
-            tries.append(measure(labels, called, resamples))
-        point[name] = {"low": max((estimate.figures()["low"] for estimate in tries), default=np.nan)}
-    return {"operating_point": point}
+    right, ranks = labels == 1, ranked(labels, labels.astype(float), resamples)
+    areas = {
+        "auroc": metrics.auroc_of(ranks).figures(),
+        "average_precision": metrics.average_precision_of(ranks).figures(),
+    }
+    found = {"finetuned": areas, **by_class.finetuned(areas, targets, labels, ranks.scores, right, resamples)}
+    point = {name: measure(labels, right, resamples).figures() for name, measure in by_class.shares(targets).items()}
+    return {**_ends(found), "operating_point": _ends(point)}
+
+
+def _ends(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Of nested figures the lower ends; a class may be called `low`."""
+    if isinstance(figures.get("low"), float):
+        return {"low": figures["low"]}
+    return {name: _ends(value) for name, value in figures.items()}

@@ -21,6 +21,9 @@ _STREAM = 12  # this module's own stream of the one seed
 _CELLS = 1 << 20  # of a portion: more would not stay in a processor's cache
 #: Why an interval is missing where a class has one patient, or none in most resamples.
 TOO_FEW = "too few patients of a class to resample"
+ONE_PATIENT = "all these units are of one patient"
+#: A standard error of no more than rounding is no proof of certainty, and why there is then no interval.
+STILL, SAME = 1e-12, "it does not vary between the patients: how certain it is cannot be said"
 
 
 @dataclass(frozen=True)
@@ -101,18 +104,33 @@ class Resamples:
             found[rows] = self.counts[rows].astype(np.float64) @ columns
         return found
 
+    def mean(self, values: Floats) -> tuple[Floats, Floats]:
+        """The means of (U, M) values and half their intervals, (M,) each; these are NaN of fewer than two patients.
+
+        Student's t times the standard error of a ratio of two sums over patients (Cochran 1977, Sampling Techniques,
+        3rd ed., section 6.5).
+        """
+        means, count = values.mean(axis=0), self.patients
+        if count < 2:
+            return means, np.full(len(means), np.nan)
+        units = np.bincount(self.patient, minlength=count)
+        sums = np.reshape([self.per_patient(column) for column in values.T], (len(means), count)).T
+        parts = sums - units[:, None] * means
+        error = np.sqrt(np.sum(parts**2, axis=0) * count / (count - 1)) / len(values)
+        return means, quantile(self.confidence, count - 1) * error
+
     def interval(self, drawn: Floats) -> tuple[float, float, str | None]:
         """The percentile interval of (B,) resampled figures, and the reason if there is none.
 
         Resamples in which the figure is undefined (one class only) are left out; when they are more than half, the
-        others say nothing any more.
+        others say nothing any more. Neither do resamples of one patient, or such as all say the same.
         """
         defined = drawn[np.isfinite(drawn)]
-        if len(defined) < len(drawn) / 2:
+        if self.patients < 2 or len(defined) < len(drawn) / 2:
             return np.nan, np.nan, TOO_FEW
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(defined, [tail, 1 - tail])
-        return float(low), float(high), None
+        return (float(low), float(high), None) if high - low > STILL else (np.nan, np.nan, SAME)
 
     def deviation(self, drawn: Floats) -> float:
         """The standard error by (B,) resampled figures; NaN when most are undefined."""
@@ -138,6 +156,15 @@ def draw(patients: Sequence[str], resamples: int, confidence: float, seed: int) 
     return found
 
 
+def mean_of(values: Floats, resamples: Resamples) -> Estimate:
+    """The mean of (U,) values with the interval of `Resamples.mean`, or the reason why it has none."""
+    means, halves = resamples.mean(values[:, None])
+    value, half = float(means[0]), float(halves[0])
+    if not half > STILL:
+        return Estimate(value, np.nan, np.nan, len(values), ONE_PATIENT if np.isnan(half) else SAME)
+    return Estimate(value, value - half, value + half, len(values), method="mean over patients, Student's t")
+
+
 def quantile(confidence: float, freedom: float | None = None) -> float:
     """How many standard errors a two-sided interval goes out: Student's t with `freedom`, or the normal's."""
     tail = (1 + confidence) / 2
@@ -156,6 +183,17 @@ def wilson(hits: float, n: float, confidence: float, freedom: float | None = Non
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     # At 0 and 1 the bound is exactly there; rounding would leave it a hair outside.
     return (0.0 if hits == 0 else float(middle - half)), (1.0 if hits == n else float(middle + half))
+
+
+def no_error(patients: Sequence[int], confidence: float) -> float:
+    """The lower end of the mean of K figures that are all 1, from so many patients each: Wilson's, patients as trials.
+
+    No other figure of these patients may claim more: a variance that is estimated near 0 or 1 shrinks faster than what
+    is known grows, so that one with an error would look more certain than one with none. Of several figures the ends
+    are combined after Zou & Donner (2008, Stat Med 27:1693).
+    """
+    gaps = [1 - wilson(count, count, confidence)[0] if count else 1.0 for count in patients]
+    return 1 - float(np.linalg.norm(gaps)) / len(gaps)
 
 
 def by_logit(value: float, error: float, steps: float) -> tuple[float, float]:

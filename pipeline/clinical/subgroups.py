@@ -31,8 +31,6 @@ AGES = (18, 40, 60, 80)
 #: Nominal field strengths; an imaging frequency gives 1.494 or 2.893.
 TESLA = (0.2, 0.3, 0.35, 0.5, 0.55, 1.0, 1.5, 3.0, 7.0)
 
-#: At most so many resamples of a group: standard errors need no more (Efron & Tibshirani 1993, section 6.4).
-RESAMPLES = 500
 #: Attribute -> its column of index.csv.
 _INDEX_COLUMNS = {"sex": "sex", "age_band": "age_years", "vendor": "vendor", "field_strength": "field_strength_t"}
 #: Of labels.csv, whatever the labels file holds.
@@ -109,9 +107,7 @@ def word(name: str, value: str) -> str:
     return f"{bounds[band]}-{bounds[band + 1] - 1}" if band < len(AGES) else f"{AGES[-1]} and older"
 
 
-def measure(
-    answers: Answers, settings: Validate, seed: int, criteria: Sequence[Criterion] = ()
-) -> list[dict[str, Any]]:
+def measure(answers: Answers, settings: Validate, criteria: Sequence[Criterion] = ()) -> list[dict[str, Any]]:
     """The figures of every group, as they stand in reports/metrics.json; attributes with one group are left out.
 
     Where only positives have a value (the size of a lesion), each group is its positives against all negatives.
@@ -128,7 +124,7 @@ def measure(
         if shared is not None and len(known) < 2:
             continue
         groups = known if shared is not None else [*known, *([""] if "" in values else [])]
-        found += [_group(answers, name, group, words == group, shared, settings, seed, bound) for group in groups]
+        found += [_group(answers, name, group, words == group, shared, settings, bound) for group in groups]
     return found
 
 
@@ -143,12 +139,11 @@ def _group(
     inside: npt.NDArray[np.bool_],
     shared: npt.NDArray[np.bool_] | None,
     settings: Validate,
-    seed: int,
     bound: float | None,
 ) -> dict[str, Any]:
     own, others = (inside, ~inside) if shared is None else (inside | shared, ~inside | shared)
-    area, sensitivity, specificity = _figures(answers, own, settings, seed)
-    rest = _figures(answers, others, settings, seed)[0]
+    area, sensitivity, specificity = _figures(answers, own, settings)
+    rest = _figures(answers, others, settings)[0]
     if shared is not None:
         specificity = undefined("only positives have a value of this", 0)
     patients = len({answers.units.patients[place] for place in np.flatnonzero(inside)})
@@ -179,11 +174,11 @@ def _scarcer(answers: Answers, inside: npt.NDArray[np.bool_]) -> int:
 
 
 def _figures(
-    answers: Answers, inside: npt.NDArray[np.bool_], settings: Validate, seed: int
+    answers: Answers, inside: npt.NDArray[np.bool_], settings: Validate
 ) -> tuple[Estimate, Estimate, Estimate]:
     places = np.flatnonzero(inside)
     patients = [answers.units.patients[place] for place in places]
-    drawn = draw(patients, min(settings.bootstrap, RESAMPLES), settings.confidence, seed)
+    drawn = draw(patients, 0, settings.confidence, 0)  # none of these intervals draws patients
     labels, scores, called = answers.units.labels[places], answers.scores[places], answers.called[places]
     if not len(places):
         nobody = undefined("no unit", 0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.clinical.ranking import Labels
-from pipeline.clinical.resampling import Estimate, Floats, Resamples, undefined
+from pipeline.clinical.resampling import Floats, Resamples, mean_of, undefined
 
 #: At which probabilities the curve is drawn.
 GRID = np.round(np.linspace(0.01, 0.99, 99), 2)
@@ -45,11 +45,8 @@ def decision_curve(
     treated = probabilities[:, None] >= thresholds
     # What each unit adds: 1 if treated rightly, minus the odds if needlessly.
     worth = np.where(labels[:, None] == 1, 1.0, -odds)
-    units = np.ones((len(labels), 1))
-    drawn = resamples.sums(np.concatenate([treated * worth, units], axis=1))
-    tail = (1 - resamples.confidence) / 2
-    low, high = np.quantile(drawn[:, :-1] / drawn[:, -1:], [tail, 1 - tail], axis=0)
-    return DecisionCurve(thresholds, (treated * worth).mean(axis=0), low, high, worth.mean(axis=0))
+    model, half = resamples.mean(np.where(treated, worth, 0.0))
+    return DecisionCurve(thresholds, model, model - half, model + half, worth.mean(axis=0))
 
 
 def at_threshold(labels: Labels, probabilities: Floats, threshold: float, resamples: Resamples) -> dict[str, Any]:
@@ -60,12 +57,14 @@ def at_threshold(labels: Labels, probabilities: Floats, threshold: float, resamp
     elif not len(labels) or not np.isfinite(probabilities).all():
         reason = "no unit" if not len(labels) else "a probability is not finite"
     if reason:
-        return {"net_benefit": undefined(reason, len(labels)).figures(), "treat_all": float("nan"), "reason": reason}
-    curve = decision_curve(labels, probabilities, resamples, np.array([threshold]))
-    value, low, high = (float(each[0]) for each in (curve.model, curve.low, curve.high))
+        nothing = undefined(reason, len(labels)).figures()
+        return {"net_benefit": nothing, "over_treat_all": nothing, "treat_all": float("nan"), "reason": reason}
+    odds = threshold / (1 - threshold)
+    worth, treated = np.where(labels == 1, 1.0, -odds), probabilities >= threshold
     return {
-        "net_benefit": Estimate(value, low, high, len(labels), method="cluster bootstrap").figures(),
-        "treat_all": round(float(curve.treat_all[0]), 6),
+        "net_benefit": mean_of(np.where(treated, worth, 0.0), resamples).figures(),
+        "over_treat_all": mean_of(np.where(treated, 0.0, -worth), resamples).figures(),
+        "treat_all": round(float(worth.mean()), 6),
         "treat_none": 0.0,
-        "threshold_odds": round(threshold / (1 - threshold), 6),
+        "threshold_odds": round(odds, 6),
     }

@@ -126,8 +126,8 @@ def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
     answers = subgroups.Answers(units, scores, found.called, groups)
     drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
     return {
-        "subgroups": subgroups.measure(answers, settings, params.seed, params.accept),
-        "reachable": reachable.best(units.labels, drawn),
+        "subgroups": subgroups.measure(answers, settings, params.accept),
+        "reachable": reachable.best(found.targets, units.labels, drawn),
         "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, read_csv(SPLIT), rows),
     }
 

@@ -55,7 +55,7 @@ def grouped(found: Evaluation, resamples: int) -> int:
     attributes = {name: [str(v) for v in rng.integers(0, n, len(place))[of_unit]] for name, n in counts.items()}
     scores = found.targets.scores(found.logits["finetuned"])
     answers = subgroups.Answers(found.units, scores, found.called, attributes)
-    return len(subgroups.measure(answers, Validate(bootstrap=resamples, confidence=0.95), 6))
+    return len(subgroups.measure(answers, Validate(bootstrap=resamples, confidence=0.95)))
 
 
 def main() -> None:

@@ -84,12 +84,15 @@ def test_logits_that_are_not_finite_leave_figures_undefined_with_a_reason(settin
     assert point["sensitivity"]["reason"] == "a probability is not finite"
 
 
-def binary(labels: Any, scores: Any, settings: config.Validate, patients: Any = None, threshold: float = 0.5) -> Any:
-    """The figures of three models that answer alike."""
+def binary(
+    labels: Any, scores: Any, settings: config.Validate, patients: Any = None, threshold: float = 0.5, other: Any = None
+) -> Any:
+    """The figures of three models, of which two, or all, answer alike."""
     names = [f"p{i}" for i in (range(len(labels)) if patients is None else patients)]
     units = Units([f"u{i}" for i in range(len(labels))], names, np.array(labels)[:, None], np.arange(len(labels)), [])
     fixed = Calibration(temperature=1.0, threshold=threshold, rule="r", model_sha256="", split_sha256="")
-    logits = dict.fromkeys(("finetuned", "probe", "scratch"), np.array(scores, dtype=np.float64)[:, None])
+    own, rival = (np.array(each, dtype=np.float64)[:, None] for each in (scores, scores if other is None else other))
+    logits = {"finetuned": own, "probe": rival, "scratch": rival}
     return evaluate(units, logits, fixed, settings.model_copy(update={"bootstrap": 200}), 1).figures
 
 
@@ -116,7 +119,8 @@ def unexplained(figures: Any) -> list[str]:
 def test_every_section_of_the_contract_is_there(settings: config.Validate) -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, 90)
-    figures = binary(labels, rng.normal(size=90) + labels, settings, np.arange(90) // 3)
+    scores, other = rng.normal(size=(2, 90)) + labels
+    figures = binary(labels, scores, settings, np.arange(90) // 3, other=other)
     assert unexplained(figures) == []
     flat = leaves(figures)
     for name in (
@@ -153,7 +157,8 @@ BAD: dict[str, tuple[list[int], list[float], list[int] | None, dict[str, str]]] 
     "all scores equal": ([0, 1, 0, 1, 0, 1], [0.3] * 6, None, {
         "finetuned.auroc": "all scores are equal: AUROC is 0.5 by definition",
         "finetuned.average_precision": "all scores are equal: average precision is the share of positives",
-        "calibration.slope": "all probabilities are equal",
+        "calibration.slope": "all probabilities are equal", "transfer": "does not vary between the patients",
+        "comparison.probe": "does not vary between the patients",
     }),
     "a score that is no number": ([0, 1, 0, 1], [0.3, np.nan, 0, 1], None, {
         "finetuned.auroc": "not finite", "operating_point.ppv": "not finite", "calibration.ece": "not finite",
@@ -174,7 +179,7 @@ def test_bad_input_gives_nan_with_a_reason_never_a_number_that_looks_like_one(
     for name, reason in reasons.items():
         if reason:
             assert reason in flat[f".{name}.reason"], name
-    assert figures["transfer"]["verdict"] is None or bad == "all scores equal"
+    assert figures["transfer"]["verdict"] is None
 
 
 def test_two_patients_have_wide_intervals_or_none(settings: config.Validate) -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, recall_sc
 from pipeline.clinical import metrics
 from pipeline.clinical.paired import auroc_difference
 from pipeline.clinical.ranking import ranked
-from pipeline.clinical.resampling import draw, wilson
+from pipeline.clinical.resampling import ONE_PATIENT, SAME, TOO_FEW, draw, wilson
 
 
 def resamples(patients, n=500, seed=1):
@@ -45,8 +45,8 @@ def test_every_resample_is_the_auroc_of_the_patients_drawn():
     precision = [average_precision_score(labels[u], scores[u]) for u in units]
     assert given.drawn[1] == pytest.approx(precision, abs=1e-12)
     assert given.areas == pytest.approx((roc_auc_score(labels, scores), average_precision_score(labels, scores)))
-    found, value = metrics.auroc(labels, scores, drawn), given.areas[0]
-    half = t.ppf(0.975, given.scarcest - 1) * np.std(expected, ddof=1) / (value * (1 - value))
+    found, value = metrics.average_precision_of(given), given.areas[1]
+    half = t.ppf(0.975, given.scarcest - 1) * np.std(precision, ddof=1) / (value * (1 - value))
     assert [found.low, found.high] == pytest.approx(expit(logit(value) + np.array([-half, half])), abs=1e-12)
     assert found.method == "cluster bootstrap, logit"
 
@@ -87,7 +87,7 @@ def test_figures_of_several_classes_are_the_macro_means_of_scikit_learn(kind):
 def test_every_resample_is_the_macro_auroc_of_the_patients_drawn():
     rng = np.random.default_rng(4)
     labels, patients = rng.integers(0, 2, (60, 2)), rng.integers(0, 20, 60)
-    scores, other = (rng.normal(size=(60, 2)).round(1) + labels for _ in range(2))
+    scores = rng.normal(size=(60, 2)).round(1) + labels
     drawn = resamples(patients, n=100)
     units = [np.repeat(np.arange(60), counts[drawn.patient].astype(int)) for counts in drawn.counts]
     given = ranked(labels, scores, drawn)
@@ -96,14 +96,6 @@ def test_every_resample_is_the_macro_auroc_of_the_patients_drawn():
     precision = [average_precision_score(labels[u], scores[u]) for u in units]
     assert given.drawn[1] == pytest.approx(precision, abs=1e-12)
     assert given.areas == pytest.approx((roc_auc_score(labels, scores), average_precision_score(labels, scores)))
-    found, value = metrics.auroc(labels, scores, drawn), given.areas[0]
-    half = t.ppf(0.975, given.scarcest - 1) * np.std(expected, ddof=1) / (value * (1 - value))
-    assert [found.low, found.high] == pytest.approx(expit(logit(value) + np.array([-half, half])), abs=1e-12)
-    assert found.method == "cluster bootstrap, logit"
-    gaps = [one - roc_auc_score(labels[u], other[u]) for one, u in zip(expected, units, strict=True)]
-    gap = auroc_difference(labels, scores, other, drawn)
-    half = t.ppf(0.975, given.scarcest - 1) * np.std(gaps, ddof=1)
-    assert [gap.low, gap.high] == pytest.approx([gap.value - half, gap.value + half], abs=1e-12)
 
 
 def test_one_column_is_the_binary_task():
@@ -130,7 +122,7 @@ def test_more_units_of_the_same_patients_do_not_narrow_the_interval():
     once = metrics.auroc(labels, scores, each_own(40))
     tenfold = metrics.auroc(np.repeat(labels, 10), np.repeat(scores, 10), resamples(np.repeat(np.arange(40), 10)))
     assert (tenfold.low, tenfold.high) == pytest.approx((once.low, once.high), abs=0.03)
-    assert (once.method, tenfold.method) == ("DeLong, logit", "cluster bootstrap, logit")
+    assert (once.method, tenfold.method) == ("DeLong, logit", "jackknife of patients, logit")
 
 
 def test_a_perfect_figure_of_few_patients_does_not_look_certain():
@@ -139,6 +131,60 @@ def test_a_perfect_figure_of_few_patients_does_not_look_certain():
     assert (found.value, found.high) == (1, 1)
     assert found.low == pytest.approx(wilson(4, 4, 0.95)[0])
     assert metrics.sensitivity(labels, labels == 1, resamples([0, 0, 1, 1, 2, 2, 3, 3])).low < 0.5
+
+
+@pytest.mark.parametrize("patients", [20, 40, 100])
+@pytest.mark.parametrize("units", [1, 5])
+def test_a_swapped_pair_more_never_makes_a_ranking_look_better(patients, units):
+    count = patients * units
+    order, drawn = np.arange(count) // units, resamples(np.arange(count) // units)
+    labels, lows, mirrored = (order >= patients // 2).astype(int), [], []
+    for swapped in range(5):
+        scores = np.arange(count, dtype=float)
+        first, last = count // 2 - 1 - swapped, count // 2 + swapped
+        scores[[first, last]] = scores[[last, first]]
+        given = ranked(labels, scores if swapped else np.arange(count), drawn)
+        lows.append((metrics.auroc_of(given).low, metrics.average_precision_of(given).low))
+        mirrored.append(1 - metrics.auroc(labels, -given.scores[:, 0], drawn).high)
+    assert lows[0] == pytest.approx([wilson(patients // 2, patients // 2, 0.95)[0]] * 2)
+    assert max(low for low, _ in lows) == lows[0][0]
+    assert max(low for _, low in lows) == lows[0][1]
+    assert mirrored == pytest.approx([low for low, _ in lows])
+
+
+def test_the_interval_of_the_brier_score_is_students():
+    """A unit each: that of a mean; copies of each unit change nothing."""
+    rng = np.random.default_rng(5)
+    labels, probabilities = rng.integers(0, 2, 30), rng.random(30)
+    errors = (probabilities - labels) ** 2
+    expected = t.interval(0.95, 29, errors.mean(), errors.std(ddof=1) / np.sqrt(30))
+    once = metrics.brier(labels, probabilities, each_own(30))
+    twice = metrics.brier(np.repeat(labels, 2), np.repeat(probabilities, 2), resamples(np.arange(60) // 2))
+    for found in (once, twice):
+        assert (found.low, found.high) == pytest.approx(expected)
+    few = metrics.brier(np.array([0, 1]), np.array([0.1, 0.9999]), each_own(2))
+    assert 0 == few.low < few.value < few.high < 0.1
+
+
+@pytest.mark.parametrize(("patients", "reason"), [([0, 0], ONE_PATIENT), ([0, 1], SAME)])
+def test_a_brier_score_that_no_patient_moves_has_no_interval(patients, reason):
+    found = metrics.brier(np.array([0, 1]), np.array([0.0, 1.0]), resamples(patients))
+    assert (found.value, found.reason) == (0, reason)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_resamples_of_one_patient_give_no_interval():
+    assert resamples([0, 0]).interval(np.full(500, 0.3))[2] == TOO_FEW
+    assert resamples([0, 1]).interval(np.full(500, 0.3))[2] == SAME
+    assert resamples([0, 1]).interval(np.arange(500.0)) == (pytest.approx(12.475), pytest.approx(486.525), None)
+
+
+def test_a_figure_that_no_patient_moves_has_no_interval():
+    """Each patient alike: one of two positives above the negative."""
+    labels, scores = np.tile([1, 1, 0], 4), np.tile([2.0, 0.0, 1.0], 4)
+    found = metrics.auroc(labels, scores, resamples(np.arange(12) // 3))
+    assert (found.value, found.reason) == (0.5, SAME)
+    assert np.isnan([found.low, found.high]).all()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +224,6 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one():
     one, other = (metrics.auroc(labels, scores, drawn) for scores in (better, worse))
     assert found.value == pytest.approx(one.value - other.value)
     assert found.high - found.low < 0.6 * (one.high - one.low + other.high - other.low)
-    assert auroc_difference(labels, better, better, drawn).high == 0
 
 
 def test_two_thousand_resamples_of_many_patients_take_seconds_and_little_memory():
@@ -187,7 +232,7 @@ def test_two_thousand_resamples_of_many_patients_take_seconds_and_little_memory(
     scores = rng.normal(size=20_000) + labels
     tracemalloc.start()
     begin = time.perf_counter()
-    found = metrics.auroc(labels, scores, resamples(np.arange(20_000) // 5, n=2000))
+    found = metrics.average_precision_of(ranked(labels, scores, resamples(np.arange(20_000) // 5, n=2000)))
     taken, (_, peak) = time.perf_counter() - begin, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.method == "cluster bootstrap, logit"

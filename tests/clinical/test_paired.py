@@ -9,7 +9,8 @@ from statsmodels.stats.contingency_tables import mcnemar as of_statsmodels
 
 from pipeline.clinical.paired import auroc_figures, compare, mcnemar, sign_flips
 from pipeline.clinical.ranking import ranked
-from pipeline.clinical.resampling import draw
+from pipeline.clinical.resampling import SAME, draw
+from pipeline.clinical.verdict import sentence, transfer_verdict
 
 
 def resamples(patients, n=400):
@@ -24,13 +25,14 @@ def models(seed, patients, units=1, edge=0.8):
     return labels, scores, resamples(np.repeat(np.arange(patients), units))
 
 
-def test_delong_and_the_bootstrap_agree_where_both_hold():
+def test_delong_and_the_jackknife_agree_where_both_hold():
     labels, scores, drawn = models(0, 200)
     delong = compare(*(ranked(labels, each, drawn) for each in scores))
-    # Two classes alike: their mean is the same figure, but by the bootstrap.
+    # Two classes alike: their mean is the same figure, but by the jackknife.
     doubled = [ranked(np.stack([labels] * 2, 1), np.stack([each] * 2, 1), drawn) for each in scores]
     drawn_test = compare(*doubled)
-    assert (delong.difference.method, drawn_test.difference.method) == ("DeLong, paired", "cluster bootstrap, paired")
+    assert delong.difference.method == "DeLong, paired"
+    assert drawn_test.difference.method == "jackknife of patients, paired"
     assert drawn_test.difference.value == pytest.approx(delong.difference.value)
     assert drawn_test.difference.low == pytest.approx(delong.difference.low, abs=0.01)
     assert np.log10(drawn_test.p_value) == pytest.approx(np.log10(delong.p_value), abs=0.5)
@@ -59,10 +61,15 @@ def test_p_is_small_in_five_percent_where_models_are_equal(units):
 
 
 @pytest.mark.parametrize("units", [1, 2])
-def test_a_model_against_itself_is_equal_for_certain(units):
+@pytest.mark.parametrize("answers", ["perfect", "constant", "alike"])
+def test_a_difference_that_no_patient_moves_is_no_proof_of_equality(units, answers):
     labels, scores, drawn = models(1, 40, units)
-    test = compare(*(ranked(labels, scores[0], drawn) for _ in range(2)))
-    assert (test.difference.value, test.difference.low, test.difference.high, test.p_value) == (0, 0, 0, 1)
+    both = {"perfect": [labels, 3 * labels], "constant": [0 * labels, 0 * labels], "alike": [scores[0]] * 2}
+    test = compare(*(ranked(labels, each, drawn) for each in both[answers]))
+    assert (test.difference.value, test.difference.reason) == (0, SAME)
+    assert np.isnan([test.difference.low, test.difference.high, test.p_value]).all()
+    assert transfer_verdict(test.difference) is None
+    assert sentence(test.difference, 0.95) == f"Whether transfer helped cannot be said: {SAME}."
 
 
 def test_what_cannot_be_tested_says_why():
@@ -73,7 +80,7 @@ def test_what_cannot_be_tested_says_why():
     assert found["auroc"]["value"] == 0.5
     assert "all scores are equal" in found["auroc"]["reason"]
     assert np.isnan(found["p_value"])
-    assert found["reason"] == "neither AUROC varies between the patients"
+    assert found["reason"] == SAME
     one = compare(ranked(np.ones(4, int), perfect, drawn), ranked(np.ones(4, int), constant, drawn))
     assert np.isnan(one.p_value)
     assert one.difference.reason == "only one class among the units"

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from pipeline.clinical import metrics
 from pipeline.clinical.predictive import at_prevalence, likelihood_ratio
-from pipeline.clinical.resampling import draw
+from pipeline.clinical.resampling import SAME, TOO_FEW, draw
 
 
 def resamples(patients):
@@ -40,12 +41,23 @@ def test_copies_of_a_patients_unit_do_not_narrow_it():
     assert (fivefold.low, fivefold.high) == pytest.approx((once.low, once.high), rel=0.01)
 
 
+def test_few_sick_patients_among_many_widen_it_by_their_own_number():
+    """Student's t for 4 - 1, whatever the number of well ones."""
+    labels, called, drawn = table(3, 1, 20, 80, copies=2)
+    found = likelihood_ratio(labels, called, drawn, positive=True)
+    error = np.sqrt((1 / 3 - 1 / 4 + 1 / 20 - 1 / 100) * 104 / 103)
+    assert found.high == pytest.approx(found.value * np.exp(t.ppf(0.975, 3) * error))
+    alone = likelihood_ratio(*table(1, 0, 20, 80, copies=2), positive=True)
+    assert (alone.value, alone.reason) == (pytest.approx(5), TOO_FEW)
+
+
 @pytest.mark.parametrize(
     ("counts", "positive", "reason"),
     [
         ((5, 5, 0, 10), True, "no negative unit is called positive: the ratio has no bound"),
         ((0, 5, 3, 10), True, "no positive unit is called positive: no interval"),
         ((5, 0, 3, 10), False, "no positive unit is called negative: no interval"),
+        ((5, 0, 10, 0), True, SAME),
         ((0, 0, 3, 10), True, "no positive unit"),
         ((3, 1, 0, 0), True, "no negative unit"),
     ],

@@ -63,3 +63,31 @@ def test_all_or_none_has_patients_as_trials(hit):
     found = share(np.full(30, hit), np.ones(30, bool), "", resamples(np.arange(30) // 3))
     low, high = proportion_confint(10 * hit, 10, method="wilson")
     assert (found.low, found.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(("patients", "units"), [(20, 4), (20, 20), (60, 5)])
+@pytest.mark.parametrize("spread", [True, False])
+def test_no_error_more_ever_makes_a_share_look_better(patients, units, spread):
+    """Errors of as many patients as there are, or all of the first ones."""
+    count = patients * units
+    errors = np.arange(count).reshape(patients, units).T.ravel() if spread else np.arange(count)
+    everyone, drawn = np.ones(count, bool), resamples(np.arange(count) // units)
+    hits, lows, highs = everyone.copy(), [], []
+    for place in errors[: patients + 3]:
+        found, mirrored = share(hits, everyone, "", drawn), share(~hits, everyone, "", drawn)
+        assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low))
+        lows.append(found.low)
+        highs.append(found.high)
+        hits[place] = False
+    assert lows[0] == pytest.approx(proportion_confint(patients, patients, method="wilson")[0])
+    assert max(lows) == lows[0]
+    assert max(highs) == highs[0] == 1
+
+
+def test_a_mean_of_classes_without_an_error_is_bounded_by_those_of_the_classes():
+    """A class of 4 patients among many others: its own bound moves a third of the mean."""
+    among = np.zeros((204, 3), bool)
+    among[:4, 0], among[4:104, 1], among[104:, 2] = True, True, True
+    found = share(among, among, "", resamples(range(204)))
+    few, many = (proportion_confint(n, n, method="wilson")[0] for n in (4, 100))
+    assert found.low == pytest.approx(1 - np.sqrt((1 - few) ** 2 + 2 * (1 - many) ** 2) / 3)

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.clinical import metrics, subgroups
-from pipeline.clinical.reachable import best
-from pipeline.clinical.resampling import Estimate, draw, wilson
+from pipeline.clinical.resampling import Estimate, draw
 from pipeline.clinical.units import Units
 from pipeline.validation_config import Criterion, Validate
 
@@ -30,7 +29,7 @@ def answers(size=400, worse=0.0, **attributes):
 
 
 def test_a_subgroup_made_worse_stands_out():
-    female, male = subgroups.measure(answers(worse=0.6), SETTINGS, 1, AT_LEAST)
+    female, male = subgroups.measure(answers(worse=0.6), SETTINGS, AT_LEAST)
     assert (female["attribute"], female["group"], male["group"]) == ("sex", "F", "M")
     assert female["gap"]["high"] < 0 < male["gap"]["low"]
     assert female["gap"]["value"] == pytest.approx(-male["gap"]["value"])
@@ -40,19 +39,19 @@ def test_a_subgroup_made_worse_stands_out():
 
 
 def test_without_a_difference_nothing_stands_out():
-    for group in subgroups.measure(answers(), SETTINGS, 1, AT_LEAST):
+    for group in subgroups.measure(answers(), SETTINGS, AT_LEAST):
         assert group["gap"]["low"] < 0 < group["gap"]["high"]
         assert group["warning"] is None
 
 
 def test_without_a_criterion_of_sensitivity_nothing_is_warned_of():
-    assert subgroups.measure(answers(worse=0.9), SETTINGS, 1, [Criterion(auroc=0.9)])[0]["warning"] is None
+    assert subgroups.measure(answers(worse=0.9), SETTINGS, [Criterion(auroc=0.9)])[0]["warning"] is None
 
 
 def test_figures_of_a_group_are_those_of_its_units_alone():
     given = answers(worse=0.4)
     female = np.array(given.attributes["sex"]) == "F"
-    found = subgroups.measure(given, SETTINGS, 1)[0]
+    found = subgroups.measure(given, SETTINGS)[0]
     drawn = draw(np.array(given.units.patients)[female].tolist(), 300, 0.95, 1)
     labels = given.units.labels[female]
     assert found["auroc"] == metrics.auroc(labels, given.scores[female], drawn).figures()
@@ -62,7 +61,7 @@ def test_figures_of_a_group_are_those_of_its_units_alone():
 
 def test_small_groups_and_unknown_values_are_flagged_not_hidden():
     sites = ["A"] * 200 + ["B"] * 195 + [""] * 5
-    found = {g["group"]: g for g in subgroups.measure(answers(site=sites), SETTINGS, 1) if g["attribute"] == "site"}
+    found = {g["group"]: g for g in subgroups.measure(answers(site=sites), SETTINGS) if g["attribute"] == "site"}
     assert list(found) == ["A", "B", "unknown"]
     assert [found[name]["small"] for name in found] == [False, False, True]
     assert found["unknown"]["patients"] == 5
@@ -88,7 +87,7 @@ def test_a_group_with_few_patients_of_one_class_of_several_is_small_too():
 
 def test_a_group_of_one_class_has_reasons_in_place_of_figures():
     sites = ["A" if label else "B" for label in answers().units.labels[:, 0]]
-    found = [g for g in subgroups.measure(answers(site=sites), SETTINGS, 1, AT_LEAST) if g["attribute"] == "site"]
+    found = [g for g in subgroups.measure(answers(site=sites), SETTINGS, AT_LEAST) if g["attribute"] == "site"]
     assert np.isnan(found[0]["auroc"]["value"])
     assert "one class" in found[0]["gap"]["reason"]
     assert "no positive unit" in found[1]["sensitivity"]["reason"]
@@ -100,7 +99,7 @@ def test_a_group_of_one_class_has_reasons_in_place_of_figures():
 def test_a_score_that_is_no_number_has_no_figures():
     given = answers()
     given.scores[2] = np.nan
-    female, male = subgroups.measure(given, SETTINGS, 1, AT_LEAST)
+    female, male = subgroups.measure(given, SETTINGS, AT_LEAST)
     for name in ("auroc", "sensitivity", "specificity"):
         assert "not finite" in female[name]["reason"]
         assert np.isfinite(male[name]["value"])
@@ -110,13 +109,13 @@ def test_a_score_that_is_no_number_has_no_figures():
 
 def test_an_attribute_of_one_value_or_none_is_left_out():
     given = answers(vendor=["ACME"] * 400, site=[""] * 400)
-    assert {group["attribute"] for group in subgroups.measure(given, SETTINGS, 1)} == {"sex"}
+    assert {group["attribute"] for group in subgroups.measure(given, SETTINGS)} == {"sex"}
 
 
 def test_what_only_positives_have_is_compared_with_all_negatives():
     labels = answers().units.labels[:, 0]
     sizes = [("large" if i % 4 == 1 else "small") if label else "" for i, label in enumerate(labels)]
-    found = [g for g in subgroups.measure(answers(lesion=sizes), SETTINGS, 1) if g["attribute"] == "lesion"]
+    found = [g for g in subgroups.measure(answers(lesion=sizes), SETTINGS) if g["attribute"] == "lesion"]
     assert [group["group"] for group in found] == ["large", "small"]
     for group in found:
         assert (group["units"], group["positive"]) == (100, 100)
@@ -137,7 +136,7 @@ def test_several_classes_have_figures_too():
     scores = labels + np.random.default_rng(0).normal(size=(120, 3))
     called = np.eye(3, dtype=bool)[scores.argmax(1)]
     given = subgroups.Answers(units(labels), scores, called, {"sex": ["F", "M"] * 60})
-    for group in subgroups.measure(given, SETTINGS, 1):
+    for group in subgroups.measure(given, SETTINGS):
         assert 0.5 < group["auroc"]["value"] < 1
         assert group["positive"] == 60
 
@@ -174,16 +173,3 @@ def test_slices_have_the_values_of_their_own_label():
     labels = [{"series": "S-1", "slice_index": str(k), "site": "A", "size": size} for k, size in enumerate(("", "big"))]
     some = Units(["S-1/0", "S-1/1"], ["P", "P"], np.array([[0], [1]]), np.arange(2), ["S-1/0", "S-1/1"])
     assert subgroups.attributes(some, slices, INDEX, labels)["size"] == ["", "big"]
-
-
-@pytest.mark.parametrize("positives", [3, 10, 40])
-def test_what_is_reachable_is_the_interval_of_no_error(positives):
-    labels = np.repeat([1, 0], positives)[:, None]
-    found = best(labels, draw([str(i) for i in range(2 * positives)], 200, 0.95, 0))["operating_point"]
-    assert found["sensitivity"]["low"] == pytest.approx(wilson(positives, positives, 0.95)[0], abs=1e-6)
-    assert found["specificity"]["low"] == found["sensitivity"]["low"]
-
-
-def test_nothing_is_reachable_without_a_positive():
-    found = best(np.zeros((4, 1), int), draw(list("abcd"), 200, 0.95, 0))["operating_point"]
-    assert np.isnan(found["sensitivity"]["low"])

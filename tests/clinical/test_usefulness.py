@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
-from pipeline.clinical.resampling import draw
+from pipeline.clinical.resampling import ONE_PATIENT, SAME, draw
 from pipeline.clinical.usefulness import GRID, at_threshold, decision_curve
 
 
@@ -41,6 +42,28 @@ def test_a_perfect_model_is_worth_the_share_of_positives_everywhere():
     curve = decision_curve(labels.astype(int), np.where(labels, 1.0, 0.0), resamples(range(50)))
     np.testing.assert_allclose(curve.model, 0.2)
     assert (curve.model >= np.maximum(curve.treat_all, 0)).all()
+
+
+def test_over_treating_all_is_what_the_model_spares_and_its_interval_is_paired():
+    """A unit that is not treated saves the odds if negative and costs 1 if positive; t of 4 patients by hand."""
+    labels = np.array([1, 1, 0, 0, 0, 0, 1, 0])
+    probabilities = np.array([0.9, 0.1, 0.1, 0.1, 0.9, 0.1, 0.9, 0.1])
+    found = at_threshold(labels, probabilities, 0.25, resamples(np.arange(8) // 2))
+    difference = found["net_benefit"]["value"] - found["treat_all"]
+    assert found["over_treat_all"]["value"] == pytest.approx(difference, abs=2e-6)
+    saved = np.array([-1, 2 / 3, 1 / 3, 1 / 3])  # by patient
+    assert found["over_treat_all"]["value"] == pytest.approx(saved.sum() / 8, abs=1e-6)
+    half = t.ppf(0.975, 3) * saved.std(ddof=1) * np.sqrt(4) / 8
+    assert found["over_treat_all"]["high"] == pytest.approx(saved.sum() / 8 + half, abs=1e-6)
+
+
+def test_what_all_patients_share_is_no_certainty():
+    found = at_threshold(np.array([0, 1, 0, 1]), np.full(4, 0.9), 0.5, resamples(range(4)))
+    assert found["over_treat_all"]["value"] == 0
+    assert found["over_treat_all"]["reason"] == SAME
+    one = at_threshold(np.array([0, 1]), np.array([0.9, 0.1]), 0.5, resamples([0, 0]))
+    assert one["net_benefit"]["reason"] == ONE_PATIENT
+    assert np.isnan(one["net_benefit"]["high"])
 
 
 def test_one_class_alone_still_has_a_benefit():

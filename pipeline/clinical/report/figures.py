@@ -25,6 +25,7 @@ NAMES = {
     "calibration.intercept": "Calibration intercept",
     "transfer.verdict": "Verdict on transfer",
     "usefulness.net_benefit": "Net benefit",
+    "usefulness.over_treat_all": "Net benefit over treating all",
     "leakage.near": "Nearly equal slices on two sides",
     "leakage.exact": "Equal slices on two sides",
     "data.source": "Source of the data",
