@@ -73,16 +73,16 @@ def test_a_group_with_few_patients_of_one_kind_is_small_too(positives, small):
     given = subgroups.Answers(
         units(labels), labels[:, None] * 1.0, labels[:, None] == 1, {"site": ["A"] * 40 + ["B"] * 200}
     )
-    assert [group["small"] for group in subgroups.measure(given, SETTINGS, 1)] == [small, False]
+    assert [group["small"] for group in subgroups.measure(given, SETTINGS)] == [small, False]
     of_few = units(labels, [f"P-{i}" if label == 0 or i >= 40 else f"P-{i % 9}" for i, label in enumerate(labels)])
     given = subgroups.Answers(of_few, given.scores, given.called, given.attributes)
-    assert subgroups.measure(given, SETTINGS, 1)[0]["small"]  # many positive units, of nine patients
+    assert subgroups.measure(given, SETTINGS)[0]["small"]  # many positive units, of nine patients
 
 
 def test_a_group_with_few_patients_of_one_class_of_several_is_small_too():
     rare = np.eye(3, dtype=np.int64)[[0] * 30 + [1] * 26 + [2] * 4 + [0, 1, 2] * 20]
     given = subgroups.Answers(units(rare), rare * 1.0, rare == 1, {"site": ["A"] * 60 + ["B"] * 60})
-    assert [group["small"] for group in subgroups.measure(given, SETTINGS, 1)] == [True, False]
+    assert [group["small"] for group in subgroups.measure(given, SETTINGS)] == [True, False]
 
 
 def test_a_group_of_one_class_has_reasons_in_place_of_figures():

@@ -44,11 +44,16 @@ def criteria(results: Sequence[Result]) -> list[dict[str, Any]]:
             "bound": result.bound,
             "value": _came(result),
             "went": "met" if result.passed else "waived" if result.waived else "missed",
-            "reason": "" if result.passed else result.reason,
+            "reason": "" if result.passed or result.reason in _restated(result.value) else result.reason,
             "waiver": result.waiver if result.waived else None,
         }
         for result in results
     ]
+
+
+def _restated(value: float | str | None) -> tuple[str, ...]:
+    """Reasons that say no more than what came."""
+    return (f"{value:.4g}" if isinstance(value, (int, float)) else "", f"is {value}")
 
 
 def _came(result: Result) -> str:

@@ -66,6 +66,8 @@ def number(value: Any, digits: int = 2) -> str:
         digits = 3
     if math.isnan(value):
         return "n/a"
+    if 1000 <= abs(value) < math.inf:
+        return minus(f"{value:,.0f}")
     return minus(f"{value:.{digits}f}") if math.isfinite(value) else "\N{INFINITY}"
 
 

@@ -247,3 +247,4 @@ def test_figures_are_said_with_as_many_digits_as_matter():
     assert percent({"value": None, "reason": "one class"}) == "undefined: one class"
     assert [probability(p) for p in (0.0001, 0.0234, 0.31, None)] == ["< 0.001", "0.023", "0.31", "n/a"]
     assert shown(None) == "not measured"
+    assert shown({"value": 11485.68, "low": -1926.4, "high": 999.5}) == "11,486 (\N{MINUS SIGN}1,926 to 999.50)"

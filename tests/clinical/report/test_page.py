@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.clinical.acceptance import Result
+from pipeline.clinical.report import answer
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.report.page import render
 from pipeline.validation_config import Waiver
@@ -139,6 +140,21 @@ def test_a_waiver_is_said_with_its_name_and_reason(content, page):
     assert "“transfer.verdict other than negative” is missed. Dr. Ada <Example> answers for it: read side by" in words
     assert "Dr. Ada &lt;Example&gt;" in html
     assert "Met, with waivers" in words
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "said"),
+    [
+        (0.3, "0.3", ""),
+        ("true", "is true", ""),
+        (2, "2", ""),
+        (0.84, "0.84; even without an error", "0.84; even without an error"),
+        (None, "undefined (one class)", "undefined (one class)"),
+    ],
+)
+def test_a_reason_that_only_repeats_what_came_is_left_out(value, reason, said):
+    (row,) = answer.criteria([Result("finetuned.auroc.low", "at least 0.99", value, False, reason)])
+    assert row["reason"] == said
 
 
 def test_a_missed_criterion_is_the_first_thing_said(content):
