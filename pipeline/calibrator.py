@@ -49,7 +49,7 @@ class Calibration(Strict):
         rule: by which the threshold was chosen, in words.
         model_sha256, split_sha256: what it was fixed for.
         calibration_sha256: `content_sha256`, so that a threshold that was moved since does not pass unnoticed. None in
-            releases made before there was one.
+            manifests of releases made before there was one; models/calibration.json must have it.
     """
 
     temperature: Temperature | list[Temperature]
@@ -71,6 +71,10 @@ class Calibration(Strict):
         """SHA-256 of what decides: temperature, knots and threshold, to six decimals, beyond which hardware differs."""
         kept = self.model_dump(include={"temperature", "knots", "threshold"})
         return hashlib.sha256(json.dumps(_rounded(kept), sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in models/calibration.json: with its hash."""
+        return {**self.model_dump(), "calibration_sha256": self.content_sha256}
 
 
 def _rounded(value: Any) -> Any:

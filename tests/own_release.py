@@ -79,7 +79,7 @@ def _calibration() -> None:
         model_sha256=sha256_file(Path("models/finetuned/model.safetensors")),
         split_sha256=sha256_file(Path("data/split.csv")),
     )
-    write_json(Path("models/calibration.json"), {**found.model_dump(), "calibration_sha256": found.content_sha256})
+    write_json(Path("models/calibration.json"), found.record())
 
 
 def _evidence() -> None:

@@ -19,6 +19,8 @@ NO_DUPLICATES = Criterion(metric="leakage.near", max=0)
 #: The threshold must be the one that was fixed before the test set was first opened for the model.
 NOT_MOVED = Criterion(metric="test_set.threshold_moved", not_equal="true")
 ALWAYS = (NO_HARM, NO_DUPLICATES, NOT_MOVED)
+#: The bound of what must be said in words.
+STATED = "stated"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def permission(data: Data) -> list[Result]:
     """Data without a stated source and licence make no release."""
     stated = (("data.source", data.source), ("data.licence", data.licence))
     return [
-        Result(name, "stated", text or None, bool(text.strip()), None if text.strip() else "empty in params.yaml")
+        Result(name, STATED, text or None, bool(text.strip()), None if text.strip() else "empty in params.yaml")
         for name, text in stated
     ]
 

@@ -73,11 +73,7 @@ def read(path: Path, model: Path, split: Path) -> Calibration:
     Raises:
         ContractError: it was not, is damaged, or was changed since.
     """
-    try:
-        fixed = Calibration.model_validate(read_json(path))
-    except (ValidationError, ValueError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "no JSON"
-        raise ContractError(f"the calibration in {path}", said, "Run `dvc repro calibrate`.") from error
+    fixed = unchanged(path)
     for name, recorded, file in (("model", fixed.model_sha256, model), ("split", fixed.split_sha256, split)):
         there = sha256_file(file)
         if there != recorded:
@@ -87,6 +83,29 @@ def read(path: Path, model: Path, split: Path) -> Calibration:
                 "Run `dvc repro calibrate`: a threshold holds only for its own model and validation patients.",
             )
     return fixed
+
+
+def unchanged(path: Path) -> Calibration:
+    """The calibration in the file that the stage wrote, with its own hash, which only an older release may lack.
+
+    Raises:
+        ContractError: it is damaged, was changed since, or has no hash by which that could be told.
+    """
+    try:
+        fixed = Calibration.model_validate(read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise _unfit(path, f"{where}: {problem['msg']}" if where else problem["msg"]) from error
+    except ValueError as error:
+        raise _unfit(path, "no JSON") from error
+    if fixed.calibration_sha256 is None:
+        raise _unfit(path, "no calibration_sha256: whether it was changed by hand cannot be told")
+    return fixed
+
+
+def _unfit(path: Path, found: str) -> ContractError:
+    return ContractError(f"a calibration in {path}", found, "Run `dvc repro calibrate`.")
 
 
 def _check(labels: Labels, logits: npt.NDArray[np.floating], targets: Targets) -> None:

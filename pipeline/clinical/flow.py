@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.clinical.split import SIDES
 from pipeline.dicom.reasons import OF_FILES
 
 Row = Mapping[str, str]
+
+
+def _series(row: Row) -> str:
+    """Of a volume `S-...-v2` the series `S-...`."""
+    return row["series"].partition("-v")[0]
+
+
+#: What is divided into with and without a label, and by what a volume's row is counted as one.
+_COUNTED: Mapping[str, Callable[[Row], str]] = {
+    "series": _series,
+    "volumes": lambda row: row["series"],
+    "patients": lambda row: row["patient"],
+}
 
 
 def count(
@@ -25,35 +38,28 @@ def count(
     Returns:
         `series_found`, of which `series_refused` and `series_ingested`: a series of which some volumes were taken and
         others refused counts in both, as refusals are kept under tokens of their own. `files_refused`; `reasons`:
-        {code: refusals of files and series}; `volumes_...` and `patients_...`: `ingested`, of which `without_label` and
-        `labelled`; `sides`: of each side patients, series, units, slices.
+        {code: refusals of files and series}; `series_...`, `volumes_...` and `patients_...`: `ingested`, of which
+        `without_label` and `labelled`; `sides`: of each side patients, series, units, slices. Each count is the sum of
+        those that it is divided into: labelled series and patients are those of the sides.
     """
     refused = list(rejected)
-    ingested = {_series(row) for row in index}
     sources = {row["source"] for row in refused if row["reason"] not in OF_FILES}
     labelled = {row["series"] for row in labels}
-    named = {row["patient"] for row in index if row["series"] in labelled}
-    everybody = {row["patient"] for row in index}
     side_of = Counter(row["split"] for row in split)
+    divided = {
+        what: ({of(row) for row in index}, {of(row) for row in index if row["series"] in labelled})
+        for what, of in _COUNTED.items()
+    }
     return {
-        "series_found": len(ingested) + len(sources),
+        "series_found": len(divided["series"][0]) + len(sources),
         "series_refused": len(sources),
-        "series_ingested": len(ingested),
         "files_refused": sum(row["reason"] in OF_FILES for row in refused),
-        "volumes_ingested": len(index),
-        "volumes_without_label": sum(row["series"] not in labelled for row in index),
-        "volumes_labelled": sum(row["series"] in labelled for row in index),
-        "patients_ingested": len(everybody),
-        "patients_without_label": len(everybody - named),
-        "patients_labelled": len(named),
+        **{f"{what}_ingested": len(everything) for what, (everything, _) in divided.items()},
+        **{f"{what}_without_label": len(everything - named) for what, (everything, named) in divided.items()},
+        **{f"{what}_labelled": len(named) for what, (_, named) in divided.items()},
         "reasons": dict(sorted(Counter(row["reason"] for row in refused).items())),
         "sides": {side: _side(side, side_of[side], slices) for side in SIDES},
     }
-
-
-def _series(row: Row) -> str:
-    """Of a volume `S-...-v2` the series `S-...`."""
-    return row["series"].partition("-v")[0]
 
 
 def _side(side: str, patients: int, slices: Sequence[Row]) -> dict[str, int]:

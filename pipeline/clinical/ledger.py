@@ -31,7 +31,11 @@ HEADER = ",".join(COLUMNS)
 
 @dataclass(frozen=True)
 class Key:
-    """What the test set is opened for."""
+    """What the test set is opened for.
+
+    `split_sha256` is of the patients and their sides (`split.content_sha256`), not of the file: rows in another order,
+    or another word for a site, are no other test set.
+    """
 
     split_sha256: str
     model_sha256: str
@@ -45,9 +49,12 @@ class Count:
     Attributes:
         opened: lines of this split.
         models: different models among them.
-        threshold_moved: this model and split were opened before with another calibration; not so for the first
-            calibration, which alone was fixed before anybody could know how it does on test patients.
+        threshold_moved: this model was opened before with another calibration, on whatever split, as patients that are
+            dealt anew were mostly seen before; not so for its first calibration, which alone was fixed before anybody
+            could know how it does on test patients.
         splits: different splits in the whole ledger.
+        model_splits: those that this very model was opened on. With more than one, patients that it learnt from under
+            one may be test patients of another.
     """
 
     key: Key
@@ -55,6 +62,7 @@ class Count:
     models: int
     threshold_moved: bool
     splits: int
+    model_splits: int
 
     def figures(self) -> dict[str, Any]:
         """As it stands in reports/metrics.json."""
@@ -84,10 +92,7 @@ def record(path: Path, key: Key, test_units: int) -> Count:
         fcntl.flock(handle, fcntl.LOCK_EX)
         handle.seek(0)
         content = handle.read()
-        _check_begins_with(path, content, _committed(path))
-        lines = _lines(path, content)
-        rows = _rows(path, lines)
-        keys = [Key(row["split_sha256"], row["model_sha256"], row["calibration_sha256"]) for row in rows]
+        keys, lines = _keys(path, content), _lines(path, content)
         if key not in keys:
             time = datetime.now(UTC).isoformat(timespec="seconds")
             values = [time, *asdict(key).values(), str(test_units), _digest(lines[-1] if lines else HEADER)]
@@ -95,6 +100,28 @@ def record(path: Path, key: Key, test_units: int) -> Count:
             _append(handle, path, len(content), "".join(f"{line}\n" for line in new).encode())
             keys.append(key)
     return _count(key, keys)
+
+
+def counted(path: Path, key: Key) -> Count | None:
+    """What the ledger says of an opening by now; None where it has no such line, or there is no ledger.
+
+    Raises:
+        LedgerError: the ledger is damaged, cannot be read, or lacks lines that git has.
+    """
+    if not path.exists():
+        return None
+    with _opened(path) as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        handle.seek(0)
+        keys = _keys(path, handle.read())
+    return _count(key, keys) if key in keys else None
+
+
+def _keys(path: Path, content: bytes) -> list[Key]:
+    """The openings, if the file is whole."""
+    _check_begins_with(path, content, _committed(path))
+    rows = _rows(path, _lines(path, content))
+    return [Key(row["split_sha256"], row["model_sha256"], row["calibration_sha256"]) for row in rows]
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -108,13 +135,14 @@ def _opened(path: Path) -> BinaryIO:
 
 def _count(key: Key, keys: Sequence[Key]) -> Count:
     split = [other for other in keys if other.split_sha256 == key.split_sha256]
-    first = next(other for other in split if other.model_sha256 == key.model_sha256)
+    first = next(other for other in keys if other.model_sha256 == key.model_sha256)
     return Count(
         key=key,
         opened=len(set(split)),  # a merge may bring one from either side
         models=len({other.model_sha256 for other in split}),
-        threshold_moved=first != key,
+        threshold_moved=first.calibration_sha256 != key.calibration_sha256,
         splits=len({other.split_sha256 for other in keys}),
+        model_splits=len({other.split_sha256 for other in keys if other.model_sha256 == key.model_sha256}),
     )
 
 

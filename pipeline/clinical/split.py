@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,6 +206,12 @@ def _check_sides(patients: Sequence[Patient], sides: Mapping[str, Side], targets
                     "Add labelled patients, or change the shares or hold_out_sites in the split section of "
                     "params.yaml.",
                 )
+
+
+def content_sha256(rows: Iterable[Mapping[str, str]]) -> str:
+    """SHA-256 of who stands on which side, in whatever order and with whatever other columns the rows come."""
+    pairs = sorted({(row["patient"], row["split"]) for row in rows})
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
 def check(rows: Iterable[Mapping[str, str]]) -> None:

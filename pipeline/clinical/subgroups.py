@@ -79,7 +79,7 @@ def attributes(units: Units, slices: Sequence[Row], index: Iterable[Row], labels
         of_unit[unit].append((scans.get(series, {}), label))
 
     def column(place: int, name: str) -> list[str]:
-        return [_joined(_word(name, pair[place].get(name, "")) for pair in of_unit[unit]) for unit in units.ids]
+        return [_joined(word(name, pair[place].get(name, "")) for pair in of_unit[unit]) for unit in units.ids]
 
     found = {attribute: column(0, name) for attribute, name in _INDEX_COLUMNS.items()}
     return found | {name: column(1, name) for name in ("site", *further)}
@@ -89,7 +89,7 @@ def _joined(words: Iterable[str]) -> str:
     return "+".join(sorted({word for word in words if word}))
 
 
-def _word(name: str, value: str) -> str:
+def word(name: str, value: str) -> str:
     """A band of ages or a nominal field strength; anything else as it stands."""
     if name not in ("age_years", "field_strength_t"):
         return value.strip()
@@ -157,13 +157,20 @@ def _group(
         "units": int(inside.sum()),
         "patients": patients,
         "positive": int(labels.any(axis=1).sum()),
-        "small": patients < settings.small_group,
+        "small": patients < settings.small_group or _scarcer(answers, own) < settings.small_group / 2,
         "auroc": area.figures(),
         "sensitivity": sensitivity.figures(),
         "specificity": specificity.figures(),
         "gap": _gap(area, rest).figures(),
         "warning": warning,
     }
+
+
+def _scarcer(answers: Answers, inside: npt.NDArray[np.bool_]) -> int:
+    """Patients behind the positives or the negatives of a class, whichever are the fewest: they bound each figure."""
+    patients = np.array(answers.units.patients)[inside]
+    labels = answers.units.labels[inside]
+    return min(len(set(patients[labels[:, k] == label])) for k in range(labels.shape[1]) for label in (0, 1))
 
 
 def _figures(

@@ -156,6 +156,6 @@ def _answered(place: Prediction, probabilities: npt.NDArray[np.float32], release
     """The (K,) calibrated probabilities of one unit, and the decision."""
     threshold = release.manifest.calibration.threshold
     # As coarse as the probabilities, so that one that is exactly the threshold reaches it.
-    reached = None if threshold is None else np.float32(threshold).tolist()
+    reached = None if threshold is None else np.asarray(threshold, np.float32).tolist()
     called = calls(probabilities[np.newaxis].astype(np.float64), reached)
     return replace(place, probabilities=tuple(probabilities.tolist()), decision=release.targets.words(called[0]))

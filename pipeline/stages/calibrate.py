@@ -45,7 +45,7 @@ def calibrate(params: Params) -> None:
         model_sha256=sha256_file(MODEL / "model.safetensors"),
         split_sha256=sha256_file(SPLIT),
     )
-    write_json(OUT, {**found.model_dump(), "calibration_sha256": found.content_sha256})
+    write_json(OUT, found.record())
     how = f"temperature {_listed(found.temperature)}" if found.knots is None else f"isotonic, {_counted(found.knots)}"
     threshold = "" if found.threshold is None else f", threshold {_listed(found.threshold)}"
     say(f"{how}{threshold} ({found.rule}) on {len(units.ids)} validation units of {len(set(units.patients))} patients")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from pipeline.clinical.report import environment
 from pipeline.config import Params
 from pipeline.files import read_csv, write_atomic, write_csv
 from pipeline.progress import say
@@ -64,4 +66,4 @@ def train(params: Params, name: str, phases: list[Phase], pretrained: bool) -> N
 
 
 if __name__ == "__main__":
-    runner.run("finetune", finetune)
+    runner.run("finetune", finetune, partial(environment.trained, "finetuned"))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from pipeline.clinical import calibration
 from pipeline.config import Params
-from pipeline.contract import Calibration
 from pipeline.engine import release as releasing
-from pipeline.errors import ContractError
 from pipeline.files import read_json
 from pipeline.inference.signature import UNSIGNED
 from pipeline.progress import say
@@ -29,12 +26,13 @@ def release(params: Params) -> None:
     """Write the release folder.
 
     Raises:
-        ContractError: not accepted, no licence stated, or the parts do not belong to one model.
+        ContractError: not accepted, no licence stated, the calibration was changed, or the parts do not belong to one
+            model.
         EngineError: the fine-tuned model has no trunk.
     """
     evidence = releasing.Evidence(
         backbone=read_json(BACKBONE),
-        calibration=_calibration(),
+        calibration=calibration.unchanged(CALIBRATION),
         metrics=read_json(METRICS),
         acceptance=read_json(ACCEPTANCE),
         parity=read_json(EXPORT / "parity.json"),
@@ -45,16 +43,6 @@ def release(params: Params) -> None:
     say(f"release: {OUT}: {manifest.name} {manifest.version}; engines: {engines}")
     if manifest.signature == UNSIGNED:
         say(f"release: {UNSIGNED}: set release.key_file in params.yaml to sign it")
-
-
-def _calibration() -> Calibration:
-    try:
-        return Calibration.model_validate(read_json(CALIBRATION))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ContractError(
-            f"a calibration in {CALIBRATION}", f"{problem['loc']}: {problem['msg']}", "Run `dvc repro calibrate`."
-        ) from error
 
 
 if __name__ == "__main__":

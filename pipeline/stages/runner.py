@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline import config
@@ -21,10 +21,13 @@ ERRORS = Path(".stage-errors")
 _PR_SET_PDEATHSIG = 1
 
 
-def run(name: str, stage: Callable[[config.Params], None]) -> None:
+def run(
+    name: str, stage: Callable[[config.Params], None], record: Callable[[], Mapping[str, str]] | None = None
+) -> None:
     """Run a stage as a program: exit 0, or 1 with the error on stderr and in `.stage-errors/<name>.json`.
 
-    The seconds it took go to `reports/times/<name>.json`, which DVC does not know: equal runs differ in it.
+    The seconds it took, and what `record` adds to them, go to `reports/times/<name>.json`, which DVC does not know:
+    equal runs differ in it.
     """
     _die_with_parent()
     error_file = ERRORS / f"{name}.json"
@@ -39,7 +42,7 @@ def run(name: str, stage: Callable[[config.Params], None]) -> None:
             raise
         _fail(name, storage_full(Path(error.filename or "."), error))
     seconds = round(time.monotonic() - begin, 2)
-    write_json(Path("reports/times") / f"{name}.json", {"seconds": seconds})
+    write_json(Path("reports/times") / f"{name}.json", {"seconds": seconds, **(record() if record else {})})
     say(f"{name}: done in {seconds:.1f} s")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from pipeline.clinical.report import environment
 from pipeline.config import Params
 from pipeline.stages import runner
 from pipeline.stages.finetune import train
@@ -17,4 +20,4 @@ def scratch(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    runner.run("scratch", scratch)
+    runner.run("scratch", scratch, partial(environment.trained, "scratch"))

@@ -103,7 +103,7 @@ def _opened(fixed: Calibration, rows: Rows, units: Units) -> dict[str, Any]:
     leaks = leakage.find(np.load(PREPARED / "slices.npy", mmap_mode="r"), rows)
     if leaks.near:
         say(f"{leaks.near} pairs of near-duplicate slices on two sides of the split: see `leakage` in the metrics")
-    key = ledger.Key(fixed.split_sha256, fixed.model_sha256, fixed.content_sha256)
+    key = ledger.Key(split.content_sha256(read_csv(SPLIT)), fixed.model_sha256, fixed.content_sha256)
     count = ledger.record(ledger.place(Path(), LEDGER), key, len(units.ids))
     say(f"{LEDGER}: test set opened {count.opened} times, for {count.models} models")
     return {"leakage": leaks.figures(), "test_set": count.figures()}
@@ -193,8 +193,8 @@ def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed:
 
 def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:
     """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
-    units, probabilities = found.units, found.probabilities
-    chosen = examples.choose(found.targets, units.labels, probabilities, found.called, found.fixed.threshold)
+    units = found.units
+    chosen = examples.choose(found.targets, units.labels, found.probabilities, found.called, found.fixed.threshold)
     scores = found.targets.scores(by_slice[:, : found.targets.outputs])
     of_unit = np.array(units.slice_units)
     best = []
@@ -205,14 +205,7 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
         load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64)
     )
     return [
-        examples.Example(
-            outcome=outcome,
-            unit=units.ids[unit],
-            actual=bool(units.labels[unit, outcome.place] == 1),
-            probability=float(probabilities[unit, outcome.place]),
-            image=slices[place],
-            saliency=heat,
-        )
+        examples.example(found, outcome, unit, slices[place], heat)
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
 

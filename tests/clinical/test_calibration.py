@@ -181,6 +181,13 @@ def test_a_calibration_that_was_changed_by_hand_is_refused(tmp_path):
     write_json(paths[0], written | {"threshold": 0.1})
     with pytest.raises(ContractError, match=r"it was changed by hand.*dvc repro calibrate"):
         calibration.read(*paths)
+    for without in ({"calibration_sha256": None}, {"calibration_sha256": None, "threshold": 0.1}):
+        write_json(paths[0], written | without)
+        with pytest.raises(ContractError, match="no calibration_sha256"):
+            calibration.read(*paths)
+    write_json(paths[0], {key: value for key, value in written.items() if key != "calibration_sha256"})
+    with pytest.raises(ContractError, match=r"no calibration_sha256.*dvc repro calibrate"):
+        calibration.read(*paths)
     paths[0].write_text("{")
     with pytest.raises(ContractError, match="no JSON"):
         calibration.read(*paths)

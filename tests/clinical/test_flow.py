@@ -19,7 +19,7 @@ def test_every_series_and_patient_is_counted_once():
     ]
     slices = [{"series": series, "unit": "S-a", "split": "test"} for series in ("S-a-v1", "S-a-v2")]
     slices += [{"series": "S-b", "unit": "S-b", "split": "test"}] * 3
-    slices += [{"series": "S-c", "unit": "S-c", "split": "val"}]
+    slices += [{"series": "S-c", "unit": "S-c", "split": "val"}, {"series": "S-d", "unit": "S-d", "split": "train"}]
     found = flow.count(rejected, index, labels, split, slices)
     assert (found["series_found"], found["series_refused"], found["series_ingested"]) == (7, 2, 5)
     assert found["files_refused"] == 1
@@ -28,10 +28,20 @@ def test_every_series_and_patient_is_counted_once():
     patients = [found[f"patients_{which}"] for which in ("ingested", "without_label", "labelled")]
     assert (volumes, patients) == ([6, 1, 5], [5, 1, 4])
     assert found["sides"]["test"] == {"patients": 2, "series": 2, "units": 2, "slices": 5}
-    assert found["sides"]["train"] == {"patients": 1, "series": 0, "units": 0, "slices": 0}
+    assert found["sides"]["train"] == {"patients": 1, "series": 1, "units": 1, "slices": 1}
+    assert_adds_up(found)
+
+
+def assert_adds_up(found):
+    """What is found is refused or used, and what is used is on a side."""
+    assert found["series_found"] == found["series_refused"] + found["series_ingested"]
+    for what in ("series", "patients"):
+        unlabelled, labelled = found[f"{what}_without_label"], found[f"{what}_labelled"]
+        assert found[f"{what}_ingested"] == unlabelled + labelled
+        assert labelled == sum(side[what] for side in found["sides"].values())
 
 
 def test_nothing_at_all():
     found = flow.count([], [], [], [], [])
-    assert [value for value in found.values() if isinstance(value, int)] == [0] * 10
+    assert [value for value in found.values() if isinstance(value, int)] == [0] * 12
     assert found["sides"]["val"] == {"patients": 0, "series": 0, "units": 0, "slices": 0}

@@ -64,6 +64,7 @@ def test_each_opening_is_a_line_and_an_identical_one_adds_nothing(path):
         "models": 1,
         "threshold_moved": False,
         "splits": 1,
+        "model_splits": 1,
     }
 
 
@@ -73,7 +74,16 @@ def test_another_calibration_of_the_same_model_is_a_moved_threshold(path):
     assert record(path, moved, 20).threshold_moved
     assert record(path, moved, 20).threshold_moved
     assert not record(path, FIRST, 20).threshold_moved  # the one that was fixed before anybody had looked
-    assert not record(path, Key("other", "model", "moved"), 20).threshold_moved
+
+
+def test_a_moved_threshold_stays_one_on_another_split(path):
+    record(path, FIRST, 20)
+    elsewhere = record(path, Key("other", "model", "moved"), 20)
+    assert (elsewhere.opened, elsewhere.splits, elsewhere.threshold_moved) == (1, 2, True)
+    assert elsewhere.model_splits == 2
+    assert not record(path, Key("other", "model", "calibration"), 20).threshold_moved
+    another = record(path, Key("other", "another model", "moved"), 20)
+    assert (another.threshold_moved, another.splits, another.model_splits) == (False, 2, 1)
 
 
 @pytest.mark.parametrize("line", [1, 2])
@@ -173,3 +183,17 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(path, monkeypatch):
     with pytest.raises(StorageError, match="room on the disk"):
         record(path, Key("split", "another", "calibration"), 20)
     assert path.read_bytes() == before
+
+
+def test_an_opening_is_counted_again_without_another_line(path):
+    assert ledger.counted(path, FIRST) is None
+    found = record(path, FIRST, 20)
+    before = path.read_bytes()
+    assert ledger.counted(path, FIRST) == found
+    record(path, Key(FIRST.split_sha256, "another model", "calibration"), 20)
+    assert ledger.counted(path, FIRST).opened == found.opened + 1
+    assert ledger.counted(path, Key("unknown", "model", "calibration")) is None
+    assert path.read_bytes().startswith(before)
+    path.write_bytes(before.replace(b",20,", b",21,", 1) + path.read_bytes()[len(before) :])
+    with pytest.raises(LedgerError):
+        ledger.counted(path, FIRST)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clinical.split import SIDES, check, divide, labelled_patients
+from pipeline.clinical.split import SIDES, check, content_sha256, divide, labelled_patients
 from pipeline.config import Split
 from pipeline.errors import LeakageError, SplitError
 from pipeline.targets import Targets
@@ -24,6 +24,14 @@ def rows(labels, sites=None, names=None):
         for n, label, site in zip(names, labels, sites, strict=True)
     ]
     return index, units
+
+
+def test_the_hash_of_a_split_is_of_who_is_on_which_side():
+    dealt = [{"patient": "a", "split": "train", "site": "N"}, {"patient": "b", "split": "test", "site": "S"}]
+    same = [{**row, "site": "elsewhere"} for row in dealt[::-1]]
+    assert content_sha256(same) == content_sha256(dealt)
+    assert content_sha256([dealt[0], {**dealt[1], "split": "val"}]) != content_sha256(dealt)
+    assert content_sha256(dealt[:1]) != content_sha256(dealt)
 
 
 def counts(sides, patients, wanted):

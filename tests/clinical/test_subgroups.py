@@ -67,6 +67,24 @@ def test_small_groups_and_unknown_values_are_flagged_not_hidden():
     assert found["unknown"]["patients"] == 5
 
 
+@pytest.mark.parametrize(("positives", "small"), [(9, True), (10, False), (31, True), (30, False)])
+def test_a_group_with_few_patients_of_one_kind_is_small_too(positives, small):
+    labels = np.array([1] * positives + [0] * (40 - positives) + [1, 0] * 100)
+    given = subgroups.Answers(
+        units(labels), labels[:, None] * 1.0, labels[:, None] == 1, {"site": ["A"] * 40 + ["B"] * 200}
+    )
+    assert [group["small"] for group in subgroups.measure(given, SETTINGS)] == [small, False]
+    of_few = units(labels, [f"P-{i}" if label == 0 or i >= 40 else f"P-{i % 9}" for i, label in enumerate(labels)])
+    given = subgroups.Answers(of_few, given.scores, given.called, given.attributes)
+    assert subgroups.measure(given, SETTINGS)[0]["small"]  # many positive units, of nine patients
+
+
+def test_a_group_with_few_patients_of_one_class_of_several_is_small_too():
+    rare = np.eye(3, dtype=np.int64)[[0] * 30 + [1] * 26 + [2] * 4 + [0, 1, 2] * 20]
+    given = subgroups.Answers(units(rare), rare * 1.0, rare == 1, {"site": ["A"] * 60 + ["B"] * 60})
+    assert [group["small"] for group in subgroups.measure(given, SETTINGS)] == [True, False]
+
+
 def test_a_group_of_one_class_has_reasons_in_place_of_figures():
     sites = ["A" if label else "B" for label in answers().units.labels[:, 0]]
     found = [g for g in subgroups.measure(answers(site=sites), SETTINGS, AT_LEAST) if g["attribute"] == "site"]
@@ -75,7 +93,7 @@ def test_a_group_of_one_class_has_reasons_in_place_of_figures():
     assert "no positive unit" in found[1]["sensitivity"]["reason"]
     row = subgroups.table(found)[1]
     assert list(row) == subgroups.COLUMNS or set(row) == set(subgroups.COLUMNS)
-    assert (row["auroc"], row["sensitivity_low"], row["small"], row["warning"]) == ("", "", "false", "")
+    assert (row["auroc"], row["sensitivity_low"], row["small"], row["warning"]) == ("", "", "true", "")
 
 
 def test_a_score_that_is_no_number_has_no_figures():

@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline.clinical import ledger
 from pipeline.config import load
 from pipeline.errors import AcceptanceError
 from pipeline.files import read_json, write_json
@@ -81,3 +82,21 @@ def test_data_used_without_a_stated_right_is_refused(params, tmp_path, key):
     with pytest.raises(AcceptanceError, match=rf"data\.{key} stated"):
         accept(params.model_copy(update={"data": params.data.model_copy(update={key: " "})}))
     assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is False
+
+
+def test_the_ledger_is_counted_anew(params, tmp_path):
+    metrics(tmp_path, 0.8)
+    path, opening = tmp_path / "reports/ledger.csv", ledger.Key("split", "model", "calibration")
+    figures = read_json(tmp_path / "reports/metrics.json")
+    figures["test_set"] = ledger.record(path, opening, 20).figures()
+    write_json(tmp_path / "reports/metrics.json", figures)
+    asked = params.model_copy(update={"accept": [*params.accept, Criterion(metric="test_set.opened", max=1)]})
+    accept(asked)
+    assert read_json(tmp_path / "reports/acceptance.json")["test_set"] == figures["test_set"]
+    ledger.record(path, ledger.Key("split", "another model", "calibration"), 20)
+    with pytest.raises(AcceptanceError, match=r"test_set\.opened at most 1"):
+        accept(asked)
+    found = read_json(tmp_path / "reports/acceptance.json")["test_set"]
+    assert (found["opened"], found["models"]) == (2, 2)
+    path.unlink()
+    accept(asked)

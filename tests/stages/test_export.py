@@ -27,7 +27,7 @@ def fix(**given: Any) -> None:
     """The calibration of the model that is there."""
     model, split = (sha256_file(Path(path)) for path in ("models/finetuned/model.safetensors", "data/split.csv"))
     found = Calibration(rule="youden", model_sha256=model, split_sha256=split, **given)
-    write_json(Path("models/calibration.json"), {**found.model_dump(), "calibration_sha256": found.content_sha256})
+    write_json(Path("models/calibration.json"), found.record())
 
 
 @pytest.fixture

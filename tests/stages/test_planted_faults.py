@@ -61,7 +61,10 @@ def test_without_a_fault_nothing_is_found(project, params):
     accept(only(params, HARMLESS))
     named = dict(acceptance._flat(found))
     assert [metric for metric, _ in SHORT.values() if not isinstance(named[metric], (int, float))] == []
-    assert found["flow"]["sides"]["test"] == {"patients": 20, "series": 20, "units": 20, "slices": 60}
+    way = found["flow"]
+    assert way["sides"]["test"] == {"patients": 20, "series": 20, "units": found["test"]["units"], "slices": 60}
+    assert way["series_found"] == way["series_refused"] + way["series_ingested"] == 41
+    assert way["series_labelled"] == sum(side["series"] for side in way["sides"].values()) == 40
 
 
 def test_a_patient_on_both_sides_under_two_identifiers_with_equal_pixels(project, params):
@@ -111,10 +114,27 @@ def test_a_threshold_moved_after_the_test_set_was_opened(project, params):
     assert metrics(project)["test_set"]["threshold_moved"] is False
 
 
+def test_a_threshold_moved_behind_a_split_written_anew(project, params):
+    """The same patients on the same sides, in a file of other bytes."""
+    validate(params)
+    rows = read_csv(project / "data/split.csv")
+    write_csv(project / "data/split.csv", rows[0], [{**row, "site": "elsewhere"} for row in rows[::-1]])
+    moved = params.calibrate.model_copy(update={"threshold": ThresholdRule(rule="sensitivity", target=0.5)})
+    calibrate(params.model_copy(update={"calibrate": moved}))
+    validate(params)
+    found = metrics(project)["test_set"]
+    assert (found["opened"], found["splits"], found["threshold_moved"]) == (2, 1, True)
+
+
 def test_a_threshold_moved_by_hand_in_the_file(project, params):
     path = project / "models/calibration.json"
     write_json(path, read_json(path) | {"threshold": 0.123})
     with pytest.raises(ContractError, match="changed by hand"):
+        validate(params)
+    fixed = read_json(path)
+    fixed.pop("calibration_sha256")
+    write_json(path, fixed)
+    with pytest.raises(ContractError, match="no calibration_sha256"):
         validate(params)
     assert not (project / "reports/ledger.csv").exists()
 

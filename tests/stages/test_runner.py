@@ -50,6 +50,12 @@ def test_stage_that_ends_well_leaves_its_seconds_and_no_error(project: Path) -> 
     assert not (project / ".stage-errors/ingest.json").exists()
 
 
+def test_what_a_stage_records_stands_beside_its_seconds(project: Path) -> None:
+    code = STAGE.format(body="pass").replace(", work)", ', work, lambda: {"machine": "a kind"})')
+    subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, check=True)
+    assert json.loads((project / "reports/times/ingest.json").read_text())["machine"] == "a kind"
+
+
 def test_error_goes_to_stderr_and_to_its_file_without_a_traceback(project: Path) -> None:
     done = _stage(project, 'raise LabelError("two classes", "one", "Label both.")')
     assert done.returncode == 1

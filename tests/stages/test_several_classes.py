@@ -152,9 +152,9 @@ def test_a_release_answers_as_the_network_does(validated: Path, params: config.P
 def _release_with_a_class_more(params: config.Params) -> None:
     """What a maker might put together who changed data.classes afterwards."""
     fixed = read_json(Path("models/calibration.json"))
-    fixed.pop("calibration_sha256")
     more = {key: [*fixed[key], 0.5] for key in ("temperature", "threshold") if isinstance(fixed[key], list)}
-    write_json(Path("models/calibration.json"), fixed | more)
+    changed = contract.Calibration.model_validate(fixed | more | {"calibration_sha256": None})
+    write_json(Path("models/calibration.json"), changed.record())
     release(params.model_copy(update={"data": params.data.model_copy(update={"classes": [*NAMES, "more"]})}))
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.clinical.acceptance import Result
-from pipeline.clinical.report import wording
+from pipeline.clinical.acceptance import STATED, Result
+from pipeline.clinical.report import honesty, wording
 from pipeline.clinical.report.content import Content
 from pipeline.clinical.report.figures import at, estimate, known, number, percent, plain_name
 
@@ -42,17 +42,25 @@ def criteria(results: Sequence[Result]) -> list[dict[str, Any]]:
             "name": plain_name(result.metric),
             "metric": result.metric,
             "bound": result.bound,
-            "value": _came(result.value),
+            "value": _came(result),
             "went": "met" if result.passed else "waived" if result.waived else "missed",
-            "reason": "" if result.passed else result.reason,
+            "reason": "" if result.passed or result.reason in _restated(result.value) else result.reason,
             "waiver": result.waiver if result.waived else None,
         }
         for result in results
     ]
 
 
-def _came(value: float | str | None) -> str:
-    """A figure as it came: a count as it is, all else to three decimals."""
+def _restated(value: float | str | None) -> tuple[str, ...]:
+    """Reasons that say no more than what came."""
+    return (f"{value:.4g}" if isinstance(value, (int, float)) else "", f"is {value}")
+
+
+def _came(result: Result) -> str:
+    """A figure as it came: a count as it is, all else to three decimals; of a text only whether it is there."""
+    if result.bound == STATED:
+        return "stated" if result.passed else "empty"
+    value = result.value
     return number(value, 3) if isinstance(value, float) else "undefined" if value is None else str(value)
 
 
@@ -65,7 +73,7 @@ def findings(content: Content, units: str) -> list[str]:
     if any(math.isnan(known(figure["value"])) for figure in of):
         said = [f"Sensitivity: {sensitivity}. Specificity: {specificity}."]
     elif content.found.targets.kind == "binary":
-        at = f"At the threshold {number(point['threshold'])}, fixed before these patients were seen,"
+        at = f"At the threshold {number(point['threshold'])}, {honesty.fixed(figures)},"
         said = [f"{at} it finds {sensitivity} of the positive {units} and clears {specificity} of the negative ones."]
     else:
         mean = "in the mean of the classes"

@@ -13,22 +13,9 @@ from pipeline.clinical.indicators import Indicators
 from pipeline.clinical.learning import START
 from pipeline.clinical.report.charts import Epoch
 from pipeline.clinical.report.examples import Example
+from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.split import SIDES
 from pipeline.config import Params
-from pipeline.targets import BINARY, Targets
-
-
-@dataclass(frozen=True)
-class Group:
-    """A row of the table of patients: how many of a group stand on each side, and how many of them are positive.
-
-    `positive` is empty where there are several classes, each of which is a group by itself.
-    """
-
-    heading: str
-    name: str
-    patients: tuple[int, ...]
-    positive: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -47,10 +34,12 @@ class Content:
         histories: epochs of fine-tuning and of the scratch network.
         examples: slices with their saliency.
         groups: patients by side.
+        ages: of each side the median and quartiles of the patients' ages; empty where none is known.
         rejected: reason code, its sentence and count, most frequent first.
         series: how many series were accepted.
         software: libraries and their versions.
-        machine: the kind of it.
+        machine: the kind of it, where the figures were computed.
+        trainings: of fine-tuning and of the scratch network how long it took, and on what machine.
     """
 
     params: Params
@@ -64,10 +53,12 @@ class Content:
     histories: Mapping[str, Sequence[Epoch]]
     examples: Sequence[Example]
     groups: Sequence[Group]
+    ages: Sequence[str]
     rejected: Sequence[tuple[str, str, int]]
     series: int
     software: Sequence[tuple[str, str]]
     machine: str
+    trainings: Mapping[str, str]
 
 
 def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:
@@ -77,42 +68,6 @@ def epochs(history: Sequence[Mapping[str, str]]) -> list[Epoch]:
         for row in history
         if row["phase"] != START
     ]
-
-
-def groups(
-    split: Sequence[Mapping[str, str]], index: Sequence[Mapping[str, str]], targets: Targets = BINARY
-) -> list[Group]:
-    """All patients, then by class where there are several, and by site, sex and vendor, as far as these are known.
-
-    Args:
-        split: rows of data/split.csv.
-        index: rows of data/ingested/index.csv.
-        targets: what the labels mean.
-    """
-    known: dict[str, dict[str, set[str]]] = {"Sex": {}, "Vendor": {}}
-    for row in index:
-        for heading, column in (("Sex", "sex"), ("Vendor", "vendor")):
-            known[heading].setdefault(row["patient"], set()).add(row.get(column, ""))
-    names: dict[str, dict[str, str]] = {"Site": {row["patient"]: row["site"] for row in split}}
-    for heading, values in known.items():
-        names[heading] = {patient: " + ".join(sorted(filter(None, found))) for patient, found in values.items()}
-    rows = [_group("All", "patients", split, targets)]
-    if targets.kind != "binary":
-        of_class = targets.encode([row["label"] for row in split]).astype(bool)
-        members = ([row for row, has in zip(split, own, strict=True) if has] for own in of_class.T)
-        rows += [_group("Class", name, own, targets) for name, own in zip(targets.named, members, strict=True)]
-    for heading, of in names.items():
-        there = sorted({of.get(row["patient"], "") for row in split})
-        if there != [""]:
-            parts = [(name, [row for row in split if of.get(row["patient"], "") == name]) for name in there]
-            rows += [_group(heading, name or "not known", members, targets) for name, members in parts]
-    return rows
-
-
-def _group(heading: str, name: str, rows: Sequence[Mapping[str, str]], targets: Targets) -> Group:
-    sides = [[row["label"] for row in rows if row["split"] == side] for side in SIDES]
-    positive = tuple(labels.count("1") for labels in sides) if targets.kind == "binary" else ()
-    return Group(heading, name, tuple(map(len, sides)), positive)
 
 
 def rejections(rejected: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""What the figures were computed with: libraries, and the kind of machine; no name or path of one."""
+"""What models and figures were computed with: libraries, time, and the kind of machine; no name or path of one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 import torch
 
 import pipeline
+from pipeline.files import read_json, sha256_file
 
 #: Libraries that can change a figure.
 LIBRARIES = ("torch", "timm", "monai", "scikit-learn", "scipy", "statsmodels", "numpy", "pydicom", "dvc")
 _CPU = Path("/proc/cpuinfo")
+#: Where stages leave their seconds.
+TIMES = Path("reports/times")
 
 
 def software() -> list[tuple[str, str]]:
@@ -33,6 +36,34 @@ def machine() -> str:
     parts = [f"{system}, {processor}" if processor else system]
     parts.append(f"GPU {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "no GPU")
     return "; ".join(parts)
+
+
+def trained(name: str) -> dict[str, str]:
+    """What a training adds to its seconds in `reports/times/`: the kind of machine, and which model it made."""
+    return {"machine": machine(), "model_sha256": sha256_file(_model(name))}
+
+
+def training(name: str, stage: str) -> str:
+    """How long the training of `models/<name>/` took and on what kind of machine, in words.
+
+    Seconds are those of the run that finished it. A record of another model does not count: it stays behind when this
+    one comes from a cache.
+    """
+    path = TIMES / f"{stage}.json"
+    found = read_json(path) if path.is_file() else {}
+    if "machine" not in found or found.get("model_sha256") != sha256_file(_model(name)):
+        return "not recorded for this model"
+    return f"{_duration(found['seconds'])} on {found['machine']}"
+
+
+def _model(name: str) -> Path:
+    return Path("models") / name / "model.safetensors"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _processor() -> str:

@@ -28,6 +28,8 @@ NAMES = {
     "usefulness.over_treat_all": "Net benefit over treating all",
     "leakage.near": "Nearly equal slices on two sides",
     "leakage.exact": "Equal slices on two sides",
+    "data.source": "Source of the data",
+    "data.licence": "Licence of the data",
     "test_set.opened": "Times the test set was opened",
     "test_set.threshold_moved": "Threshold changed after the test set was opened",
 }
@@ -64,6 +66,8 @@ def number(value: Any, digits: int = 2) -> str:
         digits = 3
     if math.isnan(value):
         return "n/a"
+    if 1000 <= abs(value) < math.inf:
+        return minus(f"{value:,.0f}")
     return minus(f"{value:.{digits}f}") if math.isfinite(value) else "\N{INFINITY}"
 
 

@@ -6,36 +6,51 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.clinical.report.content import Content
+from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.split import SIDES
+from pipeline.dicom.reasons import OF_FILES
 
 _SIDES = {"train": "to learn from", "val": "to choose by", "test": "to test on"}
 
 
 def flow(content: Content, units: str) -> dict[str, Any]:
-    """The boxes of the diagram: series taken, refused with reasons, patients by side, and how the test ended."""
-    refused = sum(count for *_, count in content.rejected)
-    everyone = content.groups[0]
-    sides = [
+    """The boxes of the diagram, each the sum of those that it is divided into.
+
+    Found series are refused or taken, taken ones without a label or used, used ones on the sides, and test units called
+    one or the other. Without `flow` in the metrics only the rows of the tables are counted, and `found` is None.
+    """
+    stated: Mapping[str, Any] = content.figures.get("flow") or {}
+    of_files = [row for row in content.rejected if row[0] in OF_FILES]
+    of_series = [row for row in content.rejected if row[0] not in OF_FILES]
+    files, series = (sum(count for *_, count in rows) for rows in (of_files, of_series))
+    return {
+        "found": stated.get("series_found"),
+        "refused": stated.get("series_refused", series),
+        "files": stated.get("files_refused", files),
+        "reasons": [*of_series, *of_files],
+        "taken": stated.get("series_ingested", content.series),
+        "volumes": stated.get("volumes_ingested"),
+        "unlabelled": stated.get("series_without_label", 0),
+        "used": stated.get("series_labelled"),
+        "patients": sum(content.groups[0].patients),
+        "sides": _sides(content.groups[0], stated.get("sides") or {}),
+        "ends": _ends(content, units),
+        "lines": _lines(stated),
+    }
+
+
+def _sides(everyone: Group, stated: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each side its patients, how many of them are positive, and its series."""
+    return [
         {
             "name": side,
             "what": _SIDES[side],
             "patients": everyone.patients[place],
             "positive": everyone.positive[place] if everyone.positive else None,
+            "series": (stated.get(side) or {}).get("series"),
         }
         for place, side in enumerate(SIDES)
     ]
-    stated: Mapping[str, Any] = content.figures.get("flow") or {}
-    return {
-        "found": stated.get("series_found"),
-        "unlabelled": stated.get("volumes_without_label") or 0,
-        "lines": _lines(stated),
-        "refused": refused,
-        "reasons": content.rejected,
-        "taken": content.series,
-        "patients": sum(everyone.patients),
-        "sides": sides,
-        "ends": _ends(content, units),
-    }
 
 
 def _lines(stated: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,12 +9,14 @@ from typing import Any
 from pipeline.clinical import acceptance
 from pipeline.clinical.evaluation import Evaluation
 from pipeline.clinical.indicators import Indicators
-from pipeline.clinical.report import content, environment
+from pipeline.clinical.report import content, environment, table_one
 from pipeline.clinical.report.examples import Example
 from pipeline.config import Params
 from pipeline.files import read_csv, read_json
 
 INGESTED, SPLIT = Path("data/ingested"), Path("data/split.csv")
+#: Model -> stage that trains it.
+TRAININGS = {"finetuned": "finetune", "scratch": "scratch"}
 MODELS, PLOTS = Path("models"), Path("reports/plots")
 
 
@@ -36,21 +38,23 @@ def gather(
         shown: slices with their saliency.
         advice: what the advisor said.
     """
-    index = read_csv(INGESTED / "index.csv")
+    index, parted = read_csv(INGESTED / "index.csv"), read_csv(SPLIT)
     return content.Content(
         params=params,
         found=found,
         learned=learned,
         figures=figures,
         tables={path.stem: read_csv(path) for path in sorted(PLOTS.glob("*.csv"))},
-        results=acceptance.evaluate(params.accept, figures),
+        results=[*acceptance.evaluate(params.accept, figures), *acceptance.permission(params.data)],
         advice=advice,
         backbone=read_json(MODELS / "backbone/card.json"),
         histories={name: content.epochs(read_csv(MODELS / name / "history.csv")) for name in ("finetuned", "scratch")},
         examples=shown,
-        groups=content.groups(read_csv(SPLIT), index, params.data.targets),
+        groups=table_one.groups(parted, index, params.data.targets),
+        ages=table_one.ages(parted, index),
         rejected=content.rejections(read_csv(INGESTED / "rejected.csv")),
         series=len(index),
         software=environment.software(),
         machine=environment.machine(),
+        trainings={name: environment.training(name, stage) for name, stage in TRAININGS.items()},
     )

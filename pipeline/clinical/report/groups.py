@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.report.figures import at, estimate, known, number, probability, shown
+from pipeline.clinical.report.figures import interval as span
 from pipeline.clinical.report.forest import Forest, Interval, forest
 
 #: What a subgroup is measured by.
@@ -24,8 +25,8 @@ def interval(name: str, cls: str, figure: Any) -> Interval:
     return Interval(name, cls, *(known(found[key]) for key in ("value", "low", "high")))
 
 
-def subgroups(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows by attribute, a forest for each measure with the figure of all patients as its reference, and warnings."""
+def subgroups(figures: Mapping[str, Any], confidence: float = 0.95) -> dict[str, Any]:
+    """Rows by attribute, a forest for each measure with all patients' figure as its reference, warnings, how many."""
     rows = figures.get("subgroups") or []
     overall = {
         "auroc": at(figures, "finetuned.auroc"),
@@ -46,7 +47,29 @@ def subgroups(figures: Mapping[str, Any]) -> dict[str, Any]:
         key: {"drawing": forests[key].bar(forests[key].rows[0]), "figure": shown(overall[key])} for key in MEASURES
     }
     warnings = [f"{row['attribute']} {row['group']}: {row['warning']}" for row in rows if row.get("warning")]
-    return {"headings": headings, "all": everyone, "forests": forests, "warnings": warnings}
+    return {
+        "headings": headings,
+        "all": everyone,
+        "forests": forests,
+        "warnings": warnings,
+        "many": _many(rows, confidence),
+    }
+
+
+def _many(rows: Sequence[Mapping[str, Any]], confidence: float) -> str:
+    """How many groups were looked at, how many gaps stand out, and how many would by chance; empty without a gap."""
+    gaps = [estimate(row.get("gap")) for row in rows]
+    whole = [(known(gap["low"]), known(gap["high"])) for gap in gaps if math.isfinite(known(gap["low"]))]
+    if not whole:
+        return ""
+    apart = sum(low > 0 or high < 0 for low, high in whole)
+    attributes, by_chance = len({row["attribute"] for row in rows}), (1 - confidence) * len(whole)
+    return (
+        f"{len(rows)} groups of {attributes} {'kinds' if attributes > 1 else 'kind'} were looked at, and {len(whole)} "
+        f"have a gap with an interval. Of so many about {by_chance:.1f} would lie wholly on one side of 0 by chance, "
+        f"if the model did equally well for all; here {apart} {'does' if apart == 1 else 'do'}. No interval is "
+        "corrected for their number."
+    )
 
 
 def _lowest(rows: Sequence[Mapping[str, Any]], key: str) -> float:
@@ -68,9 +91,17 @@ def _group(row: Mapping[str, Any], forests: Mapping[str, Forest]) -> dict[str, A
         "positive": row.get("positive"),
         "small": bool(row.get("small")),
         "warning": row.get("warning"),
-        "gap": "" if gap is None else shown(gap),
+        "gap": _lines(gap),
         "cells": cells,
     }
+
+
+def _lines(gap: Any) -> list[str]:
+    """A gap, and its interval for a line of its own; or why there is none."""
+    if gap is None or math.isnan(known(gap["value"])):
+        return [] if gap is None else [shown(gap)]
+    bounds = estimate(gap)["low"]
+    return [number(gap["value"]), *([] if math.isnan(known(bounds)) else [f"({span(gap)})"])]
 
 
 def comparisons(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,19 +17,56 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
     if not of or of.get("opened") is None:
         reason = f"How often the test set was opened is {ABSENT}, because no ledger was read."
         return {"cls": "plain", "sentence": reason, "notes": [], "hashes": []}
-    opened, models = int(of["opened"]), int(of.get("models") or 1)
+    opened, models, splits, own = (int(of.get(key) or 1) for key in ("opened", "models", "splits", "model_splits"))
+    moved = bool(of.get("threshold_moved"))
     sentence = f"The test set was opened {_TIMES.get(opened, f'{opened} times')}."
     notes = []
     if models > 1:
         notes.append(f"{models} different models have met it: the best of several looks better than it is.")
-    if of.get("threshold_moved"):
-        notes.append("A threshold was changed after the test set had been opened: it no longer only confirms.")
-    if not notes and opened == 1:
+    if own > 1:
+        notes.append(f"This very model was tested on {own} splits: it may have learnt from patients of this test set.")
+    if splits > 1:
+        notes.append(
+            f"{splits} different splits stand in the ledger: other models may have been tested on patients of this "
+            "test set, or have learnt from them, before."
+        )
+    if moved:
+        notes.append("The threshold was changed after the model had met a test set: it no longer only confirms.")
+    first = opened == splits == 1 and not moved
+    if first:
         notes.append("The figures are those of its first use, with the calibration and threshold fixed before.")
     names = (("Model", "model_sha256"), ("Calibration", "calibration_sha256"), ("Split", "split_sha256"))
     hashes = [(name, str(of[key])) for name, key in names if of.get(key)]
-    harmed = models > 1 or bool(of.get("threshold_moved"))
-    return {"cls": "negative" if harmed else "positive", "sentence": sentence, "notes": notes, "hashes": hashes}
+    cls = "negative" if models > 1 or own > 1 or moved else "positive" if first else "plain"
+    return {"cls": cls, "sentence": sentence, "notes": notes, "hashes": hashes}
+
+
+def fixed(figures: Mapping[str, Any]) -> str:
+    """When the threshold was fixed, no more than the ledger bears out."""
+    of = figures.get("test_set") or {}
+    if of.get("threshold_moved"):
+        return "changed after the model had met a test set"
+    first = of.get("opened") == 1 and int(of.get("splits") or 1) == 1
+    return "fixed before these patients were seen" if first else "fixed on validation patients"
+
+
+def confirms(figures: Mapping[str, Any]) -> str:
+    """What the test patients then do, in a sentence."""
+    if (figures.get("test_set") or {}).get("threshold_moved"):
+        return "It was changed after the model had met a test set, so these figures do not confirm it."
+    return "The test patients only confirm it."
+
+
+def strangers(figures: Mapping[str, Any]) -> str:
+    """Whether the model had met the test patients, as far as ledger and pictures of other sides tell."""
+    of = figures.get("leakage")
+    if int(at(figures, "test_set.model_splits") or 1) > 1:
+        return "some of whom the model may have learnt from under another split"
+    if not of:
+        return "none of whom stands on another side by name"
+    if _count(of.get("exact")) or _count(of.get("near")):
+        return "some of whom may stand on two sides under two names"
+    return "whom the model had never met"
 
 
 def leakage(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pipeline.clinical.report.content import Content, limits, weights
 from pipeline.clinical.report.examples import outcomes
 from pipeline.clinical.report.forest import Interval, forest
 from pipeline.clinical.report.images import grey_png, overlay_png
+from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.split import SIDES
 
 _HERE = Path(__file__).parent
@@ -58,6 +60,7 @@ def render(content: Content) -> str:
         models=MODELS,
         short=SHORT,
         sides=SIDES,
+        headings=_headings(content.groups),
         units=units,
         binary=content.found.targets.kind == "binary",
         confidence=f"{confidence:.0%}",
@@ -75,10 +78,21 @@ def render(content: Content) -> str:
     )
 
 
+def _headings(found: Sequence[Group]) -> dict[str, list[tuple[Group, list[str]]]]:
+    """Rows of the table of patients by heading, in their order, with the share of each side's patients."""
+    rows: dict[str, list[tuple[Group, list[str]]]] = {}
+    for group in found:
+        of = zip(group.patients, found[0].patients, strict=True)
+        shares = [f"{100 * count / whole:.0f}%" if whole else "" for count, whole in of]
+        rows.setdefault(group.heading, []).append((group, shares if group.heading != "All" else [""] * len(shares)))
+    return rows
+
+
 def _answer(content: Content, units: str) -> dict[str, Any]:
     """What stands on the first page."""
     return {
         "purpose": answer.purpose(content),
+        "strangers": honesty.strangers(content.figures),
         "accepted": answer.verdict(content.results),
         "criteria": answer.criteria(content.results),
         "findings": answer.findings(content, units),
@@ -95,11 +109,12 @@ def _sections(content: Content, units: str) -> dict[str, Any]:
         "decision": {"sentence": usefulness.summary(rows), "numbers": usefulness.numbers(rows)} if rows else None,
         "thousand": usefulness.thousand(figures, units),
         "fates": usefulness.FATES,
-        "subgroups": groups.subgroups(figures),
+        "subgroups": groups.subgroups(figures, content.params.validate_.confidence),
         "comparisons": groups.comparisons(figures),
         "levels": groups.levels(figures),
         "sizes": groups.sample_size(figures),
         "flow": flow.flow(content, units),
+        "confirms": honesty.confirms(figures),
         "test_set": honesty.test_set(figures),
         "leakage": honesty.leakage(figures),
         "explanation": honesty.explanation(figures),
@@ -144,14 +159,17 @@ def _spread(content: Content) -> list[tuple[int, int]]:
 
 def _gallery(content: Content) -> list[dict[str, Any]]:
     """The examples by outcome."""
+    named, several = content.found.targets.named, content.found.targets.kind != "binary"
     shown = []
     for outcome in outcomes(content.found.targets):
-        own = [example for example in content.examples if example.outcome == outcome]
+        plain = content.found.targets.kind == "multiclass" and outcome.called is True  # its name says all
+        own = [example for example in content.examples if example.outcome.name == outcome.name]
         pictures = [
             {
                 "unit": example.unit,
                 "probability": f"{example.probability:.2f}",
-                "actual": example.actual,
+                "of": named[example.outcome.place] if several and outcome.actual is None else "",
+                "truth": example.truth if outcome.actual is None or (several and not plain) else "",
                 "plain": grey_png(example.image),
                 "overlay": overlay_png(example.image, example.saliency),
             }

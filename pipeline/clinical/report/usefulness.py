@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
@@ -21,6 +22,8 @@ FATES = (
     ("cleared", "cleared: negative, and not called"),
 )
 _COLUMNS, _STEP = 40, 10
+#: So many runs of thresholds are named, the longest.
+_RUNS = 3
 
 
 def decision_curve(rows: Rows, threshold: float) -> Markup:
@@ -53,14 +56,26 @@ def decision_curve(rows: Rows, threshold: float) -> Markup:
 
 
 def _best(rows: Sequence[Mapping[str, float]]) -> str:
-    """Where the model is worth more than both simple rules."""
-    better = [row["threshold"] for row in rows if row["model"] > max(row["treat_all"], row["treat_none"], 0) + 1e-9]
-    if not better:
+    """At which thresholds the model is worth more than both simple rules: each unbroken run of them."""
+    runs = [list(run) for better, run in groupby(rows, key=_better) if better]
+    if not runs:
         return "At no threshold is the model worth more than treating all or none."
-    return (
-        f"Between thresholds of {min(better):.2f} and {max(better):.2f} the model is worth more than treating all or "
-        "none."
-    )
+    longest = sorted(runs, key=len, reverse=True)[:_RUNS]
+    said = [_run(run) for run in runs if run in longest]
+    rest = sum(map(len, runs)) - sum(map(len, longest))
+    if rest:
+        said.append(f"at {rest} further one{'s' if rest > 1 else ''}")
+    places = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"{places[0].upper()}{places[1:]} the model is worth more than treating all or none."
+
+
+def _better(row: Mapping[str, float]) -> bool:
+    return row["model"] > max(row["treat_all"], row["treat_none"], 0) + 1e-9
+
+
+def _run(run: Sequence[Mapping[str, float]]) -> str:
+    first, last = run[0]["threshold"], run[-1]["threshold"]
+    return f"at a threshold of {first:.2f}" if first == last else f"between thresholds of {first:.2f} and {last:.2f}"
 
 
 def summary(rows: Rows) -> str:

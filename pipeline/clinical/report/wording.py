@@ -29,12 +29,11 @@ def tested(found: Evaluation) -> str:
     return ", ".join(f"{count} with “{name}”" for name, count in test["classes"].items())
 
 
-def decided(found: Evaluation) -> str:
-    """How a probability becomes a decision."""
-    confirm = "The test patients only confirm it."
+def decided(found: Evaluation, confirm: str) -> str:
+    """How a probability becomes a decision, and whether the test patients confirm it."""
     if found.targets.kind == "multiclass":
         return f"The most probable class is called; probabilities were calibrated on validation patients. {confirm}"
-    fixed = f"fixed beforehand on validation patients by the rule “{found.fixed.rule}”. {confirm}"
+    fixed = f"fixed on validation patients by the rule “{found.fixed.rule}”. {confirm}"
     if found.targets.kind == "multilabel":
         return f"Each class has a threshold of its own (below), {fixed}"
     return f"The threshold {found.figures['operating_point']['threshold']:.2f} was {fixed}"

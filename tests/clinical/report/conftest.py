@@ -13,8 +13,9 @@ from pipeline.clinical.acceptance import evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import curve
 from pipeline.clinical.report.charts import Epoch
-from pipeline.clinical.report.content import Content, Group
-from pipeline.clinical.report.examples import Example, choose
+from pipeline.clinical.report.content import Content
+from pipeline.clinical.report.examples import choose, example
+from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units
 from pipeline.config import Params, load
@@ -81,25 +82,23 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
             "scratch": history(rng, [("all", 8)]),
         },
         examples=[
-            Example(
-                outcome,
-                found.units.ids[u],
-                bool(found.units.labels[u, outcome.place]),
-                float(found.probabilities[u, outcome.place]),
-                head(u),
-                blob(u),
-            )
+            example(found, outcome, u, head(u), blob(u))
             for outcome, u in choose(
                 found.targets, found.units.labels, found.probabilities, found.called, found.fixed.threshold
             )
         ],
         groups=[
             Group("All", "patients", (84, 34, 50), (42, 17, 25)),
+            Group("Age", "18-39", (30, 12, 20), (15, 6, 10)),
+            Group("Age", "40-59", (54, 22, 30), (27, 11, 15)),
+            Group("Sex", "F", (44, 18, 26), (22, 9, 13)),
+            Group("Field strength", "1.5 T", (44, 18, 26), (22, 9, 13)),
+            Group("Field strength", "3 T", (40, 16, 24), (20, 8, 12)),
+            Group("Vendor", "SIEMENS & <Co>", (84, 34, 50), (42, 17, 25)),
             Group("Site", "north", (40, 16, 24), (20, 8, 12)),
             Group("Site", "south", (44, 18, 26), (22, 9, 13)),
-            Group("Sex", "F", (44, 18, 26), (22, 9, 13)),
-            Group("Vendor", "SIEMENS & <Co>", (84, 34, 50), (42, 17, 25)),
         ],
+        ages=["44 (36 to 52)", "45 (37 to 51)", "43 (35 to 53)"],
         rejected=[
             ("missing_slice", "a slice is missing: a gap in the positions along the normal", 3),
             ("not_mr", "the series is another modality", 1),
@@ -107,6 +106,7 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
         series=168,
         software=[("Python", "3.11.4"), ("torch", "2.15.0")],
         machine="Linux on x86_64; no GPU",
+        trainings={"finetuned": "12 min on Linux on x86_64; GPU Example", "scratch": "not recorded for this model"},
     )
 
 

@@ -66,7 +66,18 @@ def figures() -> dict[str, Any]:
                 {"patients": ["P-0a1b2c", "P-9f8e7d"], "sides": ["train", "test"], "slices": 2, "likeness": 0.981}
             ],
         },
-        "flow": {"series_found": 172, "series_refused": 4, "volumes_without_label": 2, "reasons": {"not_mr": 1}},
+        "flow": {
+            "series_found": 174,
+            "series_refused": 4,
+            "series_ingested": 170,
+            "files_refused": 0,
+            "series_without_label": 2,
+            "series_labelled": 168,
+            "volumes_ingested": 173,
+            "patients_labelled": 168,
+            "reasons": {"missing_slice": 3, "not_mr": 1},
+            "sides": {side: {"patients": n, "series": n} for side, n in (("train", 84), ("val", 34), ("test", 50))},
+        },
         "test_set": {
             "opened": 3,
             "models": 2,

@@ -1,48 +1,6 @@
 import math
 
-from pipeline.clinical.report.content import epochs, groups, rejections
-from pipeline.targets import Targets
-
-SPLIT = [
-    {"patient": "a", "split": "train", "site": "N", "label": "1"},
-    {"patient": "b", "split": "train", "site": "N", "label": "0"},
-    {"patient": "c", "split": "test", "site": "S", "label": "1"},
-]
-
-
-def test_patients_are_counted_by_side_and_group():
-    index = [
-        {"patient": "a", "sex": "F", "vendor": "GE"},
-        {"patient": "a", "sex": "F", "vendor": "GE"},
-        {"patient": "b", "sex": "", "vendor": "GE"},
-        {"patient": "c", "sex": "M", "vendor": "GE"},
-        {"patient": "d", "sex": "M", "vendor": "unlabelled, so not in the split"},
-    ]
-    found = {(g.heading, g.name): (g.patients, g.positive) for g in groups(SPLIT, index)}
-    assert found == {
-        ("All", "patients"): ((2, 0, 1), (1, 0, 1)),
-        ("Site", "N"): ((2, 0, 0), (1, 0, 0)),
-        ("Site", "S"): ((0, 0, 1), (0, 0, 1)),
-        ("Sex", "not known"): ((1, 0, 0), (0, 0, 0)),
-        ("Sex", "F"): ((1, 0, 0), (1, 0, 0)),
-        ("Sex", "M"): ((0, 0, 1), (0, 0, 1)),
-        ("Vendor", "GE"): ((2, 0, 1), (1, 0, 1)),
-    }
-
-
-def test_patients_of_several_classes_are_counted_by_class():
-    rows = [{**row, "site": "", "label": label} for row, label in zip(SPLIT, ("0;1", "", "1"), strict=True)]
-    found = groups(rows, [{"patient": p, "sex": "", "vendor": ""} for p in "abc"], Targets("multilabel", ("x", "y")))
-    assert [(g.heading, g.name, g.patients, g.positive) for g in found] == [
-        ("All", "patients", (2, 0, 1), ()),
-        ("Class", "x", (1, 0, 0), ()),
-        ("Class", "y", (1, 0, 1), ()),
-    ]
-
-
-def test_a_group_that_is_not_kept_is_not_shown():
-    index = [{"patient": p, "sex": "", "vendor": ""} for p in "abc"]
-    assert {g.heading for g in groups([{**row, "site": ""} for row in SPLIT], index)} == {"All"}
+from pipeline.clinical.report.content import epochs, rejections
 
 
 def test_rejections_are_counted_most_frequent_first():

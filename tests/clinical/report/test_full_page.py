@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.clinical.report import checklist, flow, groups, honesty, usefulness
+from pipeline.clinical.report import flow, groups, honesty, usefulness
 from pipeline.clinical.report.figures import percent, probability, share, shown
 from pipeline.clinical.report.page import render
 from tests.clinical.report import full_metrics
@@ -80,9 +80,29 @@ def test_a_decision_curve_says_where_the_model_is_best():
         {"threshold": "0.2", "model": "0.4", "low": "", "high": "", "treat_all": "0.35", "treat_none": "0"},
         {"threshold": "0.3", "model": "-0.1", "low": "", "high": "", "treat_all": "-0.3", "treat_none": "0"},
     ]
-    assert usefulness.summary(rows).startswith("Between thresholds of 0.20 and 0.20 the model")
+    assert usefulness.summary(rows).startswith("At a threshold of 0.20 the model is worth more")
     assert usefulness.summary(rows[:1]) == "At no threshold is the model worth more than treating all or none."
     assert usefulness.numbers(rows)[1] == ["0.20", "0.400", "0.350", "0.000"]
+
+
+@pytest.mark.parametrize(
+    ("better", "said"),
+    [
+        ("0111001100", "Between thresholds of 0.20 and 0.40 and between thresholds of 0.70 and 0.80 the model"),
+        ("1111111111", "Between thresholds of 0.10 and 1.00 the model"),
+        ("0110001000", "Between thresholds of 0.20 and 0.30 and at a threshold of 0.70 the model"),
+        (
+            "1101101101",
+            "0.40 and 0.50, between thresholds of 0.70 and 0.80 and at 1 further one the model",
+        ),
+    ],
+)
+def test_a_decision_curve_that_is_best_here_and_there_is_not_called_so_in_between(better, said):
+    rows = [
+        {"threshold": f"{(place + 1) / 10}", "model": own, "treat_all": "-0.1", "treat_none": "0"}
+        for place, own in enumerate(better)
+    ]
+    assert said in usefulness.summary(rows)
 
 
 def test_small_groups_and_undefined_figures_are_shown_and_marked():
@@ -97,6 +117,18 @@ def test_small_groups_and_undefined_figures_are_shown_and_marked():
     assert not rows["north"]["small"]
 
 
+def test_how_many_groups_were_looked_at_stands_beside_them(words):
+    assert (
+        "9 groups of 4 kinds were looked at, and 8 have a gap with an interval. Of so many about 0.4 would lie wholly "
+        "on one side of 0 by chance, if the model did equally well for all; here 0 do."
+    ) in words
+    far = full_metrics.merged(_measured())
+    far["subgroups"][0]["gap"] = full_metrics.e(-0.3, 0.1)
+    assert "about 0.8 would" in groups.subgroups(far, 0.9)["many"]
+    assert "here 1 does." in groups.subgroups(far)["many"]
+    assert groups.subgroups({**far, "subgroups": []})["many"] == ""
+
+
 def _measured():
     area = {"auroc": full_metrics.e(0.9, 0.05)}
     shares = {"sensitivity": full_metrics.e(0.9, 0.1), "specificity": full_metrics.e(0.8, 0.1)}
@@ -104,13 +136,61 @@ def _measured():
 
 
 @pytest.mark.parametrize(
-    ("opened", "models", "moved", "cls"),
-    [(1, 1, False, "positive"), (2, 1, False, "positive"), (2, 2, False, "negative"), (2, 1, True, "negative")],
+    ("opened", "models", "splits", "moved", "cls"),
+    [
+        (1, 1, 1, False, "positive"),
+        (2, 1, 1, False, "plain"),
+        (1, 1, 2, False, "plain"),
+        (2, 2, 1, False, "negative"),
+        (2, 1, 1, True, "negative"),
+        (1, 1, 2, True, "negative"),
+    ],
 )
-def test_uses_of_the_test_set_are_counted_and_judged(opened, models, moved, cls):
-    said = honesty.test_set({"test_set": {"opened": opened, "models": models, "threshold_moved": moved}})
+def test_uses_of_the_test_set_are_counted_and_judged(opened, models, splits, moved, cls):
+    of = {"opened": opened, "models": models, "splits": splits, "threshold_moved": moved}
+    said = honesty.test_set({"test_set": of})
     assert said["cls"] == cls
+    assert any("its first use" in note for note in said["notes"]) == (cls == "positive")
+    assert any("2 different splits" in note for note in said["notes"]) == (splits == 2)
     assert said["sentence"] == f"The test set was opened {'once' if opened == 1 else 'twice'}."
+
+
+SEEN = {"opened": 2, "models": 1, "splits": 1, "threshold_moved": False}
+APART = {"patients": 40, "slices": 400, "exact": 0, "near": 0, "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("sections", "there", "not_there"),
+    [
+        ({"test_set": SEEN | {"opened": 1}, "leakage": APART}, ["fixed before these patients", "had never met"], []),
+        ({"test_set": SEEN, "leakage": APART}, ["fixed on validation patients, it finds"], ["fixed before these"]),
+        (
+            {"test_set": SEEN | {"threshold_moved": True}, "leakage": APART},
+            ["changed after the model had met a test set, it finds", "so these figures do not confirm it"],
+            ["fixed before", "only confirm it"],
+        ),
+        (
+            {"test_set": SEEN | {"splits": 2, "model_splits": 2}, "leakage": APART},
+            ["some of whom the model may have learnt from", "This very model was tested on 2 splits"],
+            ["had never met"],
+        ),
+        (
+            {"test_set": SEEN, "leakage": APART | {"near": 2}},
+            ["some of whom may stand on two sides"],
+            ["had never met", "dealt to sides whole. "],
+        ),
+    ],
+)
+def test_the_page_nowhere_contradicts_ledger_and_leakage(content, sections, there, not_there):
+    whole = replace(content, figures={**content.figures, **sections})
+    words = " ".join(Page(render(whole)).words.split()).partition("What journals")[0]
+    assert [said for said in there if said not in words] == []
+    assert [said for said in not_there if said in words] == []
+
+
+def test_the_first_page_says_what_weakens_its_figures(full):
+    first = " ".join(Page(render(full)).words.split()).partition("What was asked, and what came")[0]
+    assert "opened 3 times. 2 different models have met it" in first
 
 
 def test_a_pointing_game_no_better_than_chance_is_not_praised():
@@ -130,38 +210,22 @@ def test_a_pointing_game_no_better_than_chance_is_not_praised():
     assert "not clearly better than chance" in honesty.explanation({"explanation": of})["sentence"]
 
 
-def test_the_flow_accounts_for_every_patient_and_answer(full):
+def test_the_boxes_of_the_flow_add_up(full):
     boxes = flow.flow(full, "series")
-    assert sum(side["patients"] for side in boxes["sides"]) == boxes["patients"]
+    assert boxes["found"] == boxes["refused"] + boxes["taken"]
+    assert boxes["taken"] == boxes["unlabelled"] + boxes["used"]
+    assert boxes["used"] == sum(side["series"] for side in boxes["sides"])
+    assert boxes["patients"] == sum(side["patients"] for side in boxes["sides"])
     assert sum(positive + negative for _, positive, negative in boxes["ends"]) == full.figures["test"]["units"]
-    assert boxes["refused"] == 4
+    words = " ".join(Page(render(full)).words.split())
+    assert "174 series found 4 series refused" in words
+    assert "170 series taken173 volumes, as some hold several 2 series without a label, not used" in words
+    assert "168 series used, of 168 patients" in words
 
 
-def test_every_item_of_the_checklists_is_answered_or_says_why_not(full):
-    lists = {entry["name"]: entry for entry in checklist.checklists(full)}
-    assert {name: len(entry["items"]) for name, entry in lists.items()} == {
-        "CLAIM 2024": 44,
-        "TRIPOD+AI 2024": 52,
-        "STARD-AI 2025": 48,
-    }
-    for entry in lists.values():
-        numbers = [item["item"] for item in entry["items"]]
-        assert len(numbers) == len(set(numbers))
-        for item in entry["items"]:
-            assert item["answer"]
-            assert "{" not in item["answer"]
-            none = {"n/a": "Not applicable, because ", "open": "Not reported: "}
-            assert item["answer"].startswith(none.get(item["state"], "")), item
-    assert {item["item"] for item in lists["STARD-AI 2025"]["items"]} >= {str(number) for number in (1, 24, 30, 39)}
-
-
-def test_a_checklist_claims_only_what_was_measured(bare, full):
-    def state(of, item):
-        claim = next(entry for entry in checklist.checklists(of) if entry["name"] == "CLAIM 2024")
-        return next(each["state"] for each in claim["items"] if each["item"] == item)
-
-    assert (state(bare, "21"), state(full, "21")) == ("open", "answered")
-    assert (state(bare, "37"), state(full, "37")) == ("open", "answered")
+def test_files_that_are_no_dicom_belong_to_no_series(content):
+    boxes = flow.flow(replace(content, rejected=[*content.rejected, ("not_dicom", "no DICOM", 7)]), "series")
+    assert (boxes["found"], boxes["refused"], boxes["files"], boxes["taken"]) == (None, 4, 7, 168)
 
 
 def test_text_of_the_metrics_is_escaped(full):
@@ -183,3 +247,4 @@ def test_figures_are_said_with_as_many_digits_as_matter():
     assert percent({"value": None, "reason": "one class"}) == "undefined: one class"
     assert [probability(p) for p in (0.0001, 0.0234, 0.31, None)] == ["< 0.001", "0.023", "0.31", "n/a"]
     assert shown(None) == "not measured"
+    assert shown({"value": 11485.68, "low": -1926.4, "high": 999.5}) == "11,486 (\N{MINUS SIGN}1,926 to 999.50)"

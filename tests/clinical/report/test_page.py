@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.clinical.acceptance import Result
+from pipeline.clinical.report import answer
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.report.page import render
 from pipeline.validation_config import Waiver
@@ -84,9 +85,9 @@ def test_the_first_lines_say_what_a_reader_needs(page, content):
         "Research use only",
         "The model gives every series of MRI (FLAIR) a probability of being positive",
         f"{sum(result.passed for result in content.results)} of {len(content.results)} criteria are met",
-        "At the threshold 0.52, fixed before these patients were seen, it finds",
+        "At the threshold 0.52, fixed on validation patients, it finds",
         "Transfer helped",
-        "Measured on 60 series (28 positive) of 30 patients whom the model had never met",
+        "Measured on 60 series (28 positive) of 30 patients, none of whom stands on another side by name",
     ):
         assert words in start
 
@@ -99,6 +100,8 @@ def test_it_says_where_weights_and_data_are_from(page):
         "MNI152 template ©",
         "168 in all: 84 to learn from, 34 to choose by, 50 to test on",
         "Python 3.11.4, torch 2.15.0",
+        "12 min on Linux on x86_64; GPU Example",
+        "not recorded for this model",
     ):
         assert said in words
 
@@ -137,6 +140,21 @@ def test_a_waiver_is_said_with_its_name_and_reason(content, page):
     assert "“transfer.verdict other than negative” is missed. Dr. Ada <Example> answers for it: read side by" in words
     assert "Dr. Ada &lt;Example&gt;" in html
     assert "Met, with waivers" in words
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "said"),
+    [
+        (0.3, "0.3", ""),
+        ("true", "is true", ""),
+        (2, "2", ""),
+        (0.84, "0.84; even without an error", "0.84; even without an error"),
+        (None, "undefined (one class)", "undefined (one class)"),
+    ],
+)
+def test_a_reason_that_only_repeats_what_came_is_left_out(value, reason, said):
+    (row,) = answer.criteria([Result("finetuned.auroc.low", "at least 0.99", value, False, reason)])
+    assert row["reason"] == said
 
 
 def test_a_missed_criterion_is_the_first_thing_said(content):
