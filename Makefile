@@ -34,9 +34,9 @@ endif
 	dvc repro
 	@python -m pipeline.summary
 
-# The longest groups (tests/conftest.py) come first in the alphabet.
+# Whole files to each worker (tests/conftest.py), in their order: the longest come first in the alphabet.
 test: lint
-	pytest -n logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+	pytest -n logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 
 lint: $(READY)
 	ruff check

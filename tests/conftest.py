@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,23 @@ from tests.dicom import series_builder
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a costly fixture: the project that is built once, a server, a file's own."""
-    for item in items:
-        names = getattr(item, "fixturenames", [])
-        shared_by = next((name for name in ("built", "prefect_environment") if name in names), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(shared_by))
+#: Files that share what takes a minute to make: the project that is built once, a server.
+TOGETHER = {
+    f"tests/acceptance/test_{name}.py": "built" for name in ("dag", "experiments", "offline", "several_classes")
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each worker takes whole files, in their order; those of one group go to one worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "flows" if path.startswith("tests/flows/") else TOGETHER.get(path, path)
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
