@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.errors import EngineError
 
 Floats = npt.NDArray[np.float32]
 Slices = npt.NDArray[np.uint8]
@@ -53,6 +56,20 @@ class Backend(Protocol):
     def run(self, slices: Slices, membership: Floats) -> Answers:
         """What the graph says of uint8 (N, size, size) slices of B units, whose membership is float32 (B, N)."""
         ...
+
+
+def require_names(path: Path, inputs: list[str], outputs: list[str]) -> None:
+    """See that a graph takes and gives what a release's does.
+
+    Raises:
+        EngineError: it does not.
+    """
+    if tuple(inputs) != INPUTS or not set(REQUIRED) <= set(outputs) <= {*REQUIRED, *OPTIONAL}:
+        raise EngineError(
+            f"a graph of a release in {path}, which takes {', '.join(INPUTS)} and gives {', '.join(REQUIRED)}",
+            f"one that takes {', '.join(inputs)} and gives {', '.join(outputs)}",
+            "Name the graph of a release.",
+        )
 
 
 def membership(units: Sequence[str]) -> tuple[list[str], Floats]:

@@ -9,7 +9,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from pipeline.errors import EngineError
-from pipeline.inference.answers import INPUTS, OPTIONAL, REQUIRED, Answers, Floats, Slices
+from pipeline.inference.answers import INPUTS, Answers, Floats, Slices, require_names
 
 _CANNOT_LOAD = (
     failures.Fail,
@@ -61,12 +61,7 @@ class OnnxRuntime:
         self.name = f"ONNX Runtime {onnxruntime.__version__}, {provider}, fp32"
         shapes = {value.name: value.shape for value in self._session.get_inputs()}
         self.outputs: dict[str, int] = {value.name: value.shape[1] for value in self._session.get_outputs()}
-        if tuple(shapes) != INPUTS or not set(REQUIRED) <= set(self.outputs) <= {*REQUIRED, *OPTIONAL}:
-            raise EngineError(
-                f"a graph of a release in {path}, which takes {', '.join(INPUTS)} and gives {', '.join(REQUIRED)}",
-                f"one that takes {', '.join(shapes)} and gives {', '.join(self.outputs)}",
-                "Name the graph of a release.",
-            )
+        require_names(path, list(shapes), list(self.outputs))
         self.size = int(shapes["slices"][-1])
 
     def run(self, slices: Slices, membership: Floats) -> Answers:
