@@ -41,6 +41,8 @@ def run(
         if error.errno not in FULL:
             raise
         _fail(name, storage_full(Path(error.filename or "."), error))
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process answers for all, and writes what was made
     seconds = round(time.monotonic() - begin, 2)
     write_json(Path("reports/times") / f"{name}.json", {"seconds": seconds, **(record() if record else {})})
     say(f"{name}: done in {seconds:.1f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,12 @@ def test_what_a_stage_records_stands_beside_its_seconds(project: Path) -> None:
     code = STAGE.format(body="pass").replace(", work)", ', work, lambda: {"machine": "a kind"})')
     subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, check=True)
     assert json.loads((project / "reports/times/ingest.json").read_text())["machine"] == "a kind"
+
+
+def test_of_several_processes_the_first_records(project: Path) -> None:
+    code = STAGE.format(body="pass").replace(", work)", ", work, lambda: 1 / 0)")
+    subprocess.run([sys.executable, "-c", code], cwd=project, env=os.environ | {"RANK": "1"}, check=True)
+    assert not (project / "reports/times/ingest.json").exists()
 
 
 def test_error_goes_to_stderr_and_to_its_file_without_a_traceback(project: Path) -> None:
