@@ -124,10 +124,9 @@ def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
     scores = found.targets.scores(found.logits["finetuned"])
     groups = subgroups.attributes(units, rows, index, labels)
     answers = subgroups.Answers(units, scores, found.called, groups)
-    drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
     return {
         "subgroups": subgroups.measure(answers, settings, params.accept),
-        "reachable": reachable.best(found.targets, units.labels, drawn),
+        "reachable": reachable.best(found.targets, units.labels, settings.confidence),
         "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, read_csv(SPLIT), rows),
     }
 
