@@ -1,12 +1,12 @@
 """Figures on test patients, each with an interval over patients; undefined is NaN with a reason, never 0.
 
 AUROC: DeLong's variance where every patient has one unit, else the jackknife of patients, with one patient's worth of
-full clustering in it (Newcombe's variance with patients as units). Average precision: the
-standard error of the patient bootstrap. Both by way of the logit, which keeps the interval within 0 and 1 and covers
-best in `python -m tests.benchmarks.coverage`; but for DeLong's with Student's t for the patients of the scarcer class.
-Of average precision it is what Boyd, Eng & Page (2013, ECML PKDD, LNCS 8190:451) recommend. An area of exactly 1 (or 0)
-has Newcombe's interval for as many units as there are patients (`ranking.perfect`), and one that fewer than
-`resampling.FEW` patients keep from it claims no more. Shares: see `proportions`.
+full clustering in it (Newcombe's variance with patients as units). Average precision: the standard error of the patient
+bootstrap. Both by way of the logit, which keeps the interval within 0 and 1 and covers best in `python -m
+tests.benchmarks.coverage`; but for DeLong's with Student's t for the patients of the scarcer class. For average
+precision Boyd, Eng & Page (2013, ECML PKDD, LNCS 8190:451) recommend it. An area of exactly 1 (or 0) has Newcombe's
+interval for as many units as there are patients (`ranking.newcombe`), and one that fewer than `resampling.FEW` patients
+keep from it claims no more. Shares: see `proportions`.
 """
 
 from __future__ import annotations

@@ -104,25 +104,24 @@ class Ranked:
         return bool((self.scores == self.scores[:1]).all())
 
     @cached_property
-    def scarcer(self) -> list[int]:
-        """Of each class the patients behind its positive or its negative units, whichever are fewer."""
-        return [min(self.resamples.behind(column == side) for side in (0, 1)) for column in self.labels.T]
+    def sides(self) -> list[tuple[int, int]]:
+        """Of each class the patients behind its positive units, and those behind its negative ones."""
+        positive = self.labels == 1
+        return [(self.resamples.behind(own), self.resamples.behind(~own)) for own in positive.T]
 
     @property
     def scarcest(self) -> int:
-        """The fewest of `scarcer`."""
-        return min(self.scarcer)
+        """The fewest patients behind the positive or the negative units of a class."""
+        return min(map(min, self.sides))
 
     @cached_property
     def perfect(self) -> float:
         """The lower end of an area of 1 of these patients, as if each had one unit of a class (mean over classes)."""
-        sides = [[self.resamples.behind(column == side) for side in (1, 0)] for column in self.labels.T]
-        return combined([newcombe(positive, negative, self.resamples.confidence) for positive, negative in sides])
+        return combined([newcombe(*patients, self.resamples.confidence) for patients in self.sides])
 
     def clustered(self, area: float) -> float:
         """Newcombe's standard error of an AUROC whose patients have one unit of a class each (mean over classes)."""
-        sides = [[self.resamples.behind(column == side) for side in (1, 0)] for column in self.labels.T]
-        return float(np.linalg.norm([spread(area, positive, negative) for positive, negative in sides])) / len(sides)
+        return float(np.linalg.norm([spread(area, *patients) for patients in self.sides])) / len(self.sides)
 
     def erring(self, sign: int) -> int:
         """Patients with a unit on the wrong side of one of the other label, on the side that has fewer of them.

@@ -22,7 +22,7 @@ def best(targets: Targets, labels: Labels, confidence: float) -> dict[str, Any]:
         labels: (U, K) of 0 and 1, of the test units.
         confidence: of the intervals.
     """
-    resamples = draw([str(place) for place in range(len(labels))], 1, confidence, 0)
+    resamples = draw([str(place) for place in range(len(labels))], 0, confidence, 0)
     right, ranks = labels == 1, ranked(labels, labels.astype(float), resamples)
     areas = {
         "auroc": metrics.auroc_of(ranks).figures(),
