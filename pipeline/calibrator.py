@@ -48,8 +48,8 @@ class Calibration(Strict):
             probable class is (multiclass).
         rule: by which the threshold was chosen, in words.
         model_sha256, split_sha256: what it was fixed for.
-        calibration_sha256: `content_sha256`, so that a threshold that was moved since does not pass unnoticed. None in
-            manifests of releases made before there was one; models/calibration.json must have it.
+        calibration_sha256: `content_sha256`, so that a threshold that was moved since does not pass unnoticed; in what
+            `record` writes. None: not written yet.
     """
 
     temperature: Temperature | list[Temperature]

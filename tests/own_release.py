@@ -45,7 +45,8 @@ def make(project: Path, chosen: config.Params, name: str) -> Path:
             embedded_backbone.make(Path())
         backbone(chosen)
         _train(chosen.prepare.size)
-        _calibration()
+        write_csv(Path("data/split.csv"), ["unit"], [])
+        calibrate(temperature=1, threshold=0.5)
         export(chosen)
         _evidence()
         release(chosen.model_copy(update={"release": chosen.release.model_copy(update={"name": name})}))
@@ -69,16 +70,10 @@ def _train(size: int) -> None:
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
 
 
-def _calibration() -> None:
-    """What the stage would have written for units of their own."""
-    write_csv(Path("data/split.csv"), ["unit"], [])
-    found = Calibration(
-        temperature=1,
-        threshold=0.5,
-        rule="youden",
-        model_sha256=sha256_file(Path("models/finetuned/model.safetensors")),
-        split_sha256=sha256_file(Path("data/split.csv")),
-    )
+def calibrate(**given: Any) -> None:
+    """What the stage would have written for the fine-tuned model and the split that are there."""
+    model, split = (sha256_file(Path(path)) for path in ("models/finetuned/model.safetensors", "data/split.csv"))
+    found = Calibration(rule="youden", model_sha256=model, split_sha256=split, **given)
     write_json(Path("models/calibration.json"), found.record())
 
 

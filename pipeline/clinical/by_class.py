@@ -14,6 +14,8 @@ from pipeline.clinical.ranking import Labels, ranked
 from pipeline.clinical.resampling import Estimate, Floats, Resamples, undefined
 from pipeline.targets import Targets, calls
 
+Share = Callable[[Labels, Calls, Resamples], Estimate]
+
 #: What sensitivity and specificity of several classes are.
 AVERAGE = "mean of the classes, each against the rest"
 SHARES = {
@@ -47,10 +49,7 @@ def finetuned(
         found[name] = {
             "auroc": metrics.auroc_of(ranks).figures(),
             "average_precision": metrics.average_precision_of(ranks).figures(),
-            **{
-                share: (measure(own, call, drawn) if finite else undefined(NOT_FINITE, len(own))).figures()
-                for share, measure in SHARES.items()
-            },
+            **measured(SHARES, own, call, drawn, finite=bool(finite)),
         }
     return {"finetuned": {**area, "classes": found}}
 
@@ -90,7 +89,17 @@ def operating_point(
     return point | {name: estimate.figures() for name, estimate in estimates.items()}
 
 
-def shares(targets: Targets) -> dict[str, Callable[[Labels, Calls, Resamples], Estimate]]:
+def measured(
+    measures: Mapping[str, Share], labels: Labels, called: Calls, drawn: Resamples, *, finite: bool
+) -> dict[str, Any]:
+    """The figures of shares, or, where not all probabilities are finite, that they are not."""
+    return {
+        name: (measure(labels, called, drawn) if finite else undefined(NOT_FINITE, len(labels))).figures()
+        for name, measure in measures.items()
+    }
+
+
+def shares(targets: Targets) -> dict[str, Share]:
     """Those of the operating point: of several classes predictive values stand with each class alone."""
     return {name: SHARES[name] for name in (SHARES if targets.kind == "binary" else ("sensitivity", "specificity"))}
 

@@ -86,7 +86,7 @@ def read(path: Path, model: Path, split: Path) -> Calibration:
 
 
 def unchanged(path: Path) -> Calibration:
-    """The calibration in the file that the stage wrote, with its own hash, which only an older release may lack.
+    """The calibration in the file that the stage wrote, with its own hash.
 
     Raises:
         ContractError: it is damaged, was changed since, or has no hash by which that could be told.

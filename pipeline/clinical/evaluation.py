@@ -116,7 +116,7 @@ def evaluate(
     )
     found.figures.update(_of_models(found, ranks, drawn, settings))
     found.figures["comparison"] = _comparison(found, ranks, drawn, beside)
-    found.figures["levels"] = levels.figures(units, probabilities, fixed, beside.parts, settings, seed, targets)
+    found.figures["levels"] = levels.figures(units, probabilities, fixed, beside.parts, settings, targets)
     return found
 
 

@@ -7,19 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.clinical.split import SIDES
+from pipeline.clinical.units import series_of
 from pipeline.dicom.reasons import OF_FILES
 
 Row = Mapping[str, str]
 
 
-def _series(row: Row) -> str:
-    """Of a volume `S-...-v2` the series `S-...`."""
-    return row["series"].partition("-v")[0]
-
-
 #: What is divided into with and without a label, and by what a volume's row is counted as one.
 _COUNTED: Mapping[str, Callable[[Row], str]] = {
-    "series": _series,
+    "series": series_of,
     "volumes": lambda row: row["series"],
     "patients": lambda row: row["patient"],
 }
@@ -66,7 +62,7 @@ def _side(side: str, patients: int, slices: Sequence[Row]) -> dict[str, int]:
     here = [row for row in slices if row["split"] == side]
     return {
         "patients": patients,
-        "series": len({_series(row) for row in here}),
+        "series": len({series_of(row) for row in here}),
         "units": len({row["unit"] for row in here}),
         "slices": len(here),
     }

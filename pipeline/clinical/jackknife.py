@@ -1,9 +1,10 @@
 """The standard error of AUROC over patients of several units, by leaving out each in turn.
 
 The jackknife (Efron & Stein 1981, Ann Stat 9:586) errs to the wide side, where the bootstrap of few patients errs to
-the narrow one: 16 patients of 30 slices each, labels mixed, have 95 % intervals that hold the truth in 93 % by it and
-in 90 % by the bootstrap (`python -m tests.benchmarks.coverage`). Nothing is computed anew for each patient: the pairs
-that one takes away are those of its positive units with all negative ones, and the other way round, less its own twice.
+the narrow one: 16 patients of 30 slices each, labels mixed, have 95 % intervals that hold the truth in 93 % by it alone
+and in 90 % by the bootstrap; `metrics` mixes some clustering in (docs/validation.md). Nothing is computed anew for each
+patient: the pairs that one takes away are those of its positive units with all negative ones, and the other way round,
+less its own twice.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.clinical import metrics
-from pipeline.clinical.by_class import NOT_FINITE
-from pipeline.clinical.resampling import Floats, draw, undefined
-from pipeline.clinical.units import Units
+from pipeline.clinical.by_class import measured
+from pipeline.clinical.resampling import Floats, draw
+from pipeline.clinical.units import Units, series_of
 from pipeline.contract import Calibration
 from pipeline.targets import Targets, calls
 from pipeline.validation_config import Validate
@@ -43,10 +43,10 @@ def coarser(
 
 
 def _name(row: Mapping[str, str], level: str, study: Mapping[str, str]) -> str:
-    """What a slice is part of; a volume's name may end in its number in the series."""
+    """What a slice is part of."""
     if level == "study":
         return study.get(row["series"], "")
-    return row["series"].partition("-v")[0] if level == "series" else row["patient"]
+    return series_of(row) if level == "series" else row["patient"]
 
 
 def figures(
@@ -55,7 +55,6 @@ def figures(
     fixed: Calibration,
     parts: Mapping[str, Sequence[str]],
     settings: Validate,
-    seed: int,
     targets: Targets,
 ) -> dict[str, Any]:
     """The part of reports/metrics.json under `levels`: AUROC, sensitivity and specificity at each level of `parts`.
@@ -70,7 +69,7 @@ def figures(
     if targets.kind == "multiclass":
         reason = "a whole whose parts are of several classes has no single one"
         return {level: {"reason": reason} for level in parts}
-    return {level: _at(units, probabilities, fixed.threshold, names, settings, seed) for level, names in parts.items()}
+    return {level: _at(units, probabilities, fixed.threshold, names, settings) for level, names in parts.items()}
 
 
 def _at(
@@ -79,7 +78,6 @@ def _at(
     threshold: float | Sequence[float] | None,
     names: Sequence[str],
     settings: Validate,
-    seed: int,
 ) -> dict[str, Any]:
     place = {name: position for position, name in enumerate(dict.fromkeys(names))}
     of = np.array([place[name] for name in names], dtype=np.int64)
@@ -93,7 +91,7 @@ def _at(
         np.add.at(scores, of, probabilities)
         scores /= np.bincount(of, minlength=len(place))[:, None]
     patient = dict(zip(names, units.patients, strict=True))
-    drawn = draw([patient[name] for name in place], settings.bootstrap, settings.confidence, seed)
+    drawn = draw([patient[name] for name in place], 0, settings.confidence, 0)  # none of these draws patients
     shares = {"sensitivity": metrics.sensitivity, "specificity": metrics.specificity}
     finite, called = np.isfinite(scores).all(), calls(scores, threshold)
     return {
@@ -101,8 +99,5 @@ def _at(
         "positives": [int(count) for count in labels.sum(axis=0)] if shape[1] > 1 else int(labels.sum()),
         "aggregation": HOW.format("largest" if settings.aggregate == "max" else "mean"),
         "auroc": metrics.auroc(labels, scores, drawn).figures(),
-        **{
-            name: (share(labels, called, drawn) if finite else undefined(NOT_FINITE, len(place))).figures()
-            for name, share in shares.items()
-        },
+        **measured(shares, labels, called, drawn, finite=bool(finite)),
     }

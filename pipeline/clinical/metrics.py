@@ -1,11 +1,12 @@
 """Figures on test patients, each with an interval over patients; undefined is NaN with a reason, never 0.
 
-AUROC: DeLong's variance where every patient has one unit, else the jackknife of patients. Average precision: the
-standard error of the patient bootstrap. Both by way of the logit, which keeps the interval within 0 and 1 and covers
-best in `python -m tests.benchmarks.coverage`; but for DeLong's with Student's t for the patients of the scarcer class.
-Of average precision it is what Boyd, Eng & Page (2013, ECML PKDD, LNCS 8190:451) recommend. An area of exactly 1 (or 0)
-has Wilson's interval with as many trials as there are patients of the scarcer class, and no other claims more
-(`resampling.no_error`). Shares: see `proportions`.
+AUROC: DeLong's variance where every patient has one unit, else the jackknife of patients, with one patient's worth of
+full clustering in it (Newcombe's variance with patients as units). Average precision: the standard error of the patient
+bootstrap. Both by way of the logit, which keeps the interval within 0 and 1 and covers best in `python -m
+tests.benchmarks.coverage`; but for DeLong's with Student's t for the patients of the scarcer class. For average
+precision Boyd, Eng & Page (2013, ECML PKDD, LNCS 8190:451) recommend it. An area of exactly 1 (or 0) has Newcombe's
+interval for as many units as there are patients (`ranking.newcombe`), and one that fewer than `resampling.FEW` patients
+keep from it claims no more. Shares: see `proportions`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.clinical import delong, jackknife
-from pipeline.clinical.proportions import WILSON, share
 from pipeline.clinical.proportions import Calls as Calls
+from pipeline.clinical.proportions import share
 from pipeline.clinical.ranking import Labels as Labels
 from pipeline.clinical.ranking import Ranked, ranked
 from pipeline.clinical.resampling import (
+    FEW,
     SAME,
     STILL,
     TOO_FEW,
@@ -28,12 +30,12 @@ from pipeline.clinical.resampling import (
     Resamples,
     by_logit,
     mean_of,
-    no_error,
     quantile,
     undefined,
 )
 
 DELONG, JACKKNIFE, BOOTSTRAP = "DeLong, logit", "jackknife of patients, logit", "cluster bootstrap, logit"
+NEWCOMBE = "Newcombe, patients as units"
 ALL_EQUAL = "all scores are equal: {} by definition, whatever the model knows"
 
 
@@ -58,9 +60,20 @@ def auroc_of(given: Ranked) -> Estimate:
         own = delong.components(given.labels[:, 0], given.scores[:, 0])
         found = _interval(given, given.areas[0], float(np.sqrt(delong.covariance(own, own))), DELONG)
     else:
-        found = _interval(given, given.areas[0], jackknife.error(given.without), JACKKNIFE)
-    most = no_error(given.scarcer, given.resamples.confidence)
-    return replace(found, high=max(found.high, 1 - most))
+        found = _interval(given, given.areas[0], _mixed(given, jackknife.error(given.without)), JACKKNIFE)
+    return replace(found, high=max(found.high, 1 - given.perfect)) if given.erring(-1) < FEW else found
+
+
+def _mixed(given: Ranked, observed: float) -> float:
+    """A jackknife's standard error with one patient's worth of full clustering in it.
+
+    Near 1 few patients err, and what they vary says little of those to come: as `proportions` has it of shares.
+    """
+    if not observed > STILL:
+        return observed
+    whole = given.clustered(given.areas[0])
+    known = given.erring(1 if given.areas[0] > 0.5 else -1)
+    return float(np.sqrt((known * observed**2 + max(whole, observed) ** 2) / (known + 1)))
 
 
 def average_precision_of(given: Ranked) -> Estimate:
@@ -82,19 +95,20 @@ def _area(given: Ranked, value: float, definition: str) -> Estimate | None:
     if given.all_equal:
         return Estimate(value, np.nan, np.nan, n, ALL_EQUAL.format(definition))
     if value in (0.0, 1.0):
-        most = no_error(given.scarcer, given.resamples.confidence)
-        return Estimate(value, *((most, 1.0) if value else (0.0, 1 - most)), n, method=f"{WILSON}, patients")
+        ends = (given.perfect, 1.0) if value else (0.0, 1 - given.perfect)
+        return Estimate(value, *ends, n, method=NEWCOMBE)
     return Estimate(value, np.nan, np.nan, n, TOO_FEW) if given.scarcest < 2 else None
 
 
 def _interval(given: Ranked, value: float, error: float, method: str) -> Estimate:
-    """By the logit, with Student's t where the variance is not DeLong's; at most as near to 1 as of no error."""
+    """By the logit, with Student's t where the variance is not DeLong's; few errors: no nearer to 1 than of none."""
     n, confidence = len(given.labels), given.resamples.confidence
     if not error > STILL:
         return Estimate(value, np.nan, np.nan, n, TOO_FEW if np.isnan(error) else SAME)
     steps = quantile(confidence, None if method == DELONG else given.scarcest - 1)
     low, high = by_logit(value, error, steps)
-    return Estimate(value, min(low, no_error(given.scarcer, confidence)), high, n, method=method)
+    low = min(low, given.perfect) if given.erring(1) < FEW else low
+    return Estimate(value, low, high, n, method=method)
 
 
 def sensitivity(labels: Labels, called: Calls, resamples: Resamples) -> Estimate:

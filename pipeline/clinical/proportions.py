@@ -5,9 +5,9 @@ observed variance between patients amounts to (the design effect of Rao & Scott 
 linearised ratio), and Student's t for the normal quantile, as that variance is an estimate from so many patients.
 
 Where few patients have an error, that variance says little. So one patient's worth of full clustering, where a patient
-counts as one unit, is mixed into it, and no interval claims more than that of no error among the patients with a hit,
-which has them as trials (`resampling.no_error`). Of intervals by bootstrap percentiles, by the logit and this one, this
-one covered best (docs/validation.md).
+counts as one unit, is mixed into it, and with errors of fewer than `resampling.FEW` patients an interval claims no more
+than that of no error among the patients with a hit, which has them as trials (`resampling.no_error`). Of intervals by
+bootstrap percentiles, by the logit and this one, this one covered best (docs/validation.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clinical.ranking import columns
-from pipeline.clinical.resampling import ONE_PATIENT, Estimate, Floats, Resamples, no_error, undefined, wilson
+from pipeline.clinical.resampling import FEW, ONE_PATIENT, Estimate, Floats, Resamples, no_error, undefined, wilson
 
 Calls = npt.NDArray[np.bool_]
 WILSON = "Wilson"
@@ -47,7 +47,11 @@ def share(hits: Calls, among: Calls, reason: str, resamples: Resamples) -> Estim
         return Estimate(value, np.nan, np.nan, n, ONE_PATIENT)
     size = _independent(pairs, value, resamples, n)
     low, high = wilson(value * size, size, confidence, min(patients) - 1)
-    return Estimate(value, min(low, most), max(high, 1 - least), n, method=CLUSTERED)
+    if resamples.behind(np.any(missed, axis=0)) < FEW:
+        low = min(low, most)
+    if resamples.behind(np.any(hit, axis=0)) < FEW:
+        high = max(high, 1 - least)
+    return Estimate(value, low, high, n, method=CLUSTERED)
 
 
 def _independent(pairs: list[tuple[Calls, ...]], value: float, resamples: Resamples, n: int) -> float:

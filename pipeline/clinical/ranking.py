@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 from pipeline.clinical import jackknife
-from pipeline.clinical.resampling import Floats, Resamples
+from pipeline.clinical.resampling import Floats, Resamples, combined, quantile
 
 Labels = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]
@@ -103,14 +104,37 @@ class Ranked:
         return bool((self.scores == self.scores[:1]).all())
 
     @cached_property
-    def scarcer(self) -> list[int]:
-        """Of each class the patients behind its positive or its negative units, whichever are fewer."""
-        return [min(self.resamples.behind(column == side) for side in (0, 1)) for column in self.labels.T]
+    def sides(self) -> list[tuple[int, int]]:
+        """Of each class the patients behind its positive units, and those behind its negative ones."""
+        positive = self.labels == 1
+        return [(self.resamples.behind(own), self.resamples.behind(~own)) for own in positive.T]
 
     @property
     def scarcest(self) -> int:
-        """The fewest of `scarcer`."""
-        return min(self.scarcer)
+        """The fewest patients behind the positive or the negative units of a class."""
+        return min(map(min, self.sides))
+
+    @cached_property
+    def perfect(self) -> float:
+        """The lower end of an area of 1 of these patients, as if each had one unit of a class (mean over classes)."""
+        return combined([newcombe(*patients, self.resamples.confidence) for patients in self.sides])
+
+    def clustered(self, area: float) -> float:
+        """Newcombe's standard error of an AUROC whose patients have one unit of a class each (mean over classes)."""
+        return float(np.linalg.norm([spread(area, *patients) for patients in self.sides])) / len(self.sides)
+
+    def erring(self, sign: int) -> int:
+        """Patients with a unit on the wrong side of one of the other label, on the side that has fewer of them.
+
+        Args:
+            sign: 1, or -1 for what keeps an area from 0.
+        """
+        fewest = []
+        for labels, scores in columns(self.labels, sign * self.scores):
+            positive = labels == 1
+            wrong = (positive & (scores <= scores[~positive].max()), ~positive & (scores >= scores[positive].min()))
+            fewest.append(min(self.resamples.behind(side) for side in wrong))
+        return min(fewest)
 
     @cached_property
     def areas(self) -> tuple[float, float]:
@@ -139,6 +163,19 @@ class Ranked:
                 total[:, rows] += ranks.areas(counts[:, positive], counts[:, negative])
         auroc, precision = total / self.labels.shape[1]
         return auroc, precision
+
+
+def newcombe(positive: int, negative: int, confidence: float) -> float:
+    """The lower end of an AUROC of 1 of so many units (Newcombe 2006, Stat Med 25:559, method 5)."""
+    steps = quantile(confidence)
+    return float(brentq(lambda area: 1 - area - steps * spread(area, positive, negative), 0, 1 - 1e-9))
+
+
+def spread(area: float, positive: int, negative: int) -> float:
+    """The standard error of an AUROC of so many units, where it is `area` (Newcombe, as above)."""
+    both = (positive + negative) / 2 - 1
+    pairs = 1 + both * ((1 - area) / (2 - area) + area / (1 + area))
+    return float(np.sqrt(area * (1 - area) * pairs / (positive * negative)))
 
 
 def ranked(labels: npt.NDArray[np.number], scores: npt.NDArray[np.floating], resamples: Resamples) -> Ranked:

@@ -1,4 +1,4 @@
-"""What a model without an error would show on these test patients: intervals of few patients stay wide."""
+"""What a model without an error would show at best on these test units: intervals of few stay wide."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any
 
 from pipeline.clinical import by_class, metrics
 from pipeline.clinical.ranking import Labels, ranked
-from pipeline.clinical.resampling import Resamples
+from pipeline.clinical.resampling import draw
 from pipeline.targets import Targets
 
 
-def best(targets: Targets, labels: Labels, resamples: Resamples) -> dict[str, Any]:
+def best(targets: Targets, labels: Labels, confidence: float) -> dict[str, Any]:
     """The lower ends of areas and shares without an error, under the names that they have in reports/metrics.json.
 
-    No figure of these patients with an error has a higher one (`resampling.no_error`).
+    Each unit counts as a patient of its own: that those of one patient resemble each other would lower the ends, and by
+    how much an error alone could tell.
 
     Args:
         targets: what the labels mean.
         labels: (U, K) of 0 and 1, of the test units.
-        resamples: of their patients.
+        confidence: of the intervals.
     """
+    resamples = draw([str(place) for place in range(len(labels))], 0, confidence, 0)
     right, ranks = labels == 1, ranked(labels, labels.astype(float), resamples)
     areas = {
         "auroc": metrics.auroc_of(ranks).figures(),

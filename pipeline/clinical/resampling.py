@@ -19,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 
 _STREAM = 12  # this module's own stream of the one seed
 _CELLS = 1 << 20  # of a portion: more would not stay in a processor's cache
+#: Errors of fewer patients say too little about how they vary between patients: with 1 or 2, a figure may claim no more
+#: than the same patients show without an error; else it would look more certain than that.
+FEW = 3
 #: Why an interval is missing where a class has one patient, or none in most resamples.
 TOO_FEW = "too few patients of a class to resample"
 ONE_PATIENT = "all these units are of one patient"
@@ -186,14 +189,13 @@ def wilson(hits: float, n: float, confidence: float, freedom: float | None = Non
 
 
 def no_error(patients: Sequence[int], confidence: float) -> float:
-    """The lower end of the mean of K figures that are all 1, from so many patients each: Wilson's, patients as trials.
+    """The lower end of the mean of K shares that are all 1, of so many patients each: Wilson's, patients as trials."""
+    return combined([wilson(count, count, confidence)[0] if count else 0.0 for count in patients])
 
-    No other figure of these patients may claim more: a variance that is estimated near 0 or 1 shrinks faster than what
-    is known grows, so that one with an error would look more certain than one with none. Of several figures the ends
-    are combined after Zou & Donner (2008, Stat Med 27:1693).
-    """
-    gaps = [1 - wilson(count, count, confidence)[0] if count else 1.0 for count in patients]
-    return 1 - float(np.linalg.norm(gaps)) / len(gaps)
+
+def combined(lows: Sequence[float]) -> float:
+    """The lower end of the mean of K figures that are all 1, from theirs (Zou & Donner 2008, Stat Med 27:1693)."""
+    return 1 - float(np.linalg.norm(1 - np.asarray(lows, dtype=np.float64))) / len(lows)
 
 
 def by_logit(value: float, error: float, steps: float) -> tuple[float, float]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clinical import metrics
+from pipeline.clinical.ranking import Ranked, ranked
 from pipeline.clinical.resampling import Estimate, Floats, draw, undefined
 from pipeline.clinical.units import Units
 from pipeline.validation_config import Criterion, Validate
@@ -142,8 +143,9 @@ def _group(
     bound: float | None,
 ) -> dict[str, Any]:
     own, others = (inside, ~inside) if shared is None else (inside | shared, ~inside | shared)
-    area, sensitivity, specificity = _figures(answers, own, settings)
-    rest = _figures(answers, others, settings)[0]
+    given = _ranked(answers, own, settings)
+    area, sensitivity, specificity = _figures(given, answers.called[own])
+    rest = _figures(_ranked(answers, others, settings), answers.called[others])[0]
     if shared is not None:
         specificity = undefined("only positives have a value of this", 0)
     patients = len({answers.units.patients[place] for place in np.flatnonzero(inside)})
@@ -157,7 +159,7 @@ def _group(
         "units": int(inside.sum()),
         "patients": patients,
         "positive": int(labels.any(axis=1).sum()),
-        "small": patients < settings.small_group or _scarcer(answers, own) < settings.small_group / 2,
+        "small": patients < settings.small_group or given.scarcest < settings.small_group / 2,
         "auroc": area.figures(),
         "sensitivity": sensitivity.figures(),
         "specificity": specificity.figures(),
@@ -166,31 +168,26 @@ def _group(
     }
 
 
-def _scarcer(answers: Answers, inside: npt.NDArray[np.bool_]) -> int:
-    """Patients behind the positives or the negatives of a class, whichever are the fewest: they bound each figure."""
-    patients = np.array(answers.units.patients)[inside]
-    labels = answers.units.labels[inside]
-    return min(len(set(patients[labels[:, k] == label])) for k in range(labels.shape[1]) for label in (0, 1))
+def _ranked(answers: Answers, inside: npt.NDArray[np.bool_], settings: Validate) -> Ranked:
+    """The units of a group by their scores; none of the intervals draws patients."""
+    patients = [answers.units.patients[place] for place in np.flatnonzero(inside)]
+    drawn = draw(patients, 0, settings.confidence, 0)
+    return ranked(answers.units.labels[inside], answers.scores[inside], drawn)
 
 
-def _figures(
-    answers: Answers, inside: npt.NDArray[np.bool_], settings: Validate
-) -> tuple[Estimate, Estimate, Estimate]:
-    places = np.flatnonzero(inside)
-    patients = [answers.units.patients[place] for place in places]
-    drawn = draw(patients, 0, settings.confidence, 0)  # none of these intervals draws patients
-    labels, scores, called = answers.units.labels[places], answers.scores[places], answers.called[places]
-    if not len(places):
+def _figures(given: Ranked, called: npt.NDArray[np.bool_]) -> tuple[Estimate, Estimate, Estimate]:
+    """AUROC, sensitivity and specificity of the units of a group."""
+    if not len(given.labels):
         nobody = undefined("no unit", 0)
         return nobody, nobody, nobody
-    area = metrics.auroc(labels, scores, drawn)
-    if not np.isfinite(scores).all():
-        unknown = undefined("a score is not finite", len(places))
+    area = metrics.auroc_of(given)
+    if not np.isfinite(given.scores).all():
+        unknown = undefined("a score is not finite", len(given.labels))
         return area, unknown, unknown
     return (
         area,
-        metrics.sensitivity(labels, called, drawn),
-        metrics.specificity(labels, called, drawn),
+        metrics.sensitivity(given.labels, called, given.resamples),
+        metrics.specificity(given.labels, called, given.resamples),
     )
 
 

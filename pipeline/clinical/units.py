@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.contract import LabelLevel
 from pipeline.errors import LabelError
 from pipeline.targets import BINARY, SEPARATOR, Targets
+
+#: What several units of a label level are called.
+PLURAL: Mapping[LabelLevel, str] = {"patient": "patients", "study": "studies", "series": "series", "slice": "slices"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Units:
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     slice_units: list[str]
+
+
+def series_of(row: Mapping[str, str]) -> str:
+    """The series `S-...` of a row of a volume, which is called `S-...-v2` where a series holds several."""
+    return row["series"].partition("-v")[0]
 
 
 def units_of(slices: Sequence[Mapping[str, str]], side: str, targets: Targets = BINARY) -> Units:

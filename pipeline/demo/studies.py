@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -44,9 +42,8 @@ def write(patient: Patient, seed: int, folder: Path, masks: Path) -> list[dict[s
             for ds in decoy(patient, seed, rng, made):
                 _save(ds, folder)
         if made.lesion is not None:
-            drawn = packed(Volume(made.lesion.astype(np.float32), made.grid.affine_lps))
-            name = Pseudonyms(PUBLIC_DEMO_KEY).series(series.series_uid)
-            write_atomic(masks / f"{name}.nii.gz", partial(_bytes, content=drawn))
+            drawn = Volume(made.lesion.astype(np.float32), made.grid.affine_lps)
+            _draw(drawn, masks / f"{Pseudonyms(PUBLIC_DEMO_KEY).series(series.series_uid)}.nii.gz")
         rows.append(
             {
                 "PatientID": patient.patient_id,
@@ -68,8 +65,8 @@ def _files(series: Series, made: Images, rng: np.random.Generator) -> Iterator[D
         yield enhanced(series, made, range(depth)[:: -1 if series.patient.descending else 1])
 
 
-def _bytes(handle: BinaryIO, content: bytes) -> None:
-    handle.write(content)
+def _draw(lesion: Volume, path: Path) -> None:
+    write_atomic(path, lambda handle: handle.write(packed(lesion)))
 
 
 def _save(ds: Dataset, folder: Path) -> None:

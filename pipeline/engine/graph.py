@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 from torch import nn
 
 from pipeline.calibrator import Calibration, Knots
 from pipeline.inference.answers import OPTIONAL, REQUIRED
 from pipeline.targets import Targets
+from pipeline.transfer.layers import recorded
 from pipeline.transfer.model import TransferModel
 
 #: How near the mean of a map is to the features that it is.
@@ -42,7 +39,6 @@ class ReleaseGraph(nn.Module):
     def __init__(self, model: TransferModel, fixed: Calibration, targets: Targets, size: int) -> None:
         super().__init__()
         self.model = model.eval().float().cpu()
-        self.targets = targets
         self.calibrate = Calibrator(fixed, targets)
         self.outputs = targets.outputs
         self._map = _averaged(self.model, size)
@@ -54,7 +50,7 @@ class ReleaseGraph(nn.Module):
 
     def forward(self, slices: torch.Tensor, membership: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs in the order of `names`."""
-        with _kept(self._map) as maps:
+        with recorded([self._map] if self._map else []) as maps:
             features = self.model.trunk(slices.float() / 255)
         rows = self.model.head(features)
         own = rows[:, : self.outputs]
@@ -64,7 +60,7 @@ class ReleaseGraph(nn.Module):
         if not maps:
             return found
         weight = self.model.head.logits.weight[: self.outputs]
-        return (*found, nn.functional.conv2d(maps[0], weight[:, :, None, None]))
+        return (*found, nn.functional.conv2d(maps[0][1], weight[:, :, None, None]))
 
 
 def pooled(rows: torch.Tensor, membership: torch.Tensor, pooling: str) -> torch.Tensor:
@@ -121,22 +117,6 @@ class _Ramps(nn.Module):
         return self.first + (share * self.rise).sum(1)
 
 
-@contextmanager
-def _kept(module: nn.Module | None) -> Iterator[list[torch.Tensor]]:
-    """What the module gives while the context lasts."""
-    maps: list[torch.Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-        maps.append(output)
-
-    handle = module.register_forward_hook(keep) if module else None
-    try:
-        yield maps
-    finally:
-        if handle:
-            handle.remove()
-
-
 @torch.inference_mode()
 def _averaged(model: TransferModel, size: int) -> nn.Module | None:
     """The last layer whose map (N, F, h, w) the head sees the mean of; None where there is none.
@@ -144,19 +124,11 @@ def _averaged(model: TransferModel, size: int) -> nn.Module | None:
     Tried, not read from a name: a network may do anything between its last map and its features.
     """
     slices = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
-    given: list[tuple[nn.Module, torch.Tensor]] = []
-
-    def note(module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-            given.append((module, output))
-
-    handles = [module.register_forward_hook(note) for module in model.trunk.modules()]
-    try:
+    with recorded(model.trunk.modules()) as given:
         features = model.trunk(slices)
-    finally:
-        for handle in handles:
-            handle.remove()
     for module, output in reversed(given):
+        if output.ndim != 4 or min(output.shape[2:]) < 2:
+            continue
         mean = output.mean((2, 3))
         if mean.shape == features.shape and torch.allclose(mean, features, rtol=_SAME, atol=_SAME):
             return module

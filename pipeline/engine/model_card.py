@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from pipeline.clinical.report.honesty import times
+from pipeline.clinical.units import PLURAL
 from pipeline.contract import Manifest
 from pipeline.files import write_json, write_text
 from pipeline.inference.signature import UNSIGNED
@@ -76,7 +78,7 @@ def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(line=_line, figure=_figure, fixed=_fixed, times=_times)
+    environment.filters.update(line=_line, figure=_figure, fixed=_fixed, times=times)
     return environment.get_template("model_card.md.j2").render(
         manifest=manifest,
         answer=_answer(manifest),
@@ -85,6 +87,7 @@ def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
         parity=manifest.validation["onnx_parity"],
         compiled=compiled,
         unsigned=manifest.signature == UNSIGNED,
+        units=PLURAL[manifest.task.label_level],
         limits=LIMITS,
         users=USERS,
         misuses=MISUSES,
@@ -105,11 +108,6 @@ def _fixed(values: float | list[float] | None) -> str:
     """What calibration fixed, in the order of the classes."""
     each = values if isinstance(values, list) else [values]
     return ", ".join(f"{value:.4f}" for value in each if value is not None)
-
-
-def _times(count: Any) -> str:
-    """How often, in words."""
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _line(value: Any) -> str:

@@ -45,7 +45,7 @@ from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.targets import Targets
 from pipeline.transfer import advisor, probe
-from pipeline.transfer.model import load
+from pipeline.transfer.model import TransferModel, load
 from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.saliency import METHOD, saliency
 
@@ -70,10 +70,11 @@ def validate(params: Params) -> None:
     """
     fixed = calibration.read(CALIBRATION, MODELS_DIR / "finetuned/model.safetensors", SPLIT)
     rows = read_csv(PREPARED / "slices.csv")
-    split.check([*read_csv(SPLIT), *rows])
+    parted, index = read_csv(SPLIT), read_csv(INGESTED / "index.csv")
+    split.check([*parted, *rows])
     targets = params.data.targets
     units = units_of(rows, "test", targets)
-    opened = _opened(fixed, rows, units)
+    opened = _opened(fixed, parted, rows, units)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
@@ -83,27 +84,28 @@ def validate(params: Params) -> None:
     beside = Beside(
         called=_baselines(params, validation, learned, logits),
         others={other.name: predictions.read(other, units.ids, targets) for other in params.validate_.compare},
-        parts=levels.coarser(rows, read_csv(INGESTED / "index.csv"), units, params.data.label_level),
+        parts=levels.coarser(rows, index, units, params.data.label_level),
     )
     found = evaluate(units, logits, fixed, params.validate_, params.seed, targets, beside)
     card = read_json(MODELS_DIR / "backbone/card.json")
     transfer = {**found.figures["transfer"], **learned.figures()}
     figures = {**found.figures, "transfer": transfer, "backbone": _origin(card), **opened}
-    figures |= _around(params, found, rows) | _explanation(params, [rows[row] for row in units.rows], slices)
+    figures |= _around(params, found, parted, index, rows)
+    figures |= _explanation(params, models["finetuned"], index, [rows[row] for row in units.rows], slices)
     _write(found, figures)
-    shown = _examples(found, slices, by_slice["finetuned"])
+    shown = _examples(found, models["finetuned"], slices, by_slice["finetuned"])
     advice = advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else []
     write_text(REPORTS / "report.html", page.render(gather(params, found, learned, figures, shown, advice)))
     auroc = figures["finetuned"]["auroc"]
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
 
 
-def _opened(fixed: Calibration, rows: Rows, units: Units) -> dict[str, Any]:
+def _opened(fixed: Calibration, parted: Rows, rows: Rows, units: Units) -> dict[str, Any]:
     """See that the sides are apart, and write down that the test set is opened: before any answer for it is there."""
     leaks = leakage.find(np.load(PREPARED / "slices.npy", mmap_mode="r"), rows)
     if leaks.near:
         say(f"{leaks.near} pairs of near-duplicate slices on two sides of the split: see `leakage` in the metrics")
-    key = ledger.Key(split.content_sha256(read_csv(SPLIT)), fixed.model_sha256, fixed.content_sha256)
+    key = ledger.Key(split.content_sha256(parted), fixed.model_sha256, fixed.content_sha256)
     count = ledger.record(ledger.place(Path(), LEDGER), key, len(units.ids))
     say(f"{LEDGER}: test set opened {count.opened} times, for {count.models} models")
     return {"leakage": leaks.figures(), "test_set": count.figures()}
@@ -117,18 +119,17 @@ def _write(found: Evaluation, figures: Mapping[str, Any]) -> None:
     write_csv(REPORTS / "plots/subgroups.csv", subgroups.COLUMNS, subgroups.table(figures["subgroups"]))
 
 
-def _around(params: Params, found: Evaluation, rows: Rows) -> dict[str, Any]:
+def _around(params: Params, found: Evaluation, parted: Rows, index: Rows, rows: Rows) -> dict[str, Any]:
     """What the figures are of: groups of the test patients, what these could show at best, and who was left out."""
     units, settings = found.units, params.validate_
-    index, labels = read_csv(INGESTED / "index.csv"), read_csv(INGESTED / "labels.csv")
+    labels = read_csv(INGESTED / "labels.csv")
     scores = found.targets.scores(found.logits["finetuned"])
     groups = subgroups.attributes(units, rows, index, labels)
     answers = subgroups.Answers(units, scores, found.called, groups)
-    drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
     return {
         "subgroups": subgroups.measure(answers, settings, params.accept),
-        "reachable": reachable.best(found.targets, units.labels, drawn),
-        "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, read_csv(SPLIT), rows),
+        "reachable": reachable.best(found.targets, units.labels, settings.confidence),
+        "flow": flow.count(read_csv(INGESTED / "rejected.csv"), index, labels, parted, rows),
     }
 
 
@@ -191,7 +192,9 @@ def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed:
     return replace(found, scores=np.stack([targets.scores(row) for row in logits]))
 
 
-def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats32) -> list[examples.Example]:
+def _examples(
+    found: Evaluation, model: TransferModel, slices: npt.NDArray[np.uint8], by_slice: Floats32
+) -> list[examples.Example]:
     """Of each chosen unit the slice with the highest score of the class in question, with its saliency for it."""
     units = found.units
     chosen = examples.choose(found.targets, units.labels, found.probabilities, found.called, found.fixed.threshold)
@@ -201,16 +204,16 @@ def _examples(found: Evaluation, slices: npt.NDArray[np.uint8], by_slice: Floats
     for outcome, unit in chosen:
         own = np.flatnonzero(of_unit == units.ids[unit])
         best.append(own[scores[own, outcome.place].argmax()])
-    maps = saliency(
-        load(MODELS_DIR / "finetuned"), slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64)
-    )
+    maps = saliency(model, slices[best], np.array([outcome.place for outcome, _ in chosen], dtype=np.int64))
     return [
         examples.example(found, outcome, unit, slices[place], heat)
         for (outcome, unit), place, heat in zip(chosen, best, maps, strict=True)
     ]
 
 
-def _explanation(params: Params, rows: Rows, slices: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def _explanation(
+    params: Params, model: TransferModel, index: Rows, rows: Rows, slices: npt.NDArray[np.uint8]
+) -> dict[str, Any]:
     """Whether the saliency points at the lesions that are drawn on test slices, or why that is not known."""
     settings, folder, reason = params.validate_, params.validate_.masks, None
     if folder is None or not folder.is_dir():
@@ -218,11 +221,11 @@ def _explanation(params: Params, rows: Rows, slices: npt.NDArray[np.uint8]) -> d
     elif params.data.task != "binary":
         reason = "the masks do not say of which class a lesion is"
     else:
-        paths = {row["series"]: row["path"] for row in read_csv(INGESTED / "index.csv")}
+        paths = {row["series"]: row["path"] for row in index}
         lesions = localisation.read(folder, rows, paths, params.prepare)
         if len(lesions.places):
             places = np.zeros(len(lesions.places), dtype=np.int64)
-            heats = saliency(load(MODELS_DIR / "finetuned"), slices[lesions.places], places)
+            heats = saliency(model, slices[lesions.places], places)
             found = localisation.figures(heats, lesions, settings.bootstrap, settings.confidence, params.seed)
             return {"explanation": {"method": METHOD, **found}}
         reason = "validate.masks holds no lesion on a test slice"

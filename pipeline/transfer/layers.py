@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -116,6 +116,23 @@ def _unknown(trunk: nn.Module, name: str) -> ConfigError:
     near = difflib.get_close_matches(name, [*paths, *stages], n=4, cutoff=0.5)
     remedy = f"Near to it: {', '.join(near)}." if near else f"Its blocks: {', '.join(paths)}."
     return ConfigError("the name of a block of the backbone", repr(name), remedy)
+
+
+@contextmanager
+def recorded(modules: Iterable[nn.Module]) -> Iterator[list[tuple[nn.Module, torch.Tensor]]]:
+    """Modules and the tensors that they give while it lasts, in the order in which they do; no tensor, no entry."""
+    given: list[tuple[nn.Module, torch.Tensor]] = []
+
+    def note(module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            given.append((module, output))
+
+    handles = [module.register_forward_hook(note) for module in modules]
+    try:
+        yield given
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

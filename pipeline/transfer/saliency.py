@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.errors import TrainingError
-from pipeline.transfer.layers import blocks
+from pipeline.transfer.layers import blocks, recorded
 from pipeline.transfer.model import TransferModel
 from pipeline.transfer.predict import device, to_input
 
@@ -79,29 +76,13 @@ def _gradients(
     model: TransferModel, layers: list[nn.Module], batch: torch.Tensor, places: npt.NDArray[np.int64]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """What each layer gave, and how the logits depend on it; zeros where they do not. Layers that gave no tensor go."""
-    with torch.enable_grad(), _recorded(layers) as outputs:
+    with torch.enable_grad(), recorded(layers) as given:
         rows = model(batch.requires_grad_(True))
+        outputs = [output for _, output in given if output.requires_grad]
         chosen = rows[torch.arange(len(places)), torch.from_numpy(places)].sum()
         found = torch.autograd.grad(chosen, outputs, allow_unused=True) if outputs else ()
     slopes = [torch.zeros_like(o) if g is None else g for o, g in zip(outputs, found, strict=True)]
     return outputs, slopes
-
-
-@contextmanager
-def _recorded(layers: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """The tensors that the layers give, in the order in which they give them."""
-    outputs: list[torch.Tensor] = []
-
-    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.requires_grad:
-            outputs.append(output)
-
-    handles = [layer.register_forward_hook(note) for layer in layers]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _last_map(model: TransferModel, example: torch.Tensor, place: int) -> nn.Module:

@@ -68,6 +68,7 @@ SETTINGS = (
     Setting(200, 4, 0.7, auroc=0.9),
     Setting(40, 10, 0.7, auroc=0.9, mixed=True),
     Setting(16, 30, 0.7, mixed=True),
+    Setting(20, 30, 0.5, auroc=0.97, mixed=True),
     Setting(40, 10, 0.8, sensitivity=0.95),
     Setting(80, 5, 0.8, sensitivity=0.95),
 )

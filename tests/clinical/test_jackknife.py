@@ -37,8 +37,10 @@ def test_the_interval_is_that_of_the_patients_left_out(classes):
     given = ranked(labels, scores, drawn)
     left, count = np.array(left_out(labels, scores, drawn)), drawn.patients
     steps = t.ppf(0.975, given.scarcest - 1)
-    error = np.sqrt((count - 1) ** 2 / count * left.var(ddof=1))
     found, value = metrics.auroc_of(given), given.areas[0]
+    known, alike = given.erring(1), given.clustered(value)
+    own = (count - 1) ** 2 / count * left.var(ddof=1)
+    error = np.sqrt((known * own + max(own, alike**2)) / (known + 1))
     half = steps * error / (value * (1 - value))
     assert [found.low, found.high] == pytest.approx(expit(logit(value) + np.array([-half, half])), abs=1e-12)
     assert found.method == "jackknife of patients, logit"

@@ -72,7 +72,7 @@ def test_the_whole_is_positive_if_a_part_is_and_scores_what_is_said(settings: co
     chances = np.random.default_rng(1).random((len(units.ids), 1))
     parts = levels.coarser(slices, index, units, "slice")
     asked = settings.model_copy(update={"aggregate": aggregate})
-    found = levels.figures(units, chances, calibration(0.7), parts, asked, 1, BINARY)
+    found = levels.figures(units, chances, calibration(0.7), parts, asked, BINARY)
     by_patient = chances.reshape(6, 8)
     scores = by_patient.max(axis=1) if aggregate == "max" else by_patient.mean(axis=1)
     labels = np.array([1, 1, 1, 0, 0, 0])
@@ -92,9 +92,9 @@ def test_several_findings_are_joined_each_by_itself_and_exclusive_classes_not_at
     units = Units([f"u{i}" for i in range(8)], [f"p{i // 2}" for i in range(8)], labels, np.arange(8), [])
     chances = np.random.default_rng(0).random((8, 2))
     parts, names = {"patient": units.patients}, ("a", "b")
-    joined = levels.figures(units, chances, calibration([0.5, 0.5]), parts, settings, 1, Targets("multilabel", names))
+    joined = levels.figures(units, chances, calibration([0.5, 0.5]), parts, settings, Targets("multilabel", names))
     expected = roc_auc_score([[1, 1], [0, 0], [1, 0], [0, 1]], chances.reshape(4, 2, 2).max(axis=1), average="macro")
     assert joined["patient"]["auroc"]["value"] == pytest.approx(expected, abs=1e-6)
     assert joined["patient"]["positives"] == [2, 2]
-    apart = levels.figures(units, chances, calibration(None), parts, settings, 1, Targets("multiclass", names))
+    apart = levels.figures(units, chances, calibration(None), parts, settings, Targets("multiclass", names))
     assert "no single one" in apart["patient"]["reason"]

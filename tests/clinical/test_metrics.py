@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, recall_sc
 
 from pipeline.clinical import metrics
 from pipeline.clinical.paired import auroc_difference
-from pipeline.clinical.ranking import ranked
-from pipeline.clinical.resampling import ONE_PATIENT, SAME, TOO_FEW, draw, wilson
+from pipeline.clinical.ranking import newcombe, ranked
+from pipeline.clinical.resampling import FEW, ONE_PATIENT, SAME, TOO_FEW, draw
 
 
 def resamples(patients, n=500, seed=1):
@@ -129,7 +129,7 @@ def test_a_perfect_figure_of_few_patients_does_not_look_certain():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     found = metrics.auroc(labels, labels.astype(float), each_own(8))
     assert (found.value, found.high) == (1, 1)
-    assert found.low == pytest.approx(wilson(4, 4, 0.95)[0])
+    assert found.low == pytest.approx(newcombe(4, 4, 0.95))
     assert metrics.sensitivity(labels, labels == 1, resamples([0, 0, 1, 1, 2, 2, 3, 3])).low < 0.5
 
 
@@ -139,14 +139,14 @@ def test_a_swapped_pair_more_never_makes_a_ranking_look_better(patients, units):
     count = patients * units
     order, drawn = np.arange(count) // units, resamples(np.arange(count) // units)
     labels, lows, mirrored = (order >= patients // 2).astype(int), [], []
-    for swapped in range(5):
+    for swapped in range(FEW - 1):  # patients that err by the pair
         scores = np.arange(count, dtype=float)
         first, last = count // 2 - 1 - swapped, count // 2 + swapped
         scores[[first, last]] = scores[[last, first]]
         given = ranked(labels, scores if swapped else np.arange(count), drawn)
         lows.append((metrics.auroc_of(given).low, metrics.average_precision_of(given).low))
         mirrored.append(1 - metrics.auroc(labels, -given.scores[:, 0], drawn).high)
-    assert lows[0] == pytest.approx([wilson(patients // 2, patients // 2, 0.95)[0]] * 2)
+    assert lows[0] == pytest.approx([newcombe(patients // 2, patients // 2, 0.95)] * 2)
     assert max(low for low, _ in lows) == lows[0][0]
     assert max(low for _, low in lows) == lows[0][1]
     assert mirrored == pytest.approx([low for low, _ in lows])

@@ -5,7 +5,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from pipeline.clinical.proportions import residuals, share
-from pipeline.clinical.resampling import draw
+from pipeline.clinical.resampling import FEW, draw
 
 
 def resamples(patients):
@@ -67,13 +67,13 @@ def test_all_or_none_has_patients_as_trials(hit):
 
 @pytest.mark.parametrize(("patients", "units"), [(20, 4), (20, 20), (60, 5)])
 @pytest.mark.parametrize("spread", [True, False])
-def test_no_error_more_ever_makes_a_share_look_better(patients, units, spread):
-    """Errors of as many patients as there are, or all of the first ones."""
+def test_errors_of_one_or_two_patients_never_make_a_share_look_better(patients, units, spread):
+    """An error each, or all of the first one."""
     count = patients * units
     errors = np.arange(count).reshape(patients, units).T.ravel() if spread else np.arange(count)
     everyone, drawn = np.ones(count, bool), resamples(np.arange(count) // units)
     hits, lows, highs = everyone.copy(), [], []
-    for place in errors[: patients + 3]:
+    for place in errors[: FEW if spread else units + 1]:
         found, mirrored = share(hits, everyone, "", drawn), share(~hits, everyone, "", drawn)
         assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low))
         lows.append(found.low)
@@ -91,3 +91,11 @@ def test_a_mean_of_classes_without_an_error_is_bounded_by_those_of_the_classes()
     found = share(among, among, "", resamples(range(204)))
     few, many = (proportion_confint(n, n, method="wilson")[0] for n in (4, 100))
     assert found.low == pytest.approx(1 - np.sqrt((1 - few) ** 2 + 2 * (1 - many) ** 2) / 3)
+
+
+def test_errors_of_several_patients_say_how_they_vary():
+    """An error in each of ten patients of 40 is no proof of clustering, and the units count for more than patients."""
+    hits = np.ones(400, bool)
+    hits[::40] = False
+    found = share(hits, np.ones(400, bool), "", resamples(np.arange(400) // 10))
+    assert proportion_confint(40, 40, method="wilson")[0] < found.low < proportion_confint(390, 400, method="wilson")[0]

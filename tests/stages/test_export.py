@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import torch
 from scipy.special import expit, softmax
 
 from pipeline import config
-from pipeline.contract import Calibration
 from pipeline.errors import ContractError
 from pipeline.files import read_json, sha256_file, write_csv, write_json
 from pipeline.inference.answers import each, membership
@@ -19,15 +17,9 @@ from pipeline.inference.backends import OnnxRuntime
 from pipeline.stages.export import export
 from pipeline.transfer.head import pool as pool_torch
 from pipeline.transfer.model import from_backbone, load, save_model
+from tests.own_release import calibrate
 
 SIZE = 64
-
-
-def fix(**given: Any) -> None:
-    """The calibration of the model that is there."""
-    model, split = (sha256_file(Path(path)) for path in ("models/finetuned/model.safetensors", "data/split.csv"))
-    found = Calibration(rule="youden", model_sha256=model, split_sha256=split, **given)
-    write_json(Path("models/calibration.json"), found.record())
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.nn.init.normal_(model.head.logits.weight, std=0.1)
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
     write_csv(Path("data/split.csv"), ["unit"], [])
-    fix(temperature=1.3, threshold=0.4)
+    calibrate(temperature=1.3, threshold=0.4)
     slices = np.random.default_rng(2).integers(0, 256, (50, SIZE, SIZE), dtype=np.uint8)
     Path("data/prepared").mkdir(parents=True)
     np.save("data/prepared/slices.npy", slices)
@@ -96,7 +88,7 @@ def test_bags_of_any_size_are_the_same_on_a_box(project: Path, params: config.Pa
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_model(model, Path("models/finetuned"), Path("models/backbone"), {})
-    fix(temperature=2.0, threshold=None)
+    calibrate(temperature=2.0, threshold=None)
     data = params.data.model_copy(update={"task": "multiclass", "classes": ["a", "b", "c"]})
     export(params.model_copy(update={"data": data}))
     assert read_json(Path("models/export/parity.json"))["pooling"] == "attention"

@@ -102,21 +102,18 @@ def tiles(content: Content) -> list[dict[str, Any]]:
         share = known(figures.get("prevalence"))
         note = "area under precision over recall" + (f"; {share:.2f} is chance" if share == share else "")
         found.append({"name": "Average precision", "of": estimate(precision), "note": note})
-    found.append({"name": "Brier score", "of": brier(content), "note": "error of the probabilities; 0 is perfect"})
+    found.append(
+        {
+            "name": "Brier score",
+            "of": figures["calibration"]["brier"],
+            "note": "error of the probabilities; 0 is perfect",
+        }
+    )
     slope = at(figures, "calibration.slope")
     if slope is not None:
         note = "1 is right; below 1 the probabilities are too extreme"
         found.append({"name": "Calibration slope", "of": estimate(slope), "note": note})
     return found
-
-
-def brier(content: Content) -> dict[str, Any]:
-    """The Brier score with its interval, however the metrics hold it."""
-    section = content.figures["calibration"]
-    if isinstance(section["brier"], dict):
-        return estimate(section["brier"])
-    bounds = {"low": section.get("brier_low"), "high": section.get("brier_high"), "reason": section.get("reason")}
-    return {"value": section["brier"], **bounds}
 
 
 def further(content: Content) -> list[tuple[str, Any, str]]:

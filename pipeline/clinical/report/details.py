@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.clinical.report.answer import brier
 from pipeline.clinical.report.charts import MODELS
 from pipeline.clinical.report.content import Content
 from pipeline.clinical.report.figures import at, interval, number, shown
@@ -39,7 +38,7 @@ def numbers(content: Content) -> dict[str, list[Any]]:
 def calibration(content: Content) -> list[tuple[str, str, str]]:
     """Name, value and meaning of each figure that was measured."""
     section = content.figures["calibration"]
-    rows = [("Brier score", shown(brier(content), 3), "mean squared error of the probabilities; 0 is perfect")]
+    rows = [("Brier score", shown(section["brier"], 3), "mean squared error of the probabilities; 0 is perfect")]
     for key, name, meaning in _CALIBRATION:
         if key in section:
             rows.append((name, shown(section[key], 3), meaning))

@@ -34,7 +34,6 @@ NAMES = {
     "test_set.threshold_moved": "Threshold changed after the test set was opened",
 }
 _ENDS = {"value": "", "low": ", lower end of the interval", "high": ", upper end of the interval"}
-_BOUNDS = {"sensitivity_lower_ci": "Sensitivity, lower end of the interval"}
 
 
 def at(figures: Mapping[str, Any], name: str) -> Any:
@@ -121,8 +120,6 @@ def probability(p: Any) -> str:
 
 def plain_name(metric: str) -> str:
     """What a criterion's figure is called; its dotted name where it has no other."""
-    if metric in _BOUNDS:
-        return _BOUNDS[metric]
     if metric in NAMES:
         return NAMES[metric]
     stem, _, end = metric.rpartition(".")

@@ -150,10 +150,9 @@ def levels(figures: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
 
 def sample_size(figures: Mapping[str, Any]) -> list[dict[str, str]]:
     """How wide each interval is, how wide it was to be, and how many patients that takes."""
-    names = {"auroc": "AUROC", "sensitivity": "Sensitivity", "specificity": "Specificity"}
     return [
         {
-            "name": names.get(name, name),
+            "name": MEASURES.get(name, name),
             "width": number(row.get("width"), 3),
             "wanted": number(row.get("wanted"), 3),
             "patients": _count(row.get("patients")),

@@ -8,7 +8,10 @@ from typing import Any
 
 from pipeline.clinical.report.figures import ABSENT, at, known, percent
 
-_TIMES = {1: "once", 2: "twice"}
+
+def times(count: int) -> str:
+    """How often, in words."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,7 +22,7 @@ def test_set(figures: Mapping[str, Any]) -> dict[str, Any]:
         return {"cls": "plain", "sentence": reason, "notes": [], "hashes": []}
     opened, models, splits, own = (int(of.get(key) or 1) for key in ("opened", "models", "splits", "model_splits"))
     moved = bool(of.get("threshold_moved"))
-    sentence = f"The test set was opened {_TIMES.get(opened, f'{opened} times')}."
+    sentence = f"The test set was opened {times(opened)}."
     notes = []
     if models > 1:
         notes.append(f"{models} different models have met it: the best of several looks better than it is.")
@@ -64,7 +67,7 @@ def strangers(figures: Mapping[str, Any]) -> str:
         return "some of whom the model may have learnt from under another split"
     if not of:
         return "none of whom stands on another side by name"
-    if _count(of.get("exact")) or _count(of.get("near")):
+    if of.get("exact") or of.get("near"):
         return "some of whom may stand on two sides under two names"
     return "whom the model had never met"
 
@@ -75,15 +78,11 @@ def leakage(figures: Mapping[str, Any]) -> dict[str, Any]:
     if not of:
         reason = f"Pictures that stand on two sides of the split are {ABSENT}; that no patient does is checked always."
         return {"cls": "plain", "sentence": reason, "findings": []}
-    counts = {"equal": _count(of.get("exact")), "nearly equal": _count(of.get("near"))}
+    counts = {"equal": of.get("exact", 0), "nearly equal": of.get("near", 0)}
     found = [f"{count} pairs of {word} slices" for word, count in counts.items() if count]
-    among = f"{_count(of.get('slices')):,} slices of {_count(of.get('patients')):,} patients"
+    among = f"{of.get('slices', 0):,} slices of {of.get('patients', 0):,} patients"
     sentence = f"Among {among}, {' and '.join(found) or 'no equal and no nearly equal slices'} stand on two sides."
     return {"cls": "negative" if found else "positive", "sentence": sentence, "findings": _said(of.get("findings"))}
-
-
-def _count(value: Any) -> int:
-    return len(value) if isinstance(value, (list, tuple)) else int(value or 0)
 
 
 def _said(findings: Any, most: int = 12) -> list[str]:

@@ -32,9 +32,9 @@ from pipeline.clinical.report.forest import Interval, forest
 from pipeline.clinical.report.images import grey_png, overlay_png
 from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.split import SIDES
+from pipeline.clinical.units import PLURAL
 
 _HERE = Path(__file__).parent
-_UNITS = {"patient": "patients", "study": "studies", "series": "series", "slice": "slices"}
 #: Steps of the predicted probability below the reliability diagram.
 _STEPS = 40
 
@@ -51,7 +51,7 @@ def render(content: Content) -> str:
         two=words.number, interval=words.interval, shown=words.shown, percent=words.percent, p=words.probability
     )
     confidence = content.params.validate_.confidence
-    units = _UNITS[content.params.data.label_level]
+    units = PLURAL[content.params.data.label_level]
     return environment.get_template("page.html.j2").render(
         content=content,
         params=content.params,

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.clinical.report.charts import cell
 from pipeline.clinical.report.figures import at, known, percent
 from pipeline.clinical.report.svg import Frame, picture, tag, ticks
 
@@ -33,7 +34,7 @@ def decision_curve(rows: Rows, threshold: float) -> Markup:
         rows: of reports/plots/decision_curve.csv.
         threshold: the operating one; NaN where there is not one for all.
     """
-    read = [{key: _read(value) for key, value in row.items()} for row in rows]
+    read = _floats(rows)
     best = max(
         [0.01, *(row[key] for row in read for key in ("model", "high") if math.isfinite(row.get(key, math.nan)))]
     )
@@ -80,15 +81,14 @@ def _run(run: Sequence[Mapping[str, float]]) -> str:
 
 def summary(rows: Rows) -> str:
     """The decision curve in a sentence."""
-    return _best([{key: _read(value) for key, value in row.items()} for row in rows])
+    return _best(_floats(rows))
 
 
 def numbers(rows: Rows, about: int = 11) -> list[list[str]]:
     """Some rows of the decision curve as text: threshold, model with interval, treat all, treat none."""
-    chosen = [rows[round(k)] for k in _spread(len(rows), about)]
+    chosen = _floats([rows[round(k)] for k in _spread(len(rows), about)])
     said = []
-    for row in chosen:
-        values = {key: _read(value) for key, value in row.items()}
+    for values in chosen:
         bounds = f" ({values['low']:.3f} to {values['high']:.3f})" if math.isfinite(values.get("low", math.nan)) else ""
         model = f"{values['model']:.3f}{bounds}"
         said.append([f"{values['threshold']:.2f}", model, f"{values['treat_all']:.3f}", f"{values['treat_none']:.3f}"])
@@ -156,6 +156,5 @@ def icons(name: str, title: str, words: str, counts: Mapping[str, int]) -> Marku
     return picture(name, _COLUMNS * _STEP, height, title, words, parts)
 
 
-def _read(value: Any) -> float:
-    """A cell of a table; an empty one is NaN."""
-    return float(value) if value not in ("", None) else math.nan
+def _floats(rows: Rows) -> list[dict[str, float]]:
+    return [{name: cell(row, name) for name in row} for row in rows]

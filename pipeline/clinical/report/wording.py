@@ -68,7 +68,7 @@ def matrix(found: Evaluation) -> list[tuple[str, list[int]]]:
 
 def temperature(found: Evaluation) -> str:
     """Of the calibration, where it is one."""
-    if getattr(found.fixed, "knots", None):
+    if found.fixed.knots is not None:
         return ", isotonic"
     fixed = found.fixed.temperature
     return "" if isinstance(fixed, list) else f", temperature {fixed:.2f}"
