@@ -1,0 +1,1 @@
+"""What takes a release to where it runs."""
