@@ -99,11 +99,26 @@ class Split(Strict):
         return self
 
 
+class PrecisionRules(Strict):
+    """What a cheaper way to run the graph may change on patients, and which ways are tried; None: all.
+
+    Attributes:
+        band: how near to the threshold a probability may lie for its decision to flip.
+        auroc_change: the most by which the AUROC may fall, by the lower end of its interval.
+        rungs: runtime and precision, such as `openvino bf16`.
+    """
+
+    band: Annotated[float, Field(ge=0, le=1)]
+    auroc_change: Annotated[float, Field(ge=0, le=1)]
+    rungs: list[Annotated[str, Field(pattern=r"^(onnxruntime|openvino) (fp32|fp16|bf16|int8)$")]] | None
+
+
 class Export(Strict):
-    """The ONNX graph."""
+    """The ONNX graph and the ways to run it."""
 
     opset: Annotated[int, Field(ge=17)]
     tolerance: Annotated[float, Field(gt=0)]
+    precision: PrecisionRules
 
 
 class Compile(Strict):

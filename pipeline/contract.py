@@ -23,6 +23,8 @@ Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 AcquisitionType = Literal["2D", "3D"]
 Merit = Literal["most_slices", "thinnest", "latest"]
+Runtime = Literal["onnxruntime", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Item = TypeVar("Item")
 #: Those of several that are taken: nothing would be by an empty list, and None stands for all.
 Choice = Annotated[list[Item], Field(min_length=1)]
@@ -84,8 +86,23 @@ class Selection(SelectionRules):
         return [rule for rule in said if rule]
 
 
+class Variant(Strict):
+    """The same graph with its trunk in another precision, as validation patients allowed it."""
+
+    precision: Precision
+    file: str
+    sha256: str
+
+
+class Runs(Strict):
+    """How a graph is run: what was the fastest that changes nothing that matters, see `pipeline.engine.ladder`."""
+
+    runtime: Runtime
+    precision: Precision
+
+
 class Graph(Strict):
-    """The ONNX file: prepared slices to calibrated probabilities, see `pipeline.engine.graph.ReleaseGraph`.
+    """The ONNX file, fp32: prepared slices to calibrated probabilities, see `pipeline.engine.graph.ReleaseGraph`.
 
     Attributes:
         inputs: `slices`, uint8 (N, 1, size, size), and `membership`, float32 (B, N); N and B are free.
@@ -93,6 +110,7 @@ class Graph(Strict):
             (N, K, h, w) where the network allows it; in this order.
         pooling: of the slices of a unit, in the graph.
         most_slices: N at most.
+        variants: of the same inputs and outputs.
     """
 
     file: str
@@ -102,6 +120,7 @@ class Graph(Strict):
     outputs: list[str]
     pooling: Pooling
     most_slices: Annotated[int, Field(gt=0)]
+    variants: list[Variant]
 
 
 class Engine(Strict):
@@ -149,6 +168,7 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
+    runs: Runs
     trunk: Trunk
     calibration: Calibration
     backbone: Pretrained

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Runs, Task, Trunk, Variant
 from pipeline.engine import model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic
@@ -32,6 +32,7 @@ class Evidence:
         metrics: reports/metrics.json.
         acceptance: reports/acceptance.json.
         parity: models/export/parity.json.
+        ladder: models/export/ladder.json.
         compiled: models/engine/compile.json.
     """
 
@@ -40,6 +41,7 @@ class Evidence:
     metrics: Mapping[str, Any]
     acceptance: Mapping[str, Any]
     parity: Mapping[str, Any]
+    ladder: Mapping[str, Any]
     compiled: Mapping[str, Any]
 
 
@@ -50,7 +52,7 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         params: params.yaml.
         evidence: what is known of the model.
         model: the weights that were exported, model.safetensors.
-        graph: the ONNX file.
+        graph: the ONNX file in fp32; its variants lie beside it.
         engines: the folder with the engines that `evidence.compiled` lists.
         out: the release folder; what was there before is gone.
 
@@ -69,8 +71,8 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         _copy(graph, part / GRAPH)
         trunk.write(model, part / trunk.FILE)
         manifest = _manifest(params, evidence, sha256_file(part / trunk.FILE), key)
-        for engine in manifest.engines:
-            _copy(engines / engine.file, part / engine.file)
+        for path in _beside(manifest, graph, engines):
+            _copy(path, part / path.name)
         manifest.save(part / "manifest.json")
         model_card.write(manifest, evidence.compiled, part)
         signature.write_sums(part)
@@ -83,6 +85,12 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+def _beside(manifest: Manifest, graph: Path, engines: Path) -> list[Path]:
+    """The graph in other precisions, and the engines."""
+    variants = [graph.with_name(variant.file) for variant in manifest.graph.variants]
+    return [*variants, *(engines / engine.file for engine in manifest.engines)]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -140,15 +148,33 @@ def _require_one_model(evidence: Evidence, model: Path, graph: Path, engines: Pa
         (f"{graph.name} as its parity was tested", sha256_file(graph), of_graph),
         ("engines of the exported graph", of_engines, of_graph),
     ]
-    for engine in evidence.compiled["engines"]:
-        path = engines / engine["file"]
-        found = sha256_file(path) if path.is_file() else "no file"
-        same.append((f"{engine['file']} as it was built", found, engine["sha256"]))
+    made = [(graph.with_name(entry["file"]), entry) for entry in evidence.ladder["graphs"].values()]
+    built = [(engines / entry["file"], entry) for entry in evidence.compiled["engines"]]
+    same += [(f"{path.name} as it was made", _hash(path), entry["sha256"]) for path, entry in [*made, *built]]
     for what, found, promised in same:
         if found != promised:
             raise ContractError(
                 f"{what}, {promised[:12]}", found[:12], "Run `dvc repro`: a part is from another model."
             )
+
+
+def _hash(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else "no file"
+
+
+def _graph(evidence: Evidence) -> Graph:
+    """The graph, with its variants in those precisions that validation patients allowed."""
+    parity, ladder = evidence.parity, evidence.ladder
+    return Graph(
+        file=GRAPH,
+        sha256=parity["onnx_sha256"],
+        opset=parity["opset"],
+        inputs=list(INPUTS),
+        outputs=parity["outputs"],
+        pooling=parity["pooling"],
+        most_slices=evidence.compiled["slices"]["most"],
+        variants=[Variant(precision=name, **ladder["graphs"][name]) for name in ladder["released"]],
+    )
 
 
 def _learnt_before(backbone: Mapping[str, Any]) -> str:
@@ -174,15 +200,8 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
         ),
         selection=params.ingest.selection,
         transform=params.prepare,
-        graph=Graph(
-            file=GRAPH,
-            sha256=parity["onnx_sha256"],
-            opset=parity["opset"],
-            inputs=list(INPUTS),
-            outputs=parity["outputs"],
-            pooling=parity["pooling"],
-            most_slices=evidence.compiled["slices"]["most"],
-        ),
+        graph=_graph(evidence),
+        runs=Runs.model_validate(evidence.ladder["runs"]),
         trunk=Trunk(file=trunk.FILE, sha256=trunk_sha256),
         calibration=evidence.calibration,
         backbone=Pretrained.model_validate(evidence.backbone),
@@ -190,6 +209,7 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
         validation={
             "metrics": dict(evidence.metrics),
             "acceptance": list(evidence.acceptance["criteria"]),
+            "precision": {name: evidence.ladder[name] for name in ("asked", "validation", "rungs")},
             "onnx_parity": {name: parity[name] for name in ("max_abs_logit_difference", "tolerance", "slices")},
         },
         engines=[Engine.model_validate(engine) for engine in evidence.compiled["engines"]],
