@@ -12,11 +12,9 @@ from pipeline.clinical.paired import auroc_difference
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 from pipeline.clinical.units import Units
 from pipeline.contract import Runs
-from pipeline.inference.answers import Backend, Slices, each
+from pipeline.inference.answers import BATCH, Backend, Slices, each
 from pipeline.targets import Targets, calls
 
-#: Slices that are units by themselves, in one call.
-_BATCH = 64
 #: Rungs whose times differ by no more than this share of the shortest count as equally fast: clocks are no better.
 _ALIKE = 0.05
 #: Tried for what it tells of the roundings of the fp16 graph; ONNX Runtime has hardly any kernels for it on a CPU.
@@ -41,7 +39,7 @@ def say(backend: Backend, slices: Slices, units: Units) -> Said:
     """
     owner = np.array(units.slice_units)
     if len(units.ids) == len(owner):
-        parts = [slices[begin : begin + _BATCH] for begin in range(0, len(slices), _BATCH)]
+        parts = [slices[begin : begin + BATCH] for begin in range(0, len(slices), BATCH)]
         found = [backend.run(part, each(len(part))) for part in parts]
     else:
         mine = [slices[owner == unit] for unit in units.ids]
@@ -128,7 +126,7 @@ class Rung:
         runs: runtime and precision.
         backend: what ran, as it says itself; None where nothing did.
         change: against the reference; None where it did not run.
-        milliseconds: the shortest of some calls with the slices of a usual unit; None where it did not run.
+        milliseconds: the shortest of some usual calls (`timing.usual`); None where it did not run.
         not_run: why; None where it ran.
     """
 

@@ -99,7 +99,7 @@ class Climb:
         last = [runs for runs in asked if runs.precision == "int8"]
         found, int8 = self._quantised(last) if last else ([], None)
         rungs += found
-        took = timing.milliseconds(self._backends, timing.usual(self._slices, self._judge.units))
+        took = timing.milliseconds(self._backends, *timing.usual(self._slices, self._judge.units))
         return Climbed([replace(rung, milliseconds=took.get(_name(rung.runs))) for rung in rungs], self.files, int8)
 
     def _halve(self, precision: Literal["fp16", "bf16"]) -> None:

@@ -1,4 +1,4 @@
-"""How long backends take for a unit, each beside the others."""
+"""How long backends take for a usual call, each beside the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.clinical.units import Units
-from pipeline.inference.answers import Backend, Slices
+from pipeline.inference.answers import BATCH, Backend, Floats, Slices, each
 
 Name = TypeVar("Name")
 
@@ -21,30 +21,41 @@ _LONG_S = 2.0
 _REST_S = 0.05
 
 
-def milliseconds(backends: Mapping[Name, Backend], slices: Slices) -> dict[Name, float]:
-    """The shortest call of each with these slices as one unit: what else a machine does can only make a call longer."""
-    whole = np.ones((1, len(slices)), np.float32)
+def milliseconds(backends: Mapping[Name, Backend], slices: Slices, membership: Floats) -> dict[Name, float]:
+    """The shortest call of each with these: what else a machine does can only make a call longer."""
     taken: dict[Name, list[float]] = {name: [] for name in backends}
     for _ in range(_TURNS):
         for name, backend in backends.items():
             time.sleep(_REST_S)
-            taken[name] += _turn(backend, slices, whole)
+            taken[name] += _turn(backend, slices, membership)
     return {name: round(min(times), 3) for name, times in taken.items()}
 
 
-def usual(slices: Slices, units: Units) -> Slices:
-    """The slices of a unit of the median number of them."""
-    names, counts = np.unique(np.array(units.slice_units), return_counts=True)
-    chosen = names[np.argsort(counts, kind="stable")[len(counts) // 2]]
-    found: Slices = slices[np.array(units.slice_units) == chosen]
-    return found
+def usual(slices: Slices, units: Units) -> tuple[Slices, Floats]:
+    """A usual call: the slices of a unit of the median number of them; where slices are units, those of a patient.
+
+    Args:
+        slices: uint8 (N, size, size), of the units.
+        units: U units.
+
+    Returns:
+        The M slices, and their membership of one unit, or of M.
+    """
+    alone = len(units.ids) == len(units.slice_units)
+    owner = np.array(units.patients if alone else units.slice_units)
+    names, counts = np.unique(owner, return_counts=True)
+    chosen: Slices = slices[owner == names[np.argsort(counts, kind="stable")[len(counts) // 2]]]
+    if alone:
+        chosen = chosen[:BATCH]
+        return chosen, each(len(chosen))
+    return chosen, np.ones((1, len(chosen)), np.float32)
 
 
-def _turn(backend: Backend, slices: Slices, whole: np.ndarray) -> list[float]:
+def _turn(backend: Backend, slices: Slices, membership: Floats) -> list[float]:
     begin = time.perf_counter()
     ends = [begin]
     for _ in range(_CALLS):
-        backend.run(slices, whole)
+        backend.run(slices, membership)
         ends.append(time.perf_counter())
         if ends[-1] - begin > _LONG_S:
             break

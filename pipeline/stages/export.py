@@ -78,7 +78,7 @@ def _climb(params: Params, fixed: Calibration, units: Units, slices: Slices, tra
     )
     found = rungs.Climb(OUT, judge, slices, training).run(rungs.wanted(rules.rungs))
     counts = {"units": len(units.ids), "patients": judge.resamples.patients}
-    usual = {"slices_of_a_unit": len(timing.usual(slices, units))}
+    usual = {"slices_of_a_call": len(timing.usual(slices, units)[0])}
     record = {
         **found.figures(),
         "asked": asdict(judge.asked),

@@ -169,10 +169,19 @@ def test_all_are_timed_on_a_usual_unit() -> None:
     units = units_of(LABELS[:3], slices=2)
     owner = [*units.slice_units, "u0", "u1", "u1", "u1"]  # 3, 5 and 2 slices
     many = Units(units.ids, units.patients, units.labels, np.arange(len(owner)), owner)
-    slices = np.zeros((len(owner), 2, 2), np.uint8)
-    assert len(timing.usual(slices, many)) == 3
+    slices, belongs = timing.usual(np.zeros((len(owner), 2, 2), np.uint8), many)
+    assert len(slices) == 3
+    assert belongs.tolist() == [[1, 1, 1]]
     backends = {"one": Brightness(), "other": Brightness()}
-    found = timing.milliseconds(backends, timing.usual(slices, many))
+    found = timing.milliseconds(backends, slices, belongs)
     assert set(found) == {"one", "other"}
     assert all(value > 0 for value in found.values())
     assert backends["one"].given == backends["other"].given == [3] * 20
+
+
+def test_slices_that_are_units_are_timed_by_the_patient() -> None:
+    units = units_of(np.zeros((9, 1), np.int64))
+    many = Units(units.ids, ["a"] * 2 + ["b"] * 3 + ["c"] * 4, units.labels, units.rows, units.slice_units)
+    slices, belongs = timing.usual(np.arange(9, dtype=np.uint8)[:, None, None], many)
+    assert slices.ravel().tolist() == [2, 3, 4]
+    np.testing.assert_array_equal(belongs, np.eye(3))

@@ -41,6 +41,7 @@ METRICS: dict[str, Any] = {
     "calibration": {"brier": {"value": 0.123, "low": 0.1, "high": 0.2}},
     "transfer": {"verdict": "positive", "difference": 0.11, "low": 0.02, "high": 0.2},
     "test": {"patients": 50, "units": 51, "positives": 25},
+    "precision": {"units": 51, "largest": 0.02, "flips": 0, "confirmed": True},
 }
 CRITERION = {"metric": "finetuned.auroc.low", "bound": "at least 0.55", "value": 0.851, "passed": True, "reason": None}
 GRAPHS = {"fp32": "model.onnx", "bf16": "model_bf16.onnx", "int8": "model_int8.onnx"}
@@ -49,7 +50,7 @@ LADDER: dict[str, Any] = {
     "runs": {"runtime": "openvino", "precision": "int8"},
     "released": ["int8"],
     "asked": {"band": 0.02, "auroc_change": 0.01},
-    "validation": {"units": 34, "patients": 34, "slices_of_a_unit": 20, "confidence": 0.95},
+    "validation": {"units": 34, "patients": 34, "slices_of_a_call": 20, "confidence": 0.95},
     "rungs": [
         {"runtime": "onnxruntime", "precision": "fp32", "refused": None, "not_run": None, "milliseconds": 60.0}
         | {"largest": 0.0, "mean": 0.0, "flips": 0, "flips_outside": 0},
@@ -207,6 +208,10 @@ def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
         "| Its weights | file: mobilenetv2_100.safetensors |",
         f"| Their SHA-256 | `{'12' * 32}`; not verified |",
         "| Their licence | apache-2.0 |",
+        "`model_int8.onnx`: the same with its trunk in int8.",
+        "**It runs in OpenVINO, int8**, the fastest on the maker's machine that keeps what fp32 decides;",
+        "On 34 validation series it gives probabilities within 0.0123 of those of fp32, and 1 decision differs",
+        "(none farther than 0.02 from the threshold). On 51 test series: within 0.0200, 0 differ.",
         "On test patients, of whom training and calibration saw nothing: 50 patients, 51 units, 25 positive.",
     ):
         assert line in card.splitlines() or line in card
