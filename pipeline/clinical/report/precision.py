@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.clinical.report.figures import ABSENT, interval, known, number
+from pipeline.clinical.report.figures import ABSENT, known, number
 
 #: What runs a graph, as a reader knows it.
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+COLUMNS = ("Largest", "Mean", "AUROC", "Flips", "Milliseconds", "Speed")
 #: Of a difference of a probability, and of a change of AUROC.
 _DIGITS = 4
 
@@ -25,7 +26,8 @@ def section(ladder: Mapping[str, Any], figures: Mapping[str, Any], units: str) -
     return {
         "caption": (
             f"{measured['units']} validation {units} of {measured['patients']} patients, each way to run the network "
-            f"against fp32 in ONNX Runtime. Milliseconds: one call with {measured['slices_of_a_call']} slices on "
+            f"against fp32 in ONNX Runtime: largest and mean difference of a probability, change of AUROC, decisions "
+            f"that flip. Milliseconds: one call with {measured['slices_of_a_call']} slices on "
             f"{ladder['machine']}; its shortest, as other work on a machine only makes it longer."
         ),
         "rule": (
@@ -33,6 +35,7 @@ def section(ladder: Mapping[str, Any], figures: Mapping[str, Any], units: str) -
             f"AUROC, at the lower end of the {measured['confidence']:.0%} interval, falls by no more than "
             f"{asked['auroc_change']:g}."
         ),
+        "columns": COLUMNS,
         "rows": [_row(rung, ladder) for rung in ladder["rungs"]],
         "confirmation": _confirmation(figures.get("precision"), units),
     }
@@ -51,13 +54,9 @@ def _row(rung: Mapping[str, Any], ladder: Mapping[str, Any]) -> dict[str, Any]:
         return {**shown, "cls": "", "went": "not run", "why": rung["not_run"]}
     went = ("met", "chosen") if chosen else ("missed", "refused") if rung["refused"] else ("", "allowed")
     base = known(ladder["rungs"][0]["milliseconds"]) / known(rung["milliseconds"])
-    cells = [
-        ("Largest difference", number(rung["largest"], _DIGITS)),
-        ("Mean", number(rung["mean"], _DIGITS)),
-        ("Change of AUROC", _change(rung)),
-        ("Decisions that flip", _flips(rung)),
-        ("Milliseconds", f"{number(rung['milliseconds'], 1)} ({base:.1f} times as fast)"),
-    ]
+    sizes = (_figure(rung["largest"]), _figure(rung["mean"]), _change(rung), _flips(rung))
+    times = (number(rung["milliseconds"], 1), f"{base:.1f} \N{MULTIPLICATION SIGN}")
+    cells = list(zip(COLUMNS, (*sizes, *times), strict=True))
     return {**shown, "cells": cells, "cls": went[0], "went": went[1], "why": rung["refused"] or ""}
 
 
@@ -73,14 +72,18 @@ def _note(rung: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
 
 def _change(figure: Mapping[str, Any]) -> str:
     """A change of AUROC with its interval, where any unit moved."""
-    change = figure["auroc_change"]
-    value = number(change["value"], _DIGITS)
-    return value if change["low"] is None else f"{value} ({interval(change, _DIGITS)})"
+    value, low, high = (figure["auroc_change"][key] for key in ("value", "low", "high"))
+    return _figure(value) if low is None else f"{_figure(value)} ({_figure(low)} to {_figure(high)})"
+
+
+def _figure(value: Any) -> str:
+    """What rounds to 0 has no sign."""
+    return number(round(known(value), _DIGITS) + 0.0, _DIGITS)
 
 
 def _flips(figure: Mapping[str, Any]) -> str:
     outside = figure["flips_outside"]
-    return f"{figure['flips']}, {outside} outside the band" if figure["flips"] else "0"
+    return f"{figure['flips']} ({outside} outside the band)" if figure["flips"] else "0"
 
 
 def _confirmation(figure: Mapping[str, Any] | None, units: str) -> dict[str, str]:
@@ -92,7 +95,7 @@ def _confirmation(figure: Mapping[str, Any] | None, units: str) -> dict[str, str
         return {"cls": "positive", "badge": "Confirmed", "sentence": said}
     said = (
         f"{figure['backend']}, on {figure['units']} test {units}: largest difference of a probability "
-        f"{number(figure['largest'], _DIGITS)}, change of AUROC {_change(figure)}, decisions that flip: "
+        f"{_figure(figure['largest'])}, change of AUROC {_change(figure)}, decisions that flip: "
         f"{_flips(figure)}."
     )
     if figure["confirmed"]:
