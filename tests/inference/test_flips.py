@@ -15,6 +15,8 @@ from pipeline import contract
 from pipeline.errors import ContractError
 from pipeline.inference import release
 from pipeline.inference.__main__ import main
+from pipeline.inference.backends import OnnxRuntime
+from pipeline.inference.openvino import OpenVino
 from pipeline.inference.signature import SIGNATURE, SUMS
 
 FLIPS = 100
@@ -60,7 +62,8 @@ def test_every_one_bit_flip_is_refused_before_anything_is_parsed(signed, monkeyp
 
     assert release.open_release(folder, public).verified
     monkeypatch.setattr(contract, "load", parsed)
-    monkeypatch.setattr(release, "OnnxRuntime", parsed)
+    monkeypatch.setattr(OnnxRuntime, "__init__", parsed)
+    monkeypatch.setattr(OpenVino, "__init__", parsed)
     refused: Counter[str] = Counter()
     for name, byte, bit in places(folder, FLIPS):
         flip(folder / name, byte, bit)
