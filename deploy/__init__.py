@@ -1,1 +1,1 @@
-"""What carries a release to where it runs: the hospital's box, Triton, MONAI."""
+"""What takes a release to where it runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import zlib
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,15 @@ def code_version() -> str:
 def training_version() -> str:
     """A digest of all code that decides what a training gives."""
     return _digest(_TRAINING, ("transfer",))
+
+
+def git_revision() -> str | None:
+    """The commit that the current directory is at; None where it is no checkout."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def _digest(packages: tuple[str, ...], folders: tuple[str, ...], beginning: str = "") -> str:

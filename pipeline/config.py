@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from pipeline import typed_yaml
 from pipeline.contract import LabelLevel, Selection, SelectionRules, TaskKind, Transform
+from pipeline.fingerprint import Precision
 from pipeline.strict import Strict
 from pipeline.targets import SEPARATOR, Targets
 from pipeline.training_config import Backbone, Features, Finetune, Fraction, InputPath, Positive, Scratch
@@ -99,19 +100,45 @@ class Split(Strict):
         return self
 
 
+class PrecisionRules(Strict):
+    """What a cheaper way to run the graph may change on patients, and which ways are tried; None: all.
+
+    Attributes:
+        band: how near to the threshold a probability may lie for its decision to flip.
+        auroc_change: the most by which the AUROC may fall, by the lower end of its interval.
+        rungs: runtime and precision, such as `openvino bf16`.
+    """
+
+    band: Annotated[float, Field(ge=0, le=1)]
+    auroc_change: Annotated[float, Field(ge=0, le=1)]
+    rungs: list[Annotated[str, Field(pattern=r"^(onnxruntime|openvino) (fp32|fp16|bf16|int8)$")]] | None
+
+
 class Export(Strict):
-    """The ONNX graph."""
+    """The ONNX graph and the ways to run it."""
 
     opset: Annotated[int, Field(ge=17)]
     tolerance: Annotated[float, Field(gt=0)]
+    precision: PrecisionRules
 
 
 class Compile(Strict):
-    """The TensorRT engine."""
+    """The TensorRT engine.
+
+    Attributes:
+        required: whether a release needs one.
+        compute_capabilities: built for, where there is no GPU.
+        precision: of its graph; None: fp16 where validation patients allow it, else fp32.
+        version_compatible, hardware_compatible: see `fingerprint.Engine`.
+        slices: least, usual and most in one call; None: by the units that were prepared.
+    """
 
     required: bool
     compute_capabilities: Annotated[list[Annotated[str, Field(pattern=r"^\d+\.\d$")]], Field(min_length=1)]
-    slices: tuple[Positive, Positive, Positive]
+    precision: Precision | None
+    version_compatible: bool
+    hardware_compatible: bool
+    slices: tuple[Positive, Positive, Positive] | None
 
 
 class Release(Strict):

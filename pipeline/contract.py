@@ -10,6 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline.calibrator import Calibration as Calibration
 from pipeline.errors import ContractError
 from pipeline.files import write_json
+from pipeline.fingerprint import Engine as Engine
+from pipeline.fingerprint import ParityCases as ParityCases
+from pipeline.fingerprint import Precision, Provenance
 from pipeline.origins import Pretrained
 from pipeline.strict import Strict
 
@@ -84,15 +87,24 @@ class Selection(SelectionRules):
         return [rule for rule in said if rule]
 
 
+class Variant(Strict):
+    """The same graph with its trunk in another precision, as validation patients allowed it."""
+
+    precision: Precision
+    file: str
+    sha256: str
+
+
 class Graph(Strict):
-    """The ONNX file: prepared slices to calibrated probabilities, see `pipeline.engine.graph.ReleaseGraph`.
+    """The ONNX file, fp32: prepared slices to calibrated probabilities, see `pipeline.engine.graph.ReleaseGraph`.
 
     Attributes:
         inputs: `slices`, uint8 (N, 1, size, size), and `membership`, float32 (B, N); N and B are free.
         outputs: float32 `probabilities` and `logits` (B, K), `slice_scores` (N, K), `embedding` (B, F), and `saliency`
             (N, K, h, w) where the network allows it; in this order.
         pooling: of the slices of a unit, in the graph.
-        most_slices: N at most.
+        usual_slices, most_slices: N of most units, and at most.
+        variants: of the same inputs and outputs.
     """
 
     file: str
@@ -101,18 +113,9 @@ class Graph(Strict):
     inputs: list[str]
     outputs: list[str]
     pooling: Pooling
+    usual_slices: Annotated[int, Field(gt=0)]
     most_slices: Annotated[int, Field(gt=0)]
-
-
-class Engine(Strict):
-    """One TensorRT engine of the release."""
-
-    file: str
-    sha256: str
-    builder: str
-    builder_version: str
-    compute_capability: str
-    status: Literal["built, not run"]
+    variants: list[Variant]
 
 
 class Task(Strict):
@@ -154,6 +157,8 @@ class Manifest(Strict):
     backbone: Pretrained
     data: dict[str, Any]
     validation: dict[str, Any]
+    made_from: Provenance
+    cases: ParityCases
     engines: list[Engine]
     signature: str
 

@@ -133,8 +133,13 @@ def _release(root: Path) -> list[tuple[str, str]]:
     if _missed(root) != [] or not path.is_file():
         return [("release", "none")]
     manifest = contract.load(path.parent)
-    engines = [f"{engine.builder} for {engine.compute_capability}, {engine.status}" for engine in manifest.engines]
+    engines = [_words(engine) for engine in manifest.engines]
     return [("engine", "; ".join(engines) or "none"), ("signature", manifest.signature)]
+
+
+def _words(engine: contract.Engine) -> str:
+    made = engine.fingerprint
+    return f"{made.builder} for {engine.built_for} in {made.precision}, {engine.status}"
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from pipeline.stages.export import export
 from pipeline.stages.release import release
 from pipeline.training_config import Backbone
 from pipeline.transfer.model import from_backbone, save_model
-from tests import embedded_backbone
+from tests import compiled, embedded_backbone
 
 SIZE = 32
 DATA = {"source": "Hospital B", "licence": "CC BY 4.0", "positive": "bleeding"}
@@ -85,5 +85,5 @@ def _evidence() -> None:
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
     write_json(
         Path("models/engine/compile.json"),
-        {"engines": [], "onnx_sha256": onnx_sha256, "slices": {"most": 8}, "reason": "not asked for"},
+        compiled.record(Path("models/engine"), onnx_sha256, sha256_file(Path("models/finetuned/model.safetensors"))),
     )

@@ -11,6 +11,7 @@ import pytest
 from pipeline import contract
 from pipeline.errors import ContractError
 from pipeline.origins import Pretrained
+from tests import compiled
 from tests.pretrained import card
 
 
@@ -38,7 +39,9 @@ def manifest() -> contract.Manifest:
             inputs=["slices", "membership"],
             outputs=["probabilities", "logits", "slice_scores", "embedding"],
             pooling="mean",
+            usual_slices=20,
             most_slices=512,
+            variants=[],
         ),
         calibration=contract.Calibration(
             temperature=1.5, threshold=0.4, rule="youden", model_sha256="1" * 64, split_sha256="2" * 64
@@ -46,6 +49,8 @@ def manifest() -> contract.Manifest:
         backbone=Pretrained(**card()),
         data={"source": "demo"},
         validation={},
+        made_from=compiled.provenance(),
+        cases=contract.ParityCases(sha256="4" * 64, tolerance=1e-3, band=0.02),
         engines=[],
         signature="UNSIGNED",
     )

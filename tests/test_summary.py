@@ -12,6 +12,7 @@ from rich.console import Console
 from pipeline import summary
 from pipeline.errors import DataError
 from pipeline.files import write_json
+from tests import compiled
 from tests.pretrained import card
 
 FIGURE = {"value": 0.9123, "low": 0.8, "high": 0.951}
@@ -47,23 +48,18 @@ MANIFEST = {
         "inputs": ["slices", "membership"],
         "outputs": ["probabilities", "logits", "slice_scores", "embedding", "saliency"],
         "pooling": "mean",
+        "usual_slices": 20,
         "most_slices": 512,
+        "variants": [],
     },
     "trunk": {"file": "trunk.safetensors", "sha256": "0" * 64},
     "calibration": {"temperature": 1.0, "threshold": 0.4, "rule": "youden", "model_sha256": "0", "split_sha256": "0"},
     "backbone": card(),
     "data": {},
     "validation": {},
-    "engines": [
-        {
-            "file": "sm86.engine",
-            "sha256": "0" * 64,
-            "builder": "tensorrt_rtx",
-            "builder_version": "1.7",
-            "compute_capability": "8.6",
-            "status": "built, not run",
-        }
-    ],
+    "made_from": compiled.provenance().model_dump(),
+    "cases": {"sha256": "4" * 64, "tolerance": 1e-3, "band": 0.02},
+    "engines": [compiled.engine(Path(__file__)).model_dump()],
     "signature": "UNSIGNED",
 }
 
@@ -81,7 +77,7 @@ def test_figures_come_with_their_intervals(project: Path) -> None:
     assert rows["AUROC, fine-tuned"] == "0.912 (0.800 to 0.951)"
     assert rows["transfer"] == "positive: AUROC +0.100 (+0.020 to +0.200) against scratch"
     assert rows["accepted"] == "yes, every criterion met"
-    assert rows["engine"] == "tensorrt_rtx for 8.6, built, not run"
+    assert rows["engine"] == "tensorrt_rtx for 8.6 in fp32, built, not run"
     assert rows["signature"] == "UNSIGNED"
 
 

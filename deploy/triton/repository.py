@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.triton import config
-from pipeline.contract import Engine, Manifest
+from pipeline.contract import Manifest
 from pipeline.errors import ContractError
-from pipeline.files import write_text
+from pipeline.files import sha256_file, write_text
+from pipeline.fingerprint import PASSED, REBUILD, Engine
 
 #: The one version that a model has here; another release is another repository.
 VERSION = "1"
@@ -34,14 +35,17 @@ class Written:
     left_out: list[str]
 
 
-def write(manifest: Manifest, release: Path, out: Path, *, untried: bool = False) -> Written:
+def write(
+    manifest: Manifest, release: Path, out: Path, kept: tuple[Engine, Path] | None = None, *, untried: bool = False
+) -> Written:
     """Write a model for the ONNX graph, and one for the TensorRT engines where there are any to serve.
 
     Args:
         manifest: of the release, which has been opened.
         release: its folder.
         out: the repository; models of other names in it stay.
-        untried: whether to serve engines that no GPU has run.
+        kept: the engine that a box built of this release, and its file.
+        untried: whether to serve engines of the release that no GPU has run.
 
     Raises:
         ContractError: the graph takes or gives something else than the contract says, or an engine is missing.
@@ -51,51 +55,61 @@ def write(manifest: Manifest, release: Path, out: Path, *, untried: bool = False
     config.check(named, manifest)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", manifest.name)
     stated = config.parameters(manifest, "fp32")
-    _model(out / name, [graph], config.text(name, "onnxruntime_onnx", named, "KIND_CPU", graph.name, stated))
-    models, engines, left_out = [name], [], []
-    for engine in manifest.engines:
+    _model(
+        out / name, {graph.name: graph}, config.text(name, "onnxruntime_onnx", named, "KIND_CPU", graph.name, stated)
+    )
+    engines = [] if kept is None else [kept]
+    # A box's own comes last: of two for one compute capability it is the one that ran there.
+    engines = [*((engine, release / Path(engine.file).name) for engine in manifest.engines), *engines]
+    served, left_out = [], []
+    for engine, file in engines:
         reason = _refused(engine, untried=untried)
         if reason is None:
-            engines.append(engine)
+            served.append((engine, file))
         else:
             left_out.append(f"{engine.file}: {reason}")
-    if engines:
+    models = [name]
+    if served:
         models.append(f"{name}_tensorrt")
-        _engines(out / models[-1], engines, release, named, stated)
+        _engines(out / models[-1], served, named, manifest)
     return Written(models, left_out)
 
 
 def _refused(engine: Engine, *, untried: bool) -> str | None:
     """Why Triton is not given an engine; None where it is."""
-    if engine.builder != "tensorrt":
-        return f"built by {engine.builder}, and Triton's backend loads engines of tensorrt alone"
-    if not untried and engine.status == "built, not run":
-        return "built, not run: no GPU has shown that it answers as the graph does (--untried-engines serves it)"
+    if engine.fingerprint.builder != "tensorrt":
+        return f"built by {engine.fingerprint.builder}, and Triton loads engines of tensorrt alone"
+    if not untried and engine.status != PASSED:
+        return f"{engine.status}: build it where it is to run (`{REBUILD}`), and name that --state here"
     return None
 
 
-def _engines(
-    folder: Path, engines: Sequence[Engine], release: Path, named: config.Ports, stated: dict[str, str]
-) -> None:
-    files = [release / Path(engine.file).name for engine in engines]
-    for file in files:
-        if not file.is_file():
-            raise ContractError(f"{file.name} of the manifest in {release}", "no such file", "Copy the release again.")
-    versions = sorted({f"{engine.builder} {engine.builder_version}" for engine in engines})
-    of = {engine.compute_capability: file.name for engine, file in zip(engines, files, strict=True)}
+def _engines(folder: Path, engines: Sequence[tuple[Engine, Path]], named: config.Ports, manifest: Manifest) -> None:
+    """The model of the engines; each file under a name of its own, told by compute capability."""
+    of: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    for engine, file in engines:
+        if not file.is_file() or sha256_file(file) != engine.sha256:
+            raise ContractError(f"{file}, {engine.sha256[:12]}", "another one, or none", "Copy or build it again.")
+        name = f"{engine.fingerprint.precision}.{engine.sha256[:12]}.plan"
+        files[name] = file
+        of |= dict.fromkeys(engine.fingerprint.compute_capabilities, name)
+    used = {name: file for name, file in files.items() if name in of.values()}
     # An engine loads in the very version that built it: the server's container must have that one.
-    stated = {**stated, "built_by": ", ".join(versions)}
-    _model(folder, files, config.text(folder.name, "tensorrt_plan", named, "KIND_GPU", of, stated))
+    by = {f"{engine.fingerprint.builder} {engine.fingerprint.builder_version}" for engine, _ in engines}
+    precisions = {engine.fingerprint.precision for engine, _ in engines}
+    stated = {**config.parameters(manifest, ", ".join(sorted(precisions))), "built_by": ", ".join(sorted(by))}
+    _model(folder, used, config.text(folder.name, "tensorrt_plan", named, "KIND_GPU", of, stated))
 
 
-def _model(folder: Path, files: Sequence[Path], text: str) -> None:
+def _model(folder: Path, files: Mapping[str, Path], text: str) -> None:
     """One model's folder; what was there under its name is gone."""
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         (part / VERSION).mkdir(parents=True)
-        for file in files:
-            shutil.copyfile(file, part / VERSION / file.name)
+        for name, file in files.items():
+            shutil.copyfile(file, part / VERSION / name)
         write_text(part / "config.pbtxt", text)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)

@@ -15,6 +15,7 @@ from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
 from pipeline.engine import model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic
+from pipeline.fingerprint import ParityCases, Provenance
 from pipeline.inference import signature
 from pipeline.inference.answers import INPUTS
 from pipeline.origins import Pretrained
@@ -51,7 +52,7 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         evidence: what is known of the model.
         model: the weights that were exported, model.safetensors.
         graph: the ONNX file.
-        engines: the folder with the engines that `evidence.compiled` lists.
+        engines: the folder with the engines and the parity cases that `evidence.compiled` lists.
         out: the release folder; what was there before is gone.
 
     Raises:
@@ -69,8 +70,7 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         _copy(graph, part / GRAPH)
         trunk.write(model, part / trunk.FILE)
         manifest = _manifest(params, evidence, sha256_file(part / trunk.FILE), key)
-        for engine in manifest.engines:
-            _copy(engines / engine.file, part / engine.file)
+        _copy_engines(manifest, engines, part)
         manifest.save(part / "manifest.json")
         model_card.write(manifest, evidence.compiled, part)
         signature.write_sums(part)
@@ -134,21 +134,37 @@ def _waived(entry: Mapping[str, Any]) -> bool:
 def _require_one_model(evidence: Evidence, model: Path, graph: Path, engines: Path) -> None:
     """Calibration, trunk, graph and engines all come from the same weights."""
     of_graph, of_engines = evidence.parity["onnx_sha256"], evidence.compiled["onnx_sha256"]
+    of_model = evidence.parity["model_sha256"]
     same = [
         ("calibration of the exported model", evidence.calibration.model_sha256, evidence.parity["model_sha256"]),
         (f"{model.name} as it was exported", sha256_file(model), evidence.parity["model_sha256"]),
         (f"{graph.name} as its parity was tested", sha256_file(graph), of_graph),
         ("engines of the exported graph", of_engines, of_graph),
+        ("engines of the exported model", evidence.compiled["provenance"]["weights_sha256"], of_model),
     ]
-    for engine in evidence.compiled["engines"]:
-        path = engines / engine["file"]
+    for built in (evidence.compiled["cases"], *evidence.compiled["engines"]):
+        path = engines / built["file"]
         found = sha256_file(path) if path.is_file() else "no file"
-        same.append((f"{engine['file']} as it was built", found, engine["sha256"]))
+        same.append((f"{built['file']} as it was made", found, built["sha256"]))
     for what, found, promised in same:
         if found != promised:
             raise ContractError(
                 f"{what}, {promised[:12]}", found[:12], "Run `dvc repro`: a part is from another model."
             )
+
+
+def _copy_engines(manifest: Manifest, engines: Path, part: Path) -> None:
+    """Take in engines and parity cases; every engine is of a graph that comes with it: a box builds its own from it."""
+    known = {manifest.graph.sha256, *(variant.sha256 for variant in manifest.graph.variants)}
+    for engine in manifest.engines:
+        if engine.fingerprint.onnx_sha256 not in known:
+            raise ContractError(
+                f"{engine.file} of a graph of this release",
+                f"one of {engine.fingerprint.onnx_sha256[:12]}",
+                "Run `dvc repro`: a part is from another model.",
+            )
+    for name in (manifest.cases.file, *(engine.file for engine in manifest.engines)):
+        _copy(engines / name, part / name)
 
 
 def _learnt_before(backbone: Mapping[str, Any]) -> str:
@@ -158,20 +174,25 @@ def _learnt_before(backbone: Mapping[str, Any]) -> str:
     return f"{task} by {backbone['name']} ({backbone['origin']})"
 
 
+def _task(params: Params, evidence: Evidence) -> Task:
+    data = params.data
+    return Task(
+        source=_learnt_before(evidence.backbone),
+        target=f"MRI classification, one label a {data.label_level}",
+        source_domain=_source_domain(evidence.backbone),
+        target_domain=params.ingest.selection.domain,
+        label_level=data.label_level,
+        kind=data.task,
+        classes=list(data.targets.classes),
+    )
+
+
 def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed25519PrivateKey | None) -> Manifest:
     data, parity = params.data, evidence.parity
     return Manifest(
         name=params.release.name,
         version=params.release.version,
-        task=Task(
-            source=_learnt_before(evidence.backbone),
-            target=f"MRI classification, one label a {data.label_level}",
-            source_domain=_source_domain(evidence.backbone),
-            target_domain=params.ingest.selection.domain,
-            label_level=data.label_level,
-            kind=data.task,
-            classes=list(data.targets.classes),
-        ),
+        task=_task(params, evidence),
         selection=params.ingest.selection,
         transform=params.prepare,
         graph=Graph(
@@ -181,7 +202,9 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
             inputs=list(INPUTS),
             outputs=parity["outputs"],
             pooling=parity["pooling"],
+            usual_slices=evidence.compiled["slices"]["usual"],
             most_slices=evidence.compiled["slices"]["most"],
+            variants=[],
         ),
         trunk=Trunk(file=trunk.FILE, sha256=trunk_sha256),
         calibration=evidence.calibration,
@@ -192,6 +215,8 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
             "acceptance": list(evidence.acceptance["criteria"]),
             "onnx_parity": {name: parity[name] for name in ("max_abs_logit_difference", "tolerance", "slices")},
         },
+        made_from=Provenance.model_validate(evidence.compiled["provenance"]),
+        cases=ParityCases.model_validate(evidence.compiled["cases"]),
         engines=[Engine.model_validate(engine) for engine in evidence.compiled["engines"]],
         signature=signature.UNSIGNED if key is None else signature.describe(key),
     )

@@ -1,149 +1,104 @@
-"""One adapter over `tensorrt` (10, 11) and `tensorrt_rtx`: which is there, what it can build for, and the build.
+"""A release's graph to a TensorRT engine, by `tensorrt` or `tensorrt_rtx`; how they differ: `tensorrt_modules`.
 
-The two share one API under two module names. What differs stands in `Builder`: `tensorrt` builds only for the GPU it
-runs on, `tensorrt_rtx` for any of its compute capabilities, without a GPU too. Without a GPU neither can load an engine
-again (the runtime asks the driver first), so nothing here claims that one runs.
+Without a GPU neither can load an engine again: the runtime asks the driver first. So nothing here claims that one runs.
 """
 
 from __future__ import annotations
 
-import importlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.contract import Engine
 from pipeline.errors import EngineError
 from pipeline.files import sha256_file, write_atomic
-from pipeline.inference import gpu
+from pipeline.fingerprint import NOT_RUN, Precision
+from pipeline.inference.tensorrt_modules import MODULES as MODULES
+from pipeline.inference.tensorrt_modules import Builder as Builder
+from pipeline.inference.tensorrt_modules import find as find
+from pipeline.inference.tensorrt_modules import targets as targets
 from pipeline.progress import say
 
-#: Preferred first.
-MODULES = ("tensorrt", "tensorrt_rtx")
+#: Least, usual and most slices in one call.
+Range = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Builder:
-    """An installed TensorRT and what it builds for.
+class Options:
+    """How to build.
 
     Attributes:
-        module: the package `tensorrt` or `tensorrt_rtx`.
-        capabilities: the compute capabilities that it builds for here.
+        version_compatible, hardware_compatible: see `fingerprint.Engine`.
+        alone: slices are units by themselves, so that there are as many units as slices.
+        cache: the folder of the timing cache; None: none is kept.
     """
 
-    module: ModuleType
-    capabilities: list[str]
-
-    @property
-    def name(self) -> str:
-        """The module's name."""
-        return self.module.__name__
-
-    @property
-    def version(self) -> str:
-        """The package's version."""
-        return str(self.module.__version__)
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    alone: bool = False
+    cache: Path | None = None
 
 
-def find() -> Builder:
-    """The TensorRT to build with: `tensorrt` where there is a GPU for it, else `tensorrt_rtx`.
+@dataclass(frozen=True)
+class Built:
+    """An engine that lies in a file.
 
-    Raises:
-        EngineError: no such package, or `tensorrt` alone on a machine without a GPU.
+    Attributes:
+        precision: of the layers that take the time, read from the network that was built.
+        status: nothing that builds has run it.
     """
-    installed = {name: module for name in MODULES if (module := _import(name)) is not None}
-    own = gpu.compute_capability()
-    if "tensorrt" in installed and own is not None:
-        return Builder(installed["tensorrt"], [own])
-    if "tensorrt_rtx" in installed:
-        return Builder(installed["tensorrt_rtx"], _ahead_of_time(installed["tensorrt_rtx"]))
-    raise EngineError(
-        "a TensorRT that builds on this machine",
-        "`tensorrt`, which needs a GPU to build, and no GPU" if installed else "neither `tensorrt` nor `tensorrt_rtx`",
-        "`pip install tensorrt_rtx` (builds without a GPU, for RTX cards) or `pip install tensorrt` (any NVIDIA GPU, "
-        "builds on it); or set compile.required to false in params.yaml for a release without an engine.",
-    )
 
-
-def _import(name: str) -> ModuleType | None:
-    """The module, or None where it is not installed or one of its libraries is missing."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        return None
-    except (ImportError, OSError) as error:
-        say(f"compile: {name} is installed and cannot be loaded: {error}")
-        return None
-
-
-def _ahead_of_time(rtx: ModuleType) -> list[str]:
-    """The compute capabilities that `tensorrt_rtx` names, such as "8.6" for its SM86."""
-    names = [name for name in dir(rtx.ComputeCapability) if name.startswith("SM")]
-    return sorted((f"{name[2:-1]}.{name[-1]}" for name in names), key=float)
-
-
-def targets(builder: Builder, wanted: list[str]) -> list[str]:
-    """What to build for: this machine's GPU where the builder knows it, else each of `wanted`.
-
-    Raises:
-        EngineError: the builder does not know one of them.
-    """
-    own = gpu.compute_capability()
-    if own in builder.capabilities:
-        return [own]
-    if own is not None:
-        say(f"compile: {builder.name} does not build for this machine's GPU ({own}); building for {', '.join(wanted)}")
-    unknown = [capability for capability in wanted if capability not in builder.capabilities]
-    if unknown:
-        raise EngineError(
-            f"compute capabilities that {builder.name} builds for ({', '.join(builder.capabilities)})",
-            ", ".join(unknown),
-            "Change compile.compute_capabilities in params.yaml, or build on that GPU with `pip install tensorrt`.",
-        )
-    return wanted
+    file: str
+    sha256: str
+    builder: str
+    builder_version: str
+    compute_capabilities: list[str]
+    precision: Precision
+    slices: Range
+    status: Literal["built, not run"] = NOT_RUN
 
 
 def build(
-    builder: Builder, onnx_path: Path, out: Path, compute_capability: str, slices: tuple[int, int, int]
-) -> Engine:
+    builder: Builder,
+    onnx_path: Path,
+    out: Path,
+    capabilities: str | list[str],
+    slices: Range,
+    how: Options | None = None,
+) -> Built:
     """Build an engine from an ONNX file of the contract and write it to `out`.
 
-    Strongly typed: precision is what the graph says, and TF32 is off, so that fp32 means fp32. `slices` is the least,
-    usual and largest N. Two builds need not give equal bytes.
+    Strongly typed: precision is what the graph says, and TF32 is off, so that fp32 means fp32. Two builds need not give
+    equal bytes.
+
+    Args:
+        builder: which TensorRT.
+        onnx_path: the graph, in any precision.
+        out: where the engine goes.
+        capabilities: the compute capability that it is for, or several in one engine (`tensorrt_rtx`).
+        slices: least, usual and most.
+        how: None: without options.
 
     Raises:
         EngineError: TensorRT cannot read the graph or cannot build for this GPU.
     """
-    log = _log(builder.module)
+    how = how or Options()
+    wanted = [capabilities] if isinstance(capabilities, str) else capabilities
+    log = logger(builder.module)
     trt_builder = builder.module.Builder(log)
     network = _network(builder, trt_builder, log, onnx_path)
     config = trt_builder.create_builder_config()
-    config.clear_flag(builder.module.BuilderFlag.TF32)
-    profile = trt_builder.create_optimization_profile()
-    for name, shapes in _shapes(network, slices).items():
-        profile.set_shape(name, *shapes)
-    if config.add_optimization_profile(profile) < 0:
-        raise EngineError(
-            "compile.slices that rise: least, usual, most", f"{list(slices)}", "Change it in params.yaml."
-        )
-    if builder.name == "tensorrt_rtx":
-        config.num_compute_capabilities = 1
-        target = getattr(builder.module.ComputeCapability, f"SM{compute_capability.replace('.', '')}")
-        config.set_compute_capability(target, 0)
+    _profile(trt_builder, config, network, slices, how.alone)
+    _configure(builder, config, wanted, how)
     plan = trt_builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failed(f"an engine for compute capability {compute_capability}", builder, log)
+        raise _failed(f"an engine for compute capability {', '.join(wanted)}", builder, log)
+    builder.keep(config, how.cache)
     _check_size(plan.nbytes, onnx_path)
     write_atomic(out, lambda handle: handle.write(memoryview(plan)))
-    return Engine(
-        file=out.name,
-        sha256=sha256_file(out),
-        builder=builder.name,
-        builder_version=builder.version,
-        compute_capability=compute_capability,
-        status="built, not run",
-    )
+    kind = precision(builder.module, network)
+    return Built(out.name, sha256_file(out), builder.name, builder.version, wanted, kind, slices)
 
 
 def _network(builder: Builder, trt_builder: Any, log: Any, onnx_path: Path) -> Any:
@@ -156,10 +111,40 @@ def _network(builder: Builder, trt_builder: Any, log: Any, onnx_path: Path) -> A
     return network
 
 
-def _shapes(network: Any, slices: tuple[int, int, int]) -> dict[str, list[tuple[int, ...]]]:
-    """Of each input the least, usual and largest shape: usually the slices are those of one unit."""
+def _configure(builder: Builder, config: Any, wanted: list[str], how: Options) -> None:
+    config.clear_flag(builder.module.BuilderFlag.TF32)
+    config.profiling_verbosity = builder.module.ProfilingVerbosity.DETAILED  # for the inspector; it costs no time
+    builder.aim(config, wanted)
+    builder.widen(config, how.version_compatible, how.hardware_compatible)
+    builder.recall(config, how.cache)
+
+
+def precision(trt: ModuleType, network: Any) -> Precision:
+    """What the layers that take the time compute in; a strongly typed network says it, and is built as it says."""
+    layers = [network.get_layer(place) for place in range(network.num_layers)]
+    if any(layer.type == trt.LayerType.QUANTIZE for layer in layers):
+        return "int8"
+    heavy = (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
+    found = Counter(layer.get_output(0).dtype for layer in layers if layer.type in heavy)
+    named: dict[Any, Precision] = {trt.DataType.HALF: "fp16", trt.DataType.BF16: "bf16"}
+    return next((name for kind, name in named.items() if found[kind]), "fp32")
+
+
+def _profile(trt_builder: Any, config: Any, network: Any, slices: Range, alone: bool) -> None:
+    """Tell the least, usual and largest shape of each input."""
+    profile = trt_builder.create_optimization_profile()
+    for name, shapes in _shapes(network, slices, alone).items():
+        profile.set_shape(name, *shapes)
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(
+            "compile.slices that rise: least, usual, most", f"{list(slices)}", "Change it in params.yaml."
+        )
+
+
+def _shapes(network: Any, slices: Range, alone: bool) -> dict[str, list[tuple[int, ...]]]:
+    """Usually the slices are those of one unit, or each is its own."""
     pictures, belongs = (network.get_input(place) for place in range(network.num_inputs))
-    units = (1, 1, slices[2])
+    units = (1, slices[1] if alone else 1, slices[2])
     return {
         pictures.name: [(count, *tuple(pictures.shape)[1:]) for count in slices],
         belongs.name: list(zip(units, slices, strict=True)),
@@ -167,7 +152,7 @@ def _shapes(network: Any, slices: tuple[int, int, int]) -> dict[str, list[tuple[
 
 
 def _check_size(n_bytes: int, onnx_path: Path) -> None:
-    """The engine carries the same fp32 weights as the graph, so it cannot be much smaller."""
+    """The engine carries the same weights as the graph, so it cannot be much smaller."""
     least = onnx_path.stat().st_size // 2
     if n_bytes < least:
         raise EngineError(
@@ -184,7 +169,7 @@ def _failed(expected: str, builder: Builder, log: Any) -> EngineError:
     )
 
 
-def _log(trt: ModuleType) -> Any:
+def logger(trt: ModuleType) -> Any:
     """A TensorRT logger that keeps errors for our own message, says warnings on our log, and drops the rest."""
 
     class Log(trt.ILogger):  # type: ignore[name-defined]
@@ -196,6 +181,6 @@ def _log(trt: ModuleType) -> Any:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self.errors.append(" ".join(message.split()))
             elif severity == trt.ILogger.WARNING:
-                say(f"compile: {trt.__name__} warns: {' '.join(message.split())}")
+                say(f"{trt.__name__} warns: {' '.join(message.split())}")
 
     return Log()

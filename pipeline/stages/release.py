@@ -39,8 +39,8 @@ def release(params: Params) -> None:
         compiled=read_json(ENGINES / "compile.json"),
     )
     manifest = releasing.write(params, evidence, MODEL, EXPORT / releasing.GRAPH, ENGINES, OUT)
-    engines = ", ".join(f"{engine.compute_capability} ({engine.status})" for engine in manifest.engines) or "none"
-    say(f"release: {OUT}: {manifest.name} {manifest.version}; engines: {engines}")
+    built = [f"{engine.built_for} in {engine.fingerprint.precision} ({engine.status})" for engine in manifest.engines]
+    say(f"release: {OUT}: {manifest.name} {manifest.version}; engines: {', '.join(built) or 'none'}")
     if manifest.signature == UNSIGNED:
         say(f"release: {UNSIGNED}: set release.key_file in params.yaml to sign it")
 

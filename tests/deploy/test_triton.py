@@ -12,10 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from deploy.box import engines
 from deploy.triton import config, repository
 from deploy.triton.__main__ import main
-from pipeline.contract import Engine, load
+from pipeline.contract import load
 from pipeline.errors import ContractError
+from pipeline.files import sha256_file, write_json
+from pipeline.fingerprint import NOT_RUN, PASSED, Engine, Fingerprint, Provenance
 from tests.deploy.triton_messages import parse
 
 TYPES = {TensorProto.UINT8: "TYPE_UINT8", TensorProto.FLOAT: "TYPE_FP32"}
@@ -83,36 +86,72 @@ def test_equal_releases_give_equal_repositories_and_other_models_stay(release, t
     assert sorted(path.name for path in out.iterdir()) == sorted(["another", path.parent.name])
 
 
-def engine(builder: str, capability: str) -> Engine:
-    return Engine.model_construct(
-        file=f"model.sm{capability.replace('.', '')}.engine",
-        sha256="",
+def engine(folder: Path, builder: Any, capability: str, status: Any = NOT_RUN) -> Engine:
+    """An engine of nothing in a folder, as a release or a box has it."""
+    path = folder / f"model.sm{capability.replace('.', '')}.engine"
+    path.write_bytes(f"{builder} {capability} {status}".encode())
+    fingerprint = Fingerprint(
         builder=builder,
         builder_version="10.13",
-        compute_capability=capability,
-        status="built, not run",
+        compute_capabilities=[capability],
+        gpu=None,
+        driver=None,
+        precision="fp16",
+        onnx_sha256="0" * 64,
+        transform_sha256="0" * 64,
+        provenance=Provenance(weights_sha256="0" * 64, data_sha256="0" * 64, git_revision=None),
+    )
+    return Engine(
+        file=path.name,
+        sha256=sha256_file(path),
+        fingerprint=fingerprint,
+        slices=(1, 24, 40),
+        version_compatible=False,
+        hardware_compatible=False,
+        status=status,
     )
 
 
+def served(model: Path) -> dict[str, bytes]:
+    """By compute capability, what Triton would load."""
+    found = parse((model / "config.pbtxt").read_text())
+    assert (found.name, found.platform, found.default_model_filename) == (model.name, "tensorrt_plan", "")
+    named = {entry.key: entry.value for entry in found.cc_model_filenames}
+    assert {path.name for path in (model / "1").iterdir()} == set(named.values())
+    return {capability: (model / "1" / file).read_bytes() for capability, file in named.items()}
+
+
 def test_engines_are_served_by_compute_capability_and_only_those_that_triton_loads(release, tmp_path) -> None:
-    engines = [engine("tensorrt", "9.0"), engine("tensorrt", "8.9"), engine("tensorrt_rtx", "12.0")]
-    for made in engines:
-        (release / made.file).write_bytes(made.file.encode())
-    manifest = load(release).model_copy(update={"engines": engines})
+    made = [engine(release, "tensorrt", "9.0"), engine(release, "tensorrt", "8.9")]
+    made.append(engine(release, "tensorrt_rtx", "12.0", PASSED))
+    manifest = load(release).model_copy(update={"engines": made})
     none = repository.write(manifest, release, tmp_path / "none")
     assert len(none.models) == 1
-    assert [reason.partition(":")[0] for reason in none.left_out] == [made.file for made in engines]
+    assert [reason.partition(":")[0] for reason in none.left_out] == [each.file for each in made]
+    assert "python -m deploy.box compile" in none.left_out[0]
     written = repository.write(manifest, release, tmp_path / "out", untried=True)
     assert [reason.partition(":")[0] for reason in written.left_out] == ["model.sm120.engine"]
-    found = parse((tmp_path / "out" / written.models[1] / "config.pbtxt").read_text())
-    assert (found.name, found.platform, found.default_model_filename) == (written.models[1], "tensorrt_plan", "")
-    files = {entry.key: entry.value for entry in found.cc_model_filenames}
-    assert files == {"8.9": "model.sm89.engine", "9.0": "model.sm90.engine"}
-    for file in files.values():
-        assert (tmp_path / "out" / written.models[1] / "1" / file).read_bytes() == file.encode()
-    (release / "model.sm90.engine").unlink()
-    with pytest.raises(ContractError, match="model.sm90.engine"):
+    found = served(tmp_path / "out" / written.models[1])
+    wanted = {each.fingerprint.compute_capabilities[0]: (release / each.file).read_bytes() for each in made[:2]}
+    assert found == wanted
+    (release / "model.sm90.engine").write_bytes(b"another")
+    with pytest.raises(ContractError, match=r"model\.sm90\.engine"):
         repository.write(manifest, release, tmp_path / "out", untried=True)
+
+
+def test_a_box_serves_the_engine_that_passed_on_its_gpu(release, tmp_path, capsys) -> None:
+    state = tmp_path / "state"
+    asked = [str(release), str(tmp_path / "out"), "--state", str(state)]
+    assert main(asked) == 1
+    assert "python -m deploy.box compile" in capsys.readouterr().err
+    folder = engines.place(release, state)
+    folder.mkdir(parents=True)
+    made = engine(folder, "tensorrt", "9.0", PASSED)
+    kept = engines.Kept(release_sha256=engines.release_sha256(release), engine=made, parity={})
+    write_json(folder / engines.RECORD, kept.model_dump())
+    assert main(asked) == 0
+    (model,) = (tmp_path / "out").glob("*_tensorrt")
+    assert served(model) == {"9.0": (folder / made.file).read_bytes()}
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ from pipeline.contract import Calibration
 from pipeline.engine import export, release
 from pipeline.engine.graph import ReleaseGraph
 from pipeline.files import sha256_file
-from tests import small_network
+from tests import compiled, small_network
 from tests.pretrained import card
 from tests.small_network import SIZE
 
 TEMPERATURE, THRESHOLD = 1.7, 0.5
 #: Slices of a unit, by the contract.
-MOST = 40
+MOST = compiled.MOST
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +62,7 @@ class Maker:
         )
         model = self.graph.with_name("model.safetensors")
         save_file({"trunk.weight": torch.zeros(1)}, model)
+        compiled.write_cases(self.graph.with_name("parity.npz"), self.graph)
         hashes = {"onnx_sha256": sha256_file(self.graph), "model_sha256": sha256_file(model)}
         evidence = release.Evidence(
             backbone=card("test_efficientnet"),
@@ -83,12 +84,7 @@ class Maker:
                 "tolerance": 1e-4,
                 "slices": 1,
             },
-            compiled={
-                "engines": [],
-                "onnx_sha256": hashes["onnx_sha256"],
-                "reason": "not asked for",
-                "slices": {"most": MOST},
-            },
+            compiled=compiled.record(self.graph.parent, **hashes),
         )
         release.write(params, evidence, model, self.graph, self.graph.parent, out)
         return out

@@ -48,7 +48,8 @@ def test_it_builds_ahead_of_time_without_a_gpu(builder: tensorrt.Builder, graph:
         engine = tensorrt.build(builder, graph, out, capability, (1, 4, 8))
         assert engine.file == out.name
         assert engine.sha256 == sha256_file(out)
-        assert (engine.builder, engine.compute_capability) == ("tensorrt_rtx", capability)
+        assert (engine.builder, engine.compute_capabilities) == ("tensorrt_rtx", [capability])
+        assert engine.precision == "fp32"
         assert engine.builder_version.startswith("1.")
         assert engine.status == "built, not run"
         assert out.stat().st_size > graph.stat().st_size / 2

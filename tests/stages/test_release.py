@@ -18,7 +18,7 @@ from pipeline.errors import ContractError
 from pipeline.files import read_json, sha256_file, write_json
 from pipeline.inference import signature
 from pipeline.stages.release import release
-from tests import pretrained
+from tests import compiled, pretrained
 
 RELEASE = Path("models/release")
 NETWORK = {"trunk.conv.weight": torch.arange(6.0).view(2, 3), "head.1.weight": torch.ones(1, 2)}
@@ -57,14 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(path).parent.mkdir(parents=True)
         Path(path).write_bytes(content)
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
-    engine = contract.Engine(
-        file="model.sm86.engine",
-        sha256=sha256_file(Path("models/engine/model.sm86.engine")),
-        builder="tensorrt_rtx",
-        builder_version="1.7",
-        compute_capability="8.6",
-        status="built, not run",
-    )
+    engine = compiled.engine(Path("models/engine/model.sm86.engine"), onnx_sha256=onnx_sha256)
     artefacts: dict[str, Any] = {
         "models/backbone/card.json": pretrained.card(),
         "models/calibration.json": contract.Calibration(
@@ -82,12 +75,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "model_sha256": MODEL,
             "onnx_sha256": onnx_sha256,
         },
-        "models/engine/compile.json": {
-            "engines": [engine.model_dump()],
-            "onnx_sha256": onnx_sha256,
-            "slices": {"least": 1, "usual": 20, "most": 256},
-            "reason": None,
-        },
+        "models/engine/compile.json": compiled.record(
+            Path("models/engine"),
+            onnx_sha256,
+            MODEL,
+            engines=[engine.model_dump()],
+            slices={"least": 1, "usual": 20, "most": 256},
+            reason=None,
+        ),
     }
     for name, value in artefacts.items():
         write_json(Path(name), value)
@@ -109,7 +104,7 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
     release(params)
     assert {path.name for path in RELEASE.iterdir()} == {
         *("manifest.json", "model.onnx", "model.sm86.engine", "model_card.json", "model_card.md", "trunk.safetensors"),
-        "SHA256SUMS",
+        *("parity.npz", "SHA256SUMS"),
     }
     signature.check_sums(RELEASE)
     assert "UNSIGNED" in (RELEASE / "model_card.md").read_text().splitlines()[0]
@@ -170,7 +165,7 @@ def test_the_card_says_what_a_reader_needs(params: config.Params) -> None:
         "| Brier score | 0.123 (0.100 to 0.200) |",
         "| Transfer | positive |",
         "| finetuned.auroc.low | at least 0.55 | 0.851 |",
-        "| `model.sm86.engine` | 8.6 | tensorrt_rtx 1.7 | built, not run |",
+        "| `model.sm86.engine` | 8.6 | fp32 | tensorrt_rtx 1.7 | built, not run |",
         "| Its weights | file: mobilenetv2_100.safetensors |",
         f"| Their SHA-256 | `{'12' * 32}`; not verified |",
         "| Their licence | apache-2.0 |",
@@ -346,6 +341,11 @@ def test_with_a_key_it_is_signed(params: config.Params, tmp_path: Path) -> None:
         ("models/calibration.json", {"threshold": 0.1, "calibration_sha256": None}, "no calibration_sha256"),
         ("models/export/parity.json", {"model_sha256": "cd" * 32}, "calibration of the exported model"),
         ("models/engine/compile.json", {"onnx_sha256": "cd" * 32}, "engines of the exported graph"),
+        (
+            "models/engine/compile.json",
+            {"provenance": compiled.provenance("cd" * 32).model_dump()},
+            "engines of the exported model",
+        ),
         ("models/backbone/card.json", {"licence": None}, "the backbone's licence stated"),
     ],
 )
@@ -361,11 +361,23 @@ def test_a_broken_chain_makes_no_release_and_keeps_the_last(
 
 
 @pytest.mark.parametrize(
-    "name", ["models/finetuned/model.safetensors", "models/export/model.onnx", "models/engine/model.sm86.engine"]
+    "name",
+    [
+        *("models/finetuned/model.safetensors", "models/export/model.onnx"),
+        *("models/engine/model.sm86.engine", "models/engine/parity.npz"),
+    ],
 )
 def test_a_file_that_changed_since_it_was_tested_is_refused(name: str, params: config.Params) -> None:
     Path(name).write_bytes(b"another")
     with pytest.raises(ContractError, match=f"{Path(name).name} as "):
+        release(params)
+    assert not RELEASE.exists()
+
+
+def test_an_engine_of_a_graph_that_is_not_in_the_release_is_refused(params: config.Params) -> None:
+    other = compiled.engine(Path("models/engine/model.sm86.engine"), onnx_sha256="ef" * 32)
+    change("models/engine/compile.json", engines=[other.model_dump()])
+    with pytest.raises(ContractError, match=r"model.sm86.engine of a graph of this release.*efef"):
         release(params)
     assert not RELEASE.exists()
 

@@ -31,7 +31,7 @@ from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel, load, save_model
 from pipeline.transfer.predict import rows
 from pipeline.transfer.probe import Probe
-from tests import training_curves
+from tests import compiled, training_curves
 
 SIZE, NAMES = 32, ("low", "mid", "high")
 LABELS = {"multiclass": ["0", "1", "2"], "multilabel": ["0", "1;2", "", "0;2", "1"]}
@@ -163,8 +163,8 @@ def _accept_without_engines() -> None:
     criterion = {"metric": "m", "bound": "at least 0", "value": 1.0, "passed": True, "reason": None}
     write_json(Path("reports/acceptance.json"), {"accepted": True, "criteria": [criterion]})
     graph = sha256_file(Path("models/export/model.onnx"))
-    compiled = {"engines": [], "onnx_sha256": graph, "slices": {"most": 512}, "reason": "not asked for"}
-    write_json(Path("models/engine/compile.json"), compiled)
+    model = sha256_file(Path("models/finetuned/model.safetensors"))
+    write_json(Path("models/engine/compile.json"), compiled.record(Path("models/engine"), graph, model))
 
 
 def _scan() -> Scan:
