@@ -1,12 +1,12 @@
 """How fast a release answers, and on what a study spends its time: `python -m tests.benchmarks.inference`.
 
     python -m tests.benchmarks.inference [--networks demo ResNet-18 ResNet-50] [--batches 1 24 64] [--ways WAY ...]
-        [--rounds 5] [--calls 20] [--threads 1] [--studies 5] [--out TABLE.md]
+        [--rounds 5] [--calls 20] [--threads 1] [--studies 10] [--out TABLE.md]
 
 Eager PyTorch, torch.compile (needs a C++ compiler), ONNX Runtime and OpenVINO, in the precision that each really runs
-in, and on an NVIDIA GPU PyTorch there. Each way has a process of its own, loaded once; they take turns in every round,
-so that a busy machine is busy for all of them. Networks have random weights and the whole graph of a release about
-them, from bytes to calibrated probabilities.
+in, and on an NVIDIA GPU PyTorch and TensorRT beside what the card can do at best. Each way has a process of its own,
+loaded once; they take turns in every round, so that a busy machine is busy for all of them. Networks have random
+weights and the whole graph of a release about them, from bytes to calibrated probabilities.
 
 A line a way: median and 95th percentile of a call in ms, images a second, how many times eager PyTorch (median of the
 ratios of each round), the most memory that its process held, the largest difference of a probability from eager
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.files import write_text
-from tests.benchmarks.inference import networks, study
+from tests.benchmarks.inference import card, networks, study
 from tests.benchmarks.inference.ways import WAYS, Files, Turn, Worker
 
 #: Calls of a turn that only warm up; a turn ends early after so many seconds.
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--studies", type=int, default=5)
+    parser.add_argument("--studies", type=int, default=10)
     parser.add_argument("--out", type=Path, help="a file of Markdown to write")
     asked = parser.parse_args()
     sections = [study.machine(asked.threads)]
@@ -138,7 +138,7 @@ def main() -> None:
         for name in asked.networks:
             files = networks.write(Path(folder) / name, *known[name], asked.threads)
             found = measure(files, asked.ways, asked.batches, asked.rounds, asked.calls)
-            sections.append(table(name, found))
+            sections.append(table(name, found) + "\n" + card.limits(files, asked.batches))
             way = fastest(found, study.SLICES)
             sections.append(study.measure(name, way, files, Path(folder) / f"{name}-study", asked.studies))
             print("\n".join(sections[-2:]), flush=True)

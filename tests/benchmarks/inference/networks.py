@@ -14,6 +14,7 @@ from pipeline import config
 from pipeline.calibrator import Calibration
 from pipeline.engine.export import export
 from pipeline.engine.graph import ReleaseGraph
+from pipeline.engine.half import half
 from pipeline.engine.quantise import quantise
 from pipeline.targets import BINARY
 from pipeline.transfer.backbone import empty_trunk, feature_count
@@ -77,10 +78,16 @@ def slices(count: int, size: int, seed: int = 0) -> np.ndarray:
 
 
 def write(folder: Path, name: str, options: dict[str, Any], size: int, threads: int) -> Files:
-    """The graphs of a network: as exported, and in int8."""
+    """The graphs of a network, in every precision."""
     folder.mkdir(parents=True)
-    files = Files(folder / "fp32.onnx", folder / "int8.onnx", (name, options, size), threads)
-    export(network(name, options, size), size, 20, files.fp32)
-    made = quantise(onnx.load(files.fp32), slices(CALIBRATION, size, seed=1))
-    files.int8.write_bytes(made.SerializeToString(deterministic=True))
-    return files
+    graphs = {precision: folder / f"{precision}.onnx" for precision in ("fp32", "fp16", "bf16", "int8")}
+    export(network(name, options, size), size, 20, graphs["fp32"])
+    exported = onnx.load(graphs["fp32"])
+    made = {
+        "fp16": half(exported, "fp16"),
+        "bf16": half(exported, "bf16"),
+        "int8": quantise(exported, slices(CALIBRATION, size, seed=1)),
+    }
+    for precision, graph in made.items():
+        graphs[precision].write_bytes(graph.SerializeToString(deterministic=True))
+    return Files(graphs, (name, options, size), threads)

@@ -23,6 +23,9 @@ import numpy.typing as npt
 Slices = npt.NDArray[np.uint8]
 #: Slices that are units by themselves, uint8 (N, size, size), to probabilities (N, K).
 Run = Callable[[Slices], npt.NDArray[np.float32]]
+#: Slices in a call at most, where an engine must know it.
+MOST = 64
+NO_GPU = "no NVIDIA GPU"
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,12 @@ class Files:
     """One network, as each way takes it.
 
     Attributes:
-        fp32, int8: ONNX.
+        graphs: ONNX, by precision.
         make: the name of the function of `networks` that makes the PyTorch network, and its arguments.
         threads: of whatever runs it.
     """
 
-    fp32: Path
-    int8: Path
+    graphs: dict[str, Path]
     make: tuple[Any, ...]
     threads: int
 
@@ -47,7 +49,7 @@ def _torch(files: Files, device: str, *, compiled: bool) -> Run:
     from tests.benchmarks.inference import networks
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("no NVIDIA GPU")
+        raise RuntimeError(NO_GPU)
     torch.set_num_threads(files.threads)
     network = networks.network(*files.make).eval().to(device)
     if compiled:
@@ -83,13 +85,28 @@ def _onnxruntime(files: Files, precision: str) -> Run:
         return made
 
     onnxruntime.SessionOptions = options
-    return _backend(OnnxRuntime(getattr(files, precision)))
+    return _backend(OnnxRuntime(files.graphs[precision]))
 
 
 def _openvino(files: Files, precision: Any) -> Run:
     from pipeline.inference.openvino import OpenVino
 
-    return _backend(OpenVino(files.int8 if precision == "int8" else files.fp32, precision, files.threads))
+    return _backend(OpenVino(files.graphs["int8" if precision == "int8" else "fp32"], precision, files.threads))
+
+
+def _tensorrt(files: Files, precision: Any) -> Run:
+    from pipeline.inference import gpu, tensorrt
+    from pipeline.inference.tensorrt_run import TensorRt
+
+    own = gpu.compute_capability()
+    if own is None:
+        raise RuntimeError(NO_GPU)
+    builder = tensorrt.find()
+    if own not in builder.capabilities:
+        raise RuntimeError(f"{builder.name} {builder.version} does not build for this GPU ({own})")
+    out = files.graphs[precision].with_suffix(".engine")
+    tensorrt.build(builder, files.graphs[precision], out, own, (1, 24, MOST), tensorrt.Options(alone=True))
+    return _backend(TensorRt(out, builder, precision))
 
 
 #: By name, in the order of the table; the first is what the others are compared with.
@@ -103,6 +120,10 @@ WAYS: dict[str, Callable[[Files], Run]] = {
     "OpenVINO int8": lambda files: _openvino(files, "int8"),
     "PyTorch eager, GPU": lambda files: _torch(files, "cuda", compiled=False),
     "torch.compile, GPU": lambda files: _torch(files, "cuda", compiled=True),
+    "TensorRT fp32": lambda files: _tensorrt(files, "fp32"),
+    "TensorRT fp16": lambda files: _tensorrt(files, "fp16"),
+    "TensorRT bf16": lambda files: _tensorrt(files, "bf16"),
+    "TensorRT int8": lambda files: _tensorrt(files, "int8"),
 }
 
 
