@@ -1,7 +1,8 @@
 """How fast a release answers, and on what a study spends its time: `python -m tests.benchmarks.inference`.
 
     python -m tests.benchmarks.inference [--networks demo ResNet-18 ResNet-50] [--batches 1 24 64] [--ways WAY ...]
-        [--rounds 5] [--calls 20] [--threads 1] [--studies 10] [--out TABLE.md]
+        [--rounds 5] [--calls 20] [--threads 1] [--studies 10] [--study WAY]
+        [--out TABLE.md]
 
 Eager PyTorch, torch.compile (needs a C++ compiler), ONNX Runtime and OpenVINO, in the precision that each really runs
 in, and on an NVIDIA GPU PyTorch and TensorRT beside what the card can do at best. Each way has a process of its own,
@@ -10,7 +11,8 @@ weights and the whole graph of a release about them, from bytes to calibrated pr
 
 A line a way: median and 95th percentile of a call in ms, images a second, how many times eager PyTorch (median of the
 ratios of each round), the most memory that its process held, the largest difference of a probability from eager
-PyTorch. Then a study of 24 slices from DICOM files to probabilities, by its parts, in the fastest way.
+PyTorch. Then a study of 24 slices from DICOM files to probabilities, by its parts, in the fastest way
+without PyTorch or in the one that `--study` names, such as that of the ladder's choice.
 """
 
 from __future__ import annotations
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--studies", type=int, default=10)
+    parser.add_argument("--study", choices=[*WAYS], metavar="WAY")
     parser.add_argument("--out", type=Path, help="a file of Markdown to write")
     asked = parser.parse_args()
     sections = [study.machine(asked.threads)]
@@ -139,7 +142,7 @@ def main() -> None:
             files = networks.write(Path(folder) / name, *known[name], asked.threads)
             found = measure(files, asked.ways, asked.batches, asked.rounds, asked.calls)
             sections.append(table(name, found) + "\n" + card.limits(files, asked.batches))
-            way = fastest(found, study.SLICES)
+            way = asked.study or fastest(found, study.SLICES)
             sections.append(study.measure(name, way, files, Path(folder) / f"{name}-study", asked.studies))
             print("\n".join(sections[-2:]), flush=True)
     if asked.out is not None:
