@@ -1,1 +1,1 @@
-"""What takes a release to where it runs."""
+"""What carries a release to where it runs: the hospital's box, Triton, MONAI."""

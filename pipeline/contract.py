@@ -12,7 +12,8 @@ from pipeline.errors import ContractError
 from pipeline.files import write_json
 from pipeline.fingerprint import Engine as Engine
 from pipeline.fingerprint import ParityCases as ParityCases
-from pipeline.fingerprint import Precision, Provenance
+from pipeline.fingerprint import Precision as Precision
+from pipeline.fingerprint import Provenance
 from pipeline.origins import Pretrained
 from pipeline.strict import Strict
 
@@ -26,6 +27,7 @@ Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 AcquisitionType = Literal["2D", "3D"]
 Merit = Literal["most_slices", "thinnest", "latest"]
+Runtime = Literal["onnxruntime", "openvino"]
 Item = TypeVar("Item")
 #: Those of several that are taken: nothing would be by an empty list, and None stands for all.
 Choice = Annotated[list[Item], Field(min_length=1)]
@@ -95,6 +97,13 @@ class Variant(Strict):
     sha256: str
 
 
+class Runs(Strict):
+    """How a graph is run: what was the fastest that changes nothing that matters, see `pipeline.engine.ladder`."""
+
+    runtime: Runtime
+    precision: Precision
+
+
 class Graph(Strict):
     """The ONNX file, fp32: prepared slices to calibrated probabilities, see `pipeline.engine.graph.ReleaseGraph`.
 
@@ -152,6 +161,7 @@ class Manifest(Strict):
     selection: Selection
     transform: Transform
     graph: Graph
+    runs: Runs
     trunk: Trunk
     calibration: Calibration
     backbone: Pretrained

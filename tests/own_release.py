@@ -55,9 +55,13 @@ def make(project: Path, chosen: config.Params, name: str) -> Path:
 
 def _train(size: int) -> None:
     """Slices, and a few steps on them, so that the trunk is no longer the backbone's."""
-    slices = np.random.default_rng(0).integers(0, 255, (8, size, size)).astype(np.uint8)
+    slices = np.random.default_rng(0).integers(0, 255, (12, size, size)).astype(np.uint8)
     write_atomic(Path("data/prepared/slices.npy"), lambda handle: np.save(handle, slices))
-    rows = [{"unit": f"S{number}", "label": number % 2, "split": "val"} for number in range(8)]
+    sides = ["val"] * 8 + ["train"] * 4
+    rows = [
+        {"unit": f"S{number}", "patient": f"P{number}", "label": number % 2, "split": side}
+        for number, side in enumerate(sides)
+    ]
     write_csv(Path("data/prepared/slices.csv"), rows[0], rows)
     torch.manual_seed(2)
     model = from_backbone(Path("models/backbone"), size, 0.0, pretrained=True).train()

@@ -41,8 +41,9 @@ def manifest() -> contract.Manifest:
             pooling="mean",
             usual_slices=20,
             most_slices=512,
-            variants=[],
+            variants=[contract.Variant(precision="int8", file="model_int8.onnx", sha256="4" * 64)],
         ),
+        runs=contract.Runs(runtime="openvino", precision="int8"),
         calibration=contract.Calibration(
             temperature=1.5, threshold=0.4, rule="youden", model_sha256="1" * 64, split_sha256="2" * 64
         ),

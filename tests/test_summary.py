@@ -52,6 +52,7 @@ MANIFEST = {
         "most_slices": 512,
         "variants": [],
     },
+    "runs": {"runtime": "onnxruntime", "precision": "fp32"},
     "trunk": {"file": "trunk.safetensors", "sha256": "0" * 64},
     "calibration": {"temperature": 1.0, "threshold": 0.4, "rule": "youden", "model_sha256": "0", "split_sha256": "0"},
     "backbone": card(),

@@ -18,7 +18,9 @@ NO_HARM = Criterion(metric="transfer.verdict", not_equal="negative")
 NO_DUPLICATES = Criterion(metric="leakage.near", max=0)
 #: The threshold must be the one that was fixed before the test set was first opened for the model.
 NOT_MOVED = Criterion(metric="test_set.threshold_moved", not_equal="true")
-ALWAYS = (NO_HARM, NO_DUPLICATES, NOT_MOVED)
+#: In the precision that was chosen on validation patients, test patients must be answered as they were.
+CONFIRMED = Criterion(metric="precision.confirmed", not_equal="false")
+ALWAYS = (NO_HARM, NO_DUPLICATES, NOT_MOVED, CONFIRMED)
 #: The bound of what must be said in words.
 STATED = "stated"
 

@@ -1,10 +1,9 @@
-"""The precision ladder: what each cheaper way to run the graph changes for validation patients, and which is taken."""
+"""The precision ladder: what each cheaper way to run the graph changes for patients, and which one is taken."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,14 @@ import numpy as np
 from pipeline.clinical.paired import auroc_difference
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 from pipeline.clinical.units import Units
-from pipeline.inference.answers import Backend, Slices, each
+from pipeline.contract import Runs
+from pipeline.inference.answers import BATCH, Backend, Slices, each
 from pipeline.targets import Targets, calls
 
-#: Slices that are units by themselves, in one call.
-_BATCH = 64
-#: Calls of each rung that are timed, in turn with the others'; the first few warm up.
-_CALLS, _WARM = 15, 3
+#: Rungs whose times differ by no more than this share of the shortest count as equally fast: clocks are no better.
+_ALIKE = 0.05
+#: Tried for what it tells of the roundings of the fp16 graph; ONNX Runtime has hardly any kernels for it on a CPU.
+_TOLD_ONLY = Runs(runtime="onnxruntime", precision="fp16")
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,23 @@ class Said:
     logits: Floats
 
 
-@dataclass(frozen=True)
-class Rung:
-    """One way to run the graph, against fp32 in ONNX Runtime on the same units.
+def say(backend: Backend, slices: Slices, units: Units) -> Said:
+    """Every unit answered as a box does: its slices in one call; slices that are units, some at a time.
 
-    Attributes:
-        backend: what ran, as it says itself.
-        largest, mean: difference of a probability.
-        auroc_change: its AUROC minus that of fp32, paired.
-        flips: units whose decision changes.
-        flips_outside: those of them whose fp32 probability is farther from the threshold than the band.
-        milliseconds: median of one call with the slices of a usual unit.
-        refused: why it may not be taken; None where it may.
+    Args:
+        backend: runs the graph.
+        slices: uint8 (N, size, size), in the order of `units.slice_units`.
+        units: U units.
     """
-
-    backend: str
-    largest: float
-    mean: float
-    auroc_change: Estimate
-    flips: int
-    flips_outside: int
-    milliseconds: float
-    refused: str | None
-
-    def figures(self) -> dict[str, Any]:
-        """As it stands in models/export/ladder.json."""
-        return {**vars(self), "auroc_change": self.auroc_change.figures()}
+    owner = np.array(units.slice_units)
+    if len(units.ids) == len(owner):
+        parts = [slices[begin : begin + BATCH] for begin in range(0, len(slices), BATCH)]
+        found = [backend.run(part, each(len(part))) for part in parts]
+    else:
+        mine = [slices[owner == unit] for unit in units.ids]
+        found = [backend.run(part, np.ones((1, len(part)), np.float32)) for part in mine]
+    probabilities = np.concatenate([answers.probabilities for answers in found]).astype(np.float64)
+    return Said(probabilities, np.concatenate([answers.logits for answers in found]).astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -70,98 +61,112 @@ class Asked:
     auroc_change: float
 
 
-def say(backend: Backend, slices: Slices, units: Units) -> Said:
-    """Every unit answered as a box does: its slices in one call; slices that are units, some at a time.
+@dataclass(frozen=True)
+class Change:
+    """What a rung changes on some units, against the reference.
 
-    Args:
-        backend: runs the graph.
-        slices: uint8 (N, size, size), in the order of `units.slice_units`.
-        units: U units.
+    Attributes:
+        largest, mean: difference of a probability.
+        auroc_change: its AUROC minus that of the reference, paired.
+        flips: units whose decision changes.
+        flips_outside: those of them whose probability by the reference is farther from the threshold than the band.
+        refused: why the rung may not be taken; None where it may.
     """
-    owner = np.array(units.slice_units)
-    if len(units.ids) == len(owner):
-        parts = [slices[begin : begin + _BATCH] for begin in range(0, len(slices), _BATCH)]
-        found = [backend.run(part, each(len(part))) for part in parts]
-    else:
-        mine = [slices[owner == unit] for unit in units.ids]
-        found = [backend.run(part, np.ones((1, len(part)), np.float32)) for part in mine]
-    probabilities = np.concatenate([answers.probabilities for answers in found]).astype(np.float64)
-    return Said(probabilities, np.concatenate([answers.logits for answers in found]).astype(np.float64))
+
+    largest: float
+    mean: float
+    auroc_change: Estimate
+    flips: int
+    flips_outside: int
+    refused: str | None
+
+    def figures(self) -> dict[str, Any]:
+        """As it stands in ladder.json and in reports/metrics.json."""
+        rounded = {name: round(getattr(self, name), 6) for name in ("largest", "mean")}
+        return {**vars(self), **rounded, "auroc_change": self.auroc_change.figures()}
 
 
-def compare(
-    reference: Said,
-    said: Said,
-    units: Units,
-    targets: Targets,
-    threshold: float | list[float] | None,
-    resamples: Resamples,
-) -> dict[str, Any]:
-    """The figures of a rung but for its time and its verdict, by the names of `Rung`."""
-    off = np.abs(said.probabilities - reference.probabilities)
-    flipped = (calls(said.probabilities, threshold) != calls(reference.probabilities, threshold)).any(axis=1)
-    scores = [targets.scores(each_said.logits) for each_said in (said, reference)]
-    return {
-        "largest": float(off.max()),
-        "mean": float(off.mean()),
-        "auroc_change": auroc_difference(units.labels, scores[0], scores[1], resamples),
-        "flips": int(flipped.sum()),
-        "distance": _distance(reference.probabilities, threshold)[flipped],
-    }
+@dataclass(frozen=True)
+class Judge:
+    """What all rungs are judged by.
+
+    Attributes:
+        units: U units.
+        targets: what their labels mean.
+        threshold: see `calibrator.Calibration`.
+        resamples: of their patients.
+        asked: of a rung.
+    """
+
+    units: Units
+    targets: Targets
+    threshold: float | list[float] | None
+    resamples: Resamples
+    asked: Asked
+
+    def change(self, reference: Said, said: Said) -> Change:
+        """What `said` changes of `reference`."""
+        off = np.abs(said.probabilities - reference.probabilities)
+        # As coarse as a graph's probabilities, which a box decides by.
+        reached = None if self.threshold is None else np.asarray(self.threshold, np.float32).tolist()
+        called, before = (calls(one.probabilities, reached) for one in (said, reference))
+        flipped = (called != before).any(axis=1)
+        outside = int((_distance(reference.probabilities, self.threshold)[flipped] > self.asked.band).sum())
+        scores = [self.targets.scores(one.logits) for one in (said, reference)]
+        change = auroc_difference(self.units.labels, scores[0], scores[1], self.resamples)
+        refused = None if _alike(reference, said) else _refused(said, outside, change, self.asked)
+        return Change(float(off.max()), float(off.mean()), change, int(flipped.sum()), outside, refused)
 
 
-def climb(
-    backends: Sequence[Backend],
-    slices: Slices,
-    units: Units,
-    targets: Targets,
-    threshold: float | list[float] | None,
-    resamples: Resamples,
-    asked: Asked,
-) -> list[Rung]:
-    """Each backend as a rung, in the order given; the first is the reference, fp32 in ONNX Runtime."""
-    reference = say(backends[0], slices, units)
-    took = times(backends, _usual(slices, units))
-    rungs = []
-    for backend, milliseconds in zip(backends, took, strict=True):
-        said = reference if backend is backends[0] else say(backend, slices, units)
-        found = compare(reference, said, units, targets, threshold, resamples)
-        outside = int((found.pop("distance") > asked.band).sum())
-        rungs.append(
-            Rung(
-                backend=backend.name,
-                flips_outside=outside,
-                milliseconds=milliseconds,
-                refused=_refused(outside, found["auroc_change"], asked),
-                **found,
-            )
-        )
-    return rungs
+@dataclass(frozen=True)
+class Rung:
+    """One way to run the graph, on validation units.
+
+    Attributes:
+        runs: runtime and precision.
+        backend: what ran, as it says itself; None where nothing did.
+        change: against the reference; None where it did not run.
+        milliseconds: the shortest of some usual calls (`timing.usual`); None where it did not run.
+        not_run: why; None where it ran.
+    """
+
+    runs: Runs
+    backend: str | None = None
+    change: Change | None = None
+    milliseconds: float | None = None
+    not_run: str | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """It ran, and what it changes is little enough."""
+        return self.change is not None and self.change.refused is None
+
+    def figures(self) -> dict[str, Any]:
+        """As it stands in ladder.json."""
+        shown = {**asdict(self), **self.runs.model_dump()}
+        del shown["runs"], shown["change"]
+        return shown | ({} if self.change is None else self.change.figures())
 
 
-def chosen(rungs: Sequence[Rung]) -> int:
-    """The place of the fastest rung that may be taken; the reference always may."""
-    return min((place for place, rung in enumerate(rungs) if rung.refused is None), key=lambda p: rungs[p].milliseconds)
+def chosen(rungs: Sequence[Rung]) -> Runs:
+    """The fastest rung that may be taken; of those as fast the first, which is the most exact.
+
+    The first is the reference and may always be taken.
+    """
+    may = [rung for rung in rungs if rung.allowed and rung.runs != _TOLD_ONLY]
+    timed = [(rung.milliseconds, rung.runs) for rung in may if rung.milliseconds is not None]
+    limit = (1 + _ALIKE) * min(milliseconds for milliseconds, _ in timed)
+    return next(runs for milliseconds, runs in timed if milliseconds <= limit)
 
 
-def times(backends: Sequence[Backend], slices: Slices) -> list[float]:
-    """Median milliseconds of a call of each with the slices of one unit, all in turn, so that noise hits all alike."""
-    whole = np.ones((1, len(slices)), np.float32)
-    taken = np.empty((_CALLS + _WARM, len(backends)))
-    for row in taken:
-        for place, backend in enumerate(backends):
-            begin = time.perf_counter()
-            backend.run(slices, whole)
-            row[place] = 1000 * (time.perf_counter() - begin)
-    return [float(value) for value in np.median(taken[_WARM:], axis=0)]
-
-
-def _usual(slices: Slices, units: Units) -> Slices:
-    """The slices of a unit of the median number of them."""
-    names, counts = np.unique(np.array(units.slice_units), return_counts=True)
-    usual = names[np.argsort(counts, kind="stable")[len(counts) // 2]]
-    found: Slices = slices[np.array(units.slice_units) == usual]
-    return found
+def line(rung: Rung) -> str:
+    """A rung for the log."""
+    name = f"{rung.runs.runtime} {rung.runs.precision}"
+    if rung.change is None:
+        return f"{name}: not run: {rung.not_run}"
+    change = rung.change
+    said = f"{name}: {rung.milliseconds:.2f} ms, largest difference {change.largest:.4f}, {change.flips} flips"
+    return f"{said}: refused, {change.refused}" if change.refused else said
 
 
 def _distance(probabilities: Floats, threshold: float | list[float] | None) -> Floats:
@@ -172,11 +177,20 @@ def _distance(probabilities: Floats, threshold: float | list[float] | None) -> F
     return np.asarray(np.abs(probabilities - np.asarray(threshold)).min(axis=1))
 
 
-def _refused(outside: int, change: Estimate, asked: Asked) -> str | None:
-    """Why a rung may not be taken; a ranking that no patient changes has no interval and is no change."""
+def _alike(one: Said, other: Said) -> bool:
+    """What answers alike changes nothing, whatever the units."""
+    both = zip((one.probabilities, one.logits), (other.probabilities, other.logits), strict=True)
+    return all(np.array_equal(*pair) for pair in both)
+
+
+def _refused(said: Said, outside: int, change: Estimate, asked: Asked) -> str | None:
+    """Why a rung may not be taken; a change of AUROC without an interval is judged by its value."""
+    if not (np.isfinite(said.probabilities).all() and np.isfinite(said.logits).all()):
+        return "an answer is no number"
     if outside:
-        return f"{outside} decisions flip farther than {asked.band:g} from the threshold"
+        flips = "1 decision flips" if outside == 1 else f"{outside} decisions flip"
+        return f"{flips} farther than {asked.band:g} from the threshold"
+    if np.isnan(change.value):
+        return f"the change of AUROC is undefined: {change.reason}"
     least = change.value if np.isnan(change.low) else change.low
-    if not least >= -asked.auroc_change:
-        return f"AUROC may fall by {-least:.4f}, more than {asked.auroc_change:g}"
-    return None
+    return None if least >= -asked.auroc_change else f"AUROC may fall by {-least:.4f}, more than {asked.auroc_change:g}"

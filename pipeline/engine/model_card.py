@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from pipeline.clinical.report.honesty import times
+from pipeline.clinical.report.precision import RUNTIMES
 from pipeline.clinical.units import PLURAL
 from pipeline.contract import Manifest
 from pipeline.files import write_json, write_text
@@ -32,7 +33,7 @@ MISUSES = (
 #: Sections of reports/metrics.json that the machine-readable card carries whole, as far as they were measured.
 MEASURED = (
     *("test", "prevalence", "finetuned", "operating_point", "calibration", "usefulness", "levels", "subgroups"),
-    *("comparison", "transfer", "sample_size", "explanation", "leakage", "test_set"),
+    *("comparison", "transfer", "sample_size", "explanation", "leakage", "test_set", "precision"),
 )
 
 
@@ -60,6 +61,7 @@ def record(manifest: Manifest) -> dict[str, Any]:
         "data": dict(manifest.data),
         "backbone": manifest.backbone.model_dump(mode="json"),
         "calibration": manifest.calibration.model_dump(mode="json"),
+        "runs": {**manifest.runs.model_dump(), "ladder": manifest.validation["precision"]},
         "evaluation": {name: metrics[name] for name in MEASURED if name in metrics},
         "not_measured": [name for name in MEASURED if name not in metrics],
         "acceptance": list(criteria),
@@ -85,6 +87,8 @@ def render(manifest: Manifest, compiled: Mapping[str, Any]) -> str:
         metrics=manifest.validation["metrics"],
         acceptance=manifest.validation["acceptance"],
         parity=manifest.validation["onnx_parity"],
+        runtime=RUNTIMES[manifest.runs.runtime],
+        ladder=manifest.validation["precision"],
         compiled=compiled,
         unsigned=manifest.signature == UNSIGNED,
         units=PLURAL[manifest.task.label_level],

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Task, Trunk
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Runs, Task, Trunk, Variant
 from pipeline.engine import model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic
@@ -33,6 +33,7 @@ class Evidence:
         metrics: reports/metrics.json.
         acceptance: reports/acceptance.json.
         parity: models/export/parity.json.
+        ladder: models/export/ladder.json.
         compiled: models/engine/compile.json.
     """
 
@@ -41,6 +42,7 @@ class Evidence:
     metrics: Mapping[str, Any]
     acceptance: Mapping[str, Any]
     parity: Mapping[str, Any]
+    ladder: Mapping[str, Any]
     compiled: Mapping[str, Any]
 
 
@@ -51,7 +53,7 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         params: params.yaml.
         evidence: what is known of the model.
         model: the weights that were exported, model.safetensors.
-        graph: the ONNX file.
+        graph: the ONNX file in fp32; its variants lie beside it.
         engines: the folder with the engines and the parity cases that `evidence.compiled` lists.
         out: the release folder; what was there before is gone.
 
@@ -70,7 +72,8 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
         _copy(graph, part / GRAPH)
         trunk.write(model, part / trunk.FILE)
         manifest = _manifest(params, evidence, sha256_file(part / trunk.FILE), key)
-        _copy_engines(manifest, engines, part)
+        for path in _beside(manifest, graph, engines):
+            _copy(path, part / path.name)
         manifest.save(part / "manifest.json")
         model_card.write(manifest, evidence.compiled, part)
         signature.write_sums(part)
@@ -83,6 +86,22 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+def _beside(manifest: Manifest, graph: Path, engines: Path) -> list[Path]:
+    """The graph in other precisions, the engines, each of a graph that comes with it, and the parity cases."""
+    known = {manifest.graph.sha256, *(variant.sha256 for variant in manifest.graph.variants)}
+    for engine in manifest.engines:
+        found = engine.fingerprint.onnx_sha256
+        if found not in known:
+            raise ContractError(
+                f"{engine.file} of a graph of this release",
+                f"one of {found[:12]}",
+                "Run `dvc repro`: a part is from another model.",
+            )
+    variants = [graph.with_name(variant.file) for variant in manifest.graph.variants]
+    names = [manifest.cases.file, *(engine.file for engine in manifest.engines)]
+    return [*variants, *(engines / name for name in names)]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -142,10 +161,10 @@ def _require_one_model(evidence: Evidence, model: Path, graph: Path, engines: Pa
         ("engines of the exported graph", of_engines, of_graph),
         ("engines of the exported model", evidence.compiled["provenance"]["weights_sha256"], of_model),
     ]
-    for built in (evidence.compiled["cases"], *evidence.compiled["engines"]):
-        path = engines / built["file"]
-        found = sha256_file(path) if path.is_file() else "no file"
-        same.append((f"{built['file']} as it was made", found, built["sha256"]))
+    made = [(graph.with_name(entry["file"]), entry) for entry in evidence.ladder["graphs"].values()]
+    compiled = [evidence.compiled["cases"], *evidence.compiled["engines"]]
+    built = [(engines / entry["file"], entry) for entry in compiled]
+    same += [(f"{path.name} as it was made", _hash(path), entry["sha256"]) for path, entry in [*made, *built]]
     for what, found, promised in same:
         if found != promised:
             raise ContractError(
@@ -153,18 +172,24 @@ def _require_one_model(evidence: Evidence, model: Path, graph: Path, engines: Pa
             )
 
 
-def _copy_engines(manifest: Manifest, engines: Path, part: Path) -> None:
-    """Take in engines and parity cases; every engine is of a graph that comes with it: a box builds its own from it."""
-    known = {manifest.graph.sha256, *(variant.sha256 for variant in manifest.graph.variants)}
-    for engine in manifest.engines:
-        if engine.fingerprint.onnx_sha256 not in known:
-            raise ContractError(
-                f"{engine.file} of a graph of this release",
-                f"one of {engine.fingerprint.onnx_sha256[:12]}",
-                "Run `dvc repro`: a part is from another model.",
-            )
-    for name in (manifest.cases.file, *(engine.file for engine in manifest.engines)):
-        _copy(engines / name, part / name)
+def _hash(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else "no file"
+
+
+def _graph(evidence: Evidence) -> Graph:
+    """The graph, with its variants in those precisions that validation patients allowed."""
+    parity, ladder = evidence.parity, evidence.ladder
+    return Graph(
+        file=GRAPH,
+        sha256=parity["onnx_sha256"],
+        opset=parity["opset"],
+        inputs=list(INPUTS),
+        outputs=parity["outputs"],
+        pooling=parity["pooling"],
+        usual_slices=evidence.compiled["slices"]["usual"],
+        most_slices=evidence.compiled["slices"]["most"],
+        variants=[Variant(precision=name, **ladder["graphs"][name]) for name in ladder["released"]],
+    )
 
 
 def _learnt_before(backbone: Mapping[str, Any]) -> str:
@@ -195,17 +220,8 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
         task=_task(params, evidence),
         selection=params.ingest.selection,
         transform=params.prepare,
-        graph=Graph(
-            file=GRAPH,
-            sha256=parity["onnx_sha256"],
-            opset=parity["opset"],
-            inputs=list(INPUTS),
-            outputs=parity["outputs"],
-            pooling=parity["pooling"],
-            usual_slices=evidence.compiled["slices"]["usual"],
-            most_slices=evidence.compiled["slices"]["most"],
-            variants=[],
-        ),
+        graph=_graph(evidence),
+        runs=Runs.model_validate(evidence.ladder["runs"]),
         trunk=Trunk(file=trunk.FILE, sha256=trunk_sha256),
         calibration=evidence.calibration,
         backbone=Pretrained.model_validate(evidence.backbone),
@@ -213,6 +229,7 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
         validation={
             "metrics": dict(evidence.metrics),
             "acceptance": list(evidence.acceptance["criteria"]),
+            "precision": {name: evidence.ladder[name] for name in ("asked", "validation", "rungs")},
             "onnx_parity": {name: parity[name] for name in ("max_abs_logit_difference", "tolerance", "slices")},
         },
         made_from=Provenance.model_validate(evidence.compiled["provenance"]),

@@ -21,11 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when every series has its row, 1 when the release or the folder cannot be used."""
     asked = _parser().parse_args(arguments)
     try:
-        release = open_release(asked.release, asked.public_key)
+        release = open_release(asked.release, asked.public_key, asked.precision == "fp32")
         if release.manifest.signature == UNSIGNED:
             say(f"{UNSIGNED}: nobody vouches for this release with a key")
         elif not release.verified:
             say("signature not checked: give the maker's key with --public-key")
+        say(f"running in {release.backend.name}")
         _answer(release, asked.dicom_dir, asked.out)
     except PipelineError as error:
         say(f"{type(error).__name__}: {error}")
@@ -64,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the CSV goes; without it, stdout")
     parser.add_argument(
         "--public-key", type=Path, metavar="PEM", help="the maker's Ed25519 public key, had by other means"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["fp32"],
+        help="fp32: in ONNX Runtime, on machines that cannot run what the release was validated to run fastest in",
     )
     return parser
 

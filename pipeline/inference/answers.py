@@ -15,6 +15,8 @@ from pipeline.errors import EngineError
 Floats = npt.NDArray[np.float32]
 Slices = npt.NDArray[np.uint8]
 
+#: Slices that are units by themselves, in one call.
+BATCH = 64
 #: Names of a graph's inputs.
 INPUTS = ("slices", "membership")
 #: And of its outputs.

@@ -1,4 +1,4 @@
-"""What turns slices into logits on a box: ONNX Runtime on the CPU."""
+"""A release's graph in ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+from pipeline.contract import Precision
 from pipeline.errors import EngineError
 from pipeline.inference.answers import INPUTS, Answers, Floats, Slices, require_names
 
@@ -31,8 +32,13 @@ class OnnxRuntime:
         outputs: see `answers.Backend`.
     """
 
-    def __init__(self, path: Path, provider: str = "CPUExecutionProvider") -> None:
+    def __init__(self, path: Path, provider: str = "CPUExecutionProvider", precision: Precision = "fp32") -> None:
         """Load the graph.
+
+        Args:
+            path: the graph.
+            provider: what is to run it.
+            precision: of the graph: ONNX Runtime rounds as the file says, in any of its versions.
 
         Raises:
             EngineError: the file is no graph that this ONNX Runtime runs, or `provider` is not what would run it (it
@@ -58,7 +64,7 @@ class OnnxRuntime:
             raise EngineError(
                 f"{provider} to run {path}", f"{self.providers[0]}", "See that the provider's libraries are installed."
             )
-        self.name = f"ONNX Runtime {onnxruntime.__version__}, {provider}, fp32"
+        self.name = f"ONNX Runtime {onnxruntime.__version__}, {provider}, {precision}"
         shapes = {value.name: value.shape for value in self._session.get_inputs()}
         self.outputs: dict[str, int] = {value.name: value.shape[1] for value in self._session.get_outputs()}
         require_names(path, list(shapes), list(self.outputs))

@@ -5,6 +5,7 @@ An engine answers alike on its own GPU, or is not used.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,9 +59,9 @@ def read(path: Path) -> list[Case]:
         ContractError: it holds none.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return _cases({name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
         raise ContractError(
             f"parity cases in {path}", f"{type(error).__name__}: {error}", "Copy the release again, whole."
         ) from error
@@ -74,6 +75,8 @@ def _cases(arrays: dict[str, npt.NDArray[Any]]) -> list[Case]:
         given = {name.partition(".")[2]: value for name, value in mine.items()}
         rows, membership = given.pop("rows"), given.pop("membership")
         found.append(Case(slices[rows], membership, Answers(**given)))
+    if not found:
+        raise ValueError("no case")
     return found
 
 

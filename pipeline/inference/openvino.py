@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from pipeline.contract import Precision
 from pipeline.errors import EngineError
 from pipeline.inference.answers import Answers, Floats, Slices, require_names
 
-Precision = Literal["fp32", "bf16", "int8"]
-
 #: What OpenVINO is asked for. The layers that int8 leaves in float run in fp32, so that only the roundings of the
 #: quantised graph tell it from fp32.
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 #: What its layers then say that they run in: one of these, and none in anything but them and fp32.
-_RUNS_IN = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"i8", "u8"}}
+_RUNS_IN: dict[Precision, set[str]] = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"i8", "u8"}}
 #: The layers that take the time, by the names of OpenVINO's runtime.
 _HEAVY = ("Convolution", "FullyConnected", "MatMul")
 
@@ -61,7 +60,7 @@ class OpenVino:
         if not own & found or found - own - {"f32"}:
             raise EngineError(
                 f"{path} run in {precision} on this processor",
-                f"layers in {', '.join(sorted(self.precisions)) or 'none'}",
+                f"layers that run in {', '.join(sorted(self.precisions)) or 'none'}",
                 "Choose another precision: a fallback would give other numbers, or other times, than were validated.",
             )
         self.name = f"OpenVINO {ov.__version__.partition('-')[0]}, CPU, {precision}"
@@ -82,7 +81,9 @@ def _import() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise EngineError("OpenVINO", str(error), "pip install 'mri-transfer[openvino]'") from error
+        raise EngineError(
+            "OpenVINO", str(error), "Install what constraints.txt names: `pip install openvino`."
+        ) from error
     return openvino
 
 

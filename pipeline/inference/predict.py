@@ -14,15 +14,12 @@ from pipeline.dicom.reasons import OF_FILES, Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
-from pipeline.inference.answers import Slices, each
+from pipeline.inference.answers import BATCH, Slices, each
 from pipeline.inference.release import Release
 from pipeline.targets import Targets, calls
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
-
-#: Slices that are units by themselves, in one call.
-BATCH = 64
 
 _Kept = list[tuple[Scan, Slices]]
 

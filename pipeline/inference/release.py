@@ -1,4 +1,4 @@
-"""A release folder, opened: whole, of a known maker where a key is given, and with its graph loaded."""
+"""A release folder, opened: whole, of a known maker where a key is given, and with the graph that runs loaded."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import contract
-from pipeline.errors import ContractError
+from pipeline.contract import Precision, Runs
+from pipeline.errors import ContractError, EngineError
 from pipeline.files import sha256_file
 from pipeline.inference import signature
 from pipeline.inference.answers import Backend
-from pipeline.inference.backends import OnnxRuntime
+from pipeline.inference.runtimes import PLAIN, graph_of, start
 from pipeline.targets import Targets
 
 
@@ -31,24 +32,24 @@ class Release:
     verified: bool
 
 
-def open_release(folder: Path, public_key: Path | None = None) -> Release:
+def open_release(folder: Path, public_key: Path | None = None, plain: bool = False) -> Release:
     """Check checksums, and the signature where a key is given, then the contract against the graph; and load it.
+
+    Args:
+        folder: of the release.
+        public_key: its maker's; None: nobody vouches for it.
+        plain: run fp32 in ONNX Runtime, whatever the contract says.
 
     Raises:
         ContractError: a file is missing, added or changed, the signature does not fit, or graph and contract differ.
-        EngineError: ONNX Runtime cannot load the graph.
+        EngineError: this machine cannot run the graph as the contract says.
     """
     if public_key is None:
         signature.check_sums(folder)
     else:
         signature.verify(folder, public_key)
     manifest = contract.load(folder)
-    path = folder / Path(manifest.graph.file).name
-    if not path.is_file() or sha256_file(path) != manifest.graph.sha256:
-        raise ContractError(
-            f"the manifest's graph, {manifest.graph.sha256[:12]}", f"another {path.name}", "Copy the release again."
-        )
-    backend = OnnxRuntime(path)
+    backend = _start(_graphs(folder, manifest.graph), PLAIN if plain else manifest.runs)
     if backend.size != manifest.transform.size:
         raise ContractError(
             f"a graph of {manifest.transform.size} pixels, as the manifest prepares",
@@ -64,3 +65,42 @@ def open_release(folder: Path, public_key: Path | None = None) -> Release:
             "The release was put together wrongly; ask its maker.",
         )
     return Release(manifest, backend, targets, verified=public_key is not None)
+
+
+def _graphs(folder: Path, graph: contract.Graph) -> dict[Precision, Path]:
+    """The files of the graph by their precision.
+
+    Raises:
+        ContractError: one is not what the contract says.
+    """
+    files: dict[Precision, Path] = {}
+    told: list[tuple[Precision, str, str]] = [("fp32", graph.file, graph.sha256)]
+    for precision, name, sha256 in [*told, *((each.precision, each.file, each.sha256) for each in graph.variants)]:
+        path = folder / Path(name).name
+        if not path.is_file() or sha256_file(path) != sha256:
+            raise ContractError(
+                f"the manifest's graph, {sha256[:12]}", f"another {path.name}", "Copy the release again."
+            )
+        files[precision] = path
+    return files
+
+
+def _start(files: dict[Precision, Path], runs: Runs) -> Backend:
+    """What the contract says, or an error: another precision was validated, or none."""
+    if graph_of(runs) not in files:
+        raise ContractError(
+            f"a graph that runs in {runs.precision}, as the manifest says",
+            f"graphs in {', '.join(files)}",
+            "The release was put together wrongly; ask its maker.",
+        )
+    try:
+        return start(files, runs)
+    except EngineError as error:
+        if runs == PLAIN:
+            raise
+        raise EngineError(
+            error.expected,
+            error.found,
+            f"Install the {runs.runtime} of constraints.txt, or say `--precision fp32`: ONNX Runtime then answers, "
+            "slower and as the fp32 of the model card does.",
+        ) from error

@@ -36,6 +36,7 @@ def release(params: Params) -> None:
         metrics=read_json(METRICS),
         acceptance=read_json(ACCEPTANCE),
         parity=read_json(EXPORT / "parity.json"),
+        ladder=read_json(EXPORT / "ladder.json"),
         compiled=read_json(ENGINES / "compile.json"),
     )
     manifest = releasing.write(params, evidence, MODEL, EXPORT / releasing.GRAPH, ENGINES, OUT)

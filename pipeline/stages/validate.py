@@ -39,6 +39,7 @@ from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units, units_of
 from pipeline.config import Params
 from pipeline.contract import Calibration, Pooling
+from pipeline.engine.confirm import confirm
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, write_csv, write_json, write_text
 from pipeline.progress import say
@@ -52,6 +53,7 @@ from pipeline.transfer.saliency import METHOD, saliency
 INGESTED, PREPARED = Path("data/ingested"), Path("data/prepared")
 SPLIT, FEATURES = Path("data/split.csv"), Path("data/features/features.npy")
 MODELS_DIR, CALIBRATION = Path("models"), Path("models/calibration.json")
+EXPORT = MODELS_DIR / "export"
 REPORTS = Path("reports")
 ADVICE, LEDGER = REPORTS / "transferability.json", REPORTS / "ledger.csv"
 
@@ -63,19 +65,20 @@ def validate(params: Params) -> None:
     """Measure the fine-tuned model, the probe and the scratch model on the test patients, and report.
 
     Raises:
-        ContractError: the calibration belongs to another model or another split than those there now, the curve of a
-            training to other validation units, or predictions to compare with to other test units.
+        ContractError: calibration or graphs belong to another model or another split than those there now, the curve
+            of a training to other validation units, or predictions to compare with to other test units.
+        EngineError: this machine cannot run the rung of the precision ladder that was chosen.
         LeakageError: a patient or a picture on two sides of the split.
         LedgerError: the ledger of the test set is damaged.
     """
     fixed = calibration.read(CALIBRATION, MODELS_DIR / "finetuned/model.safetensors", SPLIT)
-    rows = read_csv(PREPARED / "slices.csv")
-    parted, index = read_csv(SPLIT), read_csv(INGESTED / "index.csv")
+    rows, parted, index = (read_csv(path) for path in (PREPARED / "slices.csv", SPLIT, INGESTED / "index.csv"))
     split.check([*parted, *rows])
     targets = params.data.targets
     units = units_of(rows, "test", targets)
     opened = _opened(fixed, parted, rows, units)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
+    opened["precision"] = confirm(EXPORT, units, slices, fixed, targets, params.validate_.confidence)
     models = {name: load(MODELS_DIR / name) for name in ("finetuned", "scratch")}
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
@@ -96,7 +99,13 @@ def validate(params: Params) -> None:
     shown = _examples(found, models["finetuned"], slices, by_slice["finetuned"])
     advice = advisor.sentences(advisor.read(REPORTS)) if ADVICE.is_file() else []
     write_text(REPORTS / "report.html", page.render(gather(params, found, learned, figures, shown, advice)))
-    auroc = figures["finetuned"]["auroc"]
+    _say(figures)
+
+
+def _say(figures: Mapping[str, Any]) -> None:
+    auroc, precision = figures["finetuned"]["auroc"], figures["precision"]
+    went = "confirmed" if precision["confirmed"] else f"NOT confirmed: {precision['refused']}"
+    say(f"{precision['backend']}: {went}")
     say(f"test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}); {REPORTS / 'report.html'}")
 
 

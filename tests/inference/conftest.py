@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -18,6 +19,7 @@ from pipeline import config
 from pipeline.contract import Calibration
 from pipeline.engine import export, release
 from pipeline.engine.graph import ReleaseGraph
+from pipeline.engine.quantise import quantise
 from pipeline.files import sha256_file
 from tests import compiled, small_network
 from tests.pretrained import card
@@ -26,6 +28,7 @@ from tests.small_network import SIZE
 TEMPERATURE, THRESHOLD = 1.7, 0.5
 #: Slices of a unit, by the contract.
 MOST = compiled.MOST
+PLAIN = {"runtime": "onnxruntime", "precision": "fp32"}
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +54,10 @@ class Maker:
     params: config.Params
     graph: Path
 
-    def __call__(self, out: Path, level: str = "series", key_file: Path | None = None) -> Path:
+    def __call__(
+        self, out: Path, level: str = "series", key_file: Path | None = None, runs: dict[str, str] = PLAIN
+    ) -> Path:
+        """A release that runs so; of int8 with the graph of `int8`."""
         params = self.params.model_copy(
             update={
                 "data": self.params.data.model_copy(update={"label_level": level}),
@@ -84,10 +90,27 @@ class Maker:
                 "tolerance": 1e-4,
                 "slices": 1,
             },
+            ladder=self.ladder(runs),
             compiled=compiled.record(self.graph.parent, **hashes),
         )
         release.write(params, evidence, model, self.graph, self.graph.parent, out)
         return out
+
+    def ladder(self, runs: dict[str, str]) -> dict[str, Any]:
+        """What the stage `export` would have found."""
+        files = {"fp32": self.graph} | ({"int8": _int8(self.graph)} if runs["precision"] == "int8" else {})
+        graphs = {name: {"file": path.name, "sha256": sha256_file(path)} for name, path in files.items()}
+        found = {"asked": {"band": 0.02, "auroc_change": 0.01}, "validation": {"units": 1, "patients": 1}, "rungs": []}
+        return {**found, "runs": runs, "graphs": graphs, "released": list(files)[1:]}
+
+
+def _int8(graph: Path) -> Path:
+    """The same graph in int8, beside it."""
+    path = graph.with_name("model_int8.onnx")
+    if not path.is_file():
+        slices = np.random.default_rng(5).integers(0, 256, (16, SIZE, SIZE), dtype=np.uint8)
+        path.write_bytes(quantise(onnx.load(graph), slices).SerializeToString(deterministic=True))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import EngineError
 from pipeline.inference import gpu
 
 
@@ -25,6 +26,14 @@ class Driver:
 
     def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802
         device._obj.value = index
+        return 0
+
+    def cuDeviceGetName(self, name: Any, longest: int, device: ctypes.c_int) -> int:  # noqa: N802
+        name.value = b"NVIDIA L4"
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+        version._obj.value = 13010
         return 0
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: ctypes.c_int) -> int:  # noqa: N802
@@ -52,3 +61,52 @@ def test_no_driver_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert gpu.compute_capability() is None
+
+
+class Management:
+    """What `libnvidia-ml.so.1` answers."""
+
+    def __init__(self, failed: int) -> None:
+        self.failed = failed
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802
+        return 0
+
+    def nvmlSystemGetDriverVersion(self, version: Any, longest: int) -> int:  # noqa: N802
+        version.value = b"580.82.07"
+        return self.failed
+
+    def nvmlShutdown(self) -> int:  # noqa: N802
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("management", "version"), [(Management(0), "580.82.07"), (Management(3), "CUDA 13.1"), (None, "CUDA 13.1")]
+)
+def test_what_the_gpu_and_its_driver_are(
+    management: Management | None, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def library(name: str) -> Any:
+        if "cuda" in name:
+            return Driver((8, 9))
+        if management is None:
+            raise OSError(name)
+        return management
+
+    monkeypatch.setattr(ctypes, "CDLL", library)
+    assert gpu.require() == gpu.Gpu("NVIDIA L4", "8.9", version)
+
+
+@pytest.mark.parametrize(
+    ("driver", "found"),
+    [(None, r"no driver \(libcuda.so.1\)"), (Driver(), "a driver and no GPU"), (Driver((8, 9), init=100), "no GPU")],
+)
+def test_what_is_lacking_is_said(driver: Driver | None, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def library(name: str) -> Any:
+        if driver is None:
+            raise OSError(name)
+        return driver
+
+    monkeypatch.setattr(ctypes, "CDLL", library)
+    with pytest.raises(EngineError, match=f"an NVIDIA GPU and its driver; found .*{found}.*nvidia-smi"):
+        gpu.require()

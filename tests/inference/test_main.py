@@ -22,6 +22,7 @@ from pipeline.dicom.scan import Scan
 from pipeline.engine.graph import ReleaseGraph
 from pipeline.imaging.prepare import prepare
 from pipeline.inference.__main__ import main
+from pipeline.inference.signature import write_sums
 
 COLUMNS = "StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,FrameNumber,probability,decision,status,message"
 
@@ -219,3 +220,48 @@ def test_a_signed_release_is_checked_against_the_callers_key(make_release, write
     assert "does not fit" in capsys.readouterr().err
     assert main(asked[:2]) == 0
     assert "signature not checked" in capsys.readouterr().err
+
+
+INT8 = {"runtime": "openvino", "precision": "int8"}
+
+
+def test_what_was_chosen_runs_and_is_said(make_release, write_series, blocked, tmp_path) -> None:
+    release, scans = make_release(tmp_path / "release", runs=INT8), tmp_path / "scans"
+    for seed in range(3):
+        write_series(scans / str(seed), seed, patient=f"P{seed}")
+    found = {}
+    for asked in ([], ["--precision", "fp32"]):
+        command = [sys.executable, "-m", "pipeline.inference", str(release), str(scans), *asked]
+        done = subprocess.run(command, env=blocked, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        says = next(line for line in done.stderr.splitlines() if line.startswith("running in "))
+        found[says] = [float(row["probability"]) for row in rows(done.stdout)]
+    assert [says.split()[2] for says in found] == ["OpenVINO", "ONNX"]
+    assert [says.rpartition(", ")[2] for says in found] == ["int8", "fp32"]
+    off = np.abs(np.subtract(*found.values()))
+    assert 0 < off.max() < 0.2
+
+
+def test_a_machine_that_cannot_run_it_is_told_what_it_can(
+    make_release, write_series, tmp_path, monkeypatch, capsys
+) -> None:
+    release, scans = make_release(tmp_path / "release", runs=INT8), tmp_path / "scans"
+    write_series(scans, 1)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert main([str(release), str(scans)]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "EngineError: expected OpenVINO" in written.err
+    assert "--precision fp32" in written.err
+    assert main([str(release), str(scans), "--precision", "fp32"]) == 0
+    assert len(rows(capsys.readouterr().out)) == 1
+
+
+def test_another_graph_in_place_of_a_variant_is_refused(make_release, write_series, tmp_path, capsys) -> None:
+    """By somebody who also made SHA256SUMS anew."""
+    release = make_release(tmp_path / "release", runs=INT8)
+    (release / "model_int8.onnx").write_bytes((release / "model.onnx").read_bytes())
+    write_sums(release)
+    write_series(tmp_path / "scans", 1)
+    assert main([str(release), str(tmp_path / "scans")]) == 1
+    assert "found another model_int8.onnx" in capsys.readouterr().err

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.files import write_atomic, write_csv, write_json
+from pipeline import config
+from pipeline.files import sha256_file, write_atomic, write_csv, write_json
+from pipeline.stages.export import export
 from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel, save_model
 from pipeline.transfer.probe import Probe
@@ -56,6 +60,21 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         _network(seed, Path("models") / name)
         training_curves.course(seed, Path("models") / name, np.array([[i % 2] for i in range(8, 20)], dtype=np.float32))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def export_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[config.Params], None]:
+    """The stage `export` in the current project; models of equal weights and calibration have it run once."""
+    kept = tmp_path_factory.mktemp("exports")
+
+    def run(params: config.Params) -> None:
+        own = kept / sha256_file(Path("models/calibration.json"))
+        if not own.exists():
+            export(params)
+            shutil.copytree("models/export", own)
+        shutil.copytree(own, "models/export", dirs_exist_ok=True)
+
+    return run
 
 
 def _network(seed: int, folder: Path) -> None:

@@ -15,13 +15,14 @@ def params(root, tmp_path, monkeypatch):
     return load(root / "params.yaml").model_copy(update={"accept": criteria})
 
 
-def metrics(folder, low, verdict="neutral"):
+def metrics(folder, low, verdict="neutral", confirmed=True):
     figures = {
         "finetuned": {"auroc": {"low": low}},
         "calibration": {"brier": 0.1},
         "transfer": {"verdict": verdict},
         "leakage": {"near": 0},
         "test_set": {"threshold_moved": False},
+        "precision": {"confirmed": confirmed},
     }
     write_json(folder / "reports/metrics.json", figures)
 
@@ -50,7 +51,7 @@ def test_a_poor_model_is_refused_by_name_and_written_down(params, tmp_path, low)
         accept(params)
     written = read_json(tmp_path / "reports/acceptance.json")
     assert written["accepted"] is False
-    assert [row["passed"] for row in written["criteria"]] == [False, *[True] * 6]
+    assert [row["passed"] for row in written["criteria"]] == [False, *[True] * 7]
 
 
 def test_negative_transfer_is_refused_though_no_criterion_names_it(params, tmp_path):
@@ -58,6 +59,16 @@ def test_negative_transfer_is_refused_though_no_criterion_names_it(params, tmp_p
     with pytest.raises(AcceptanceError, match="transfer.verdict other than negative"):
         accept(params)
     assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is False
+
+
+def test_a_precision_that_test_patients_do_not_confirm_is_refused_though_no_criterion_names_it(params, tmp_path):
+    metrics(tmp_path, 0.8, confirmed=False)
+    with pytest.raises(AcceptanceError, match="precision.confirmed other than false"):
+        accept(params)
+    waiver = {"by": "Dr. Ada Example", "reason": "fp32 alone is run"}
+    asked = [*params.accept, Criterion(metric="precision.confirmed", not_equal="false", waiver=waiver)]
+    accept(params.model_copy(update={"accept": asked}))
+    assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is True
 
 
 def test_a_waiver_lets_it_pass_and_is_written_down(params, tmp_path, capfd):

@@ -20,6 +20,7 @@ from pipeline.inference.backends import OnnxRuntime
 from pipeline.stages import compile as stage
 from pipeline.stages.compile import compile  # noqa: A004
 from tests import small_network
+from tests.gpu_in_memory import GPU, Machine
 
 SIZE = 32
 ENGINES, EXPORT = Path("models/engine"), Path("models/export")
@@ -112,6 +113,25 @@ def test_it_builds_the_engines_of_the_shipped_parameters(
     assert not any("second" in key for key in record)
     assert "built, not run" in capfd.readouterr().err
     assert not list(ENGINES.glob("*.layers.json"))
+
+
+def test_where_there_is_a_gpu_the_engine_is_for_it_and_is_tried(
+    params: config.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(EXPORT / "model_fp16.onnx", (1, 20, 80))
+    machine.install(monkeypatch)
+    compile(params)
+    record = read_json(ENGINES / "compile.json")
+    (engine,) = [fingerprint.Engine.model_validate(engine) for engine in record["engines"]]
+    assert engine.status == "parity passed on its GPU"
+    made = engine.fingerprint
+    assert (made.gpu, made.driver, made.compute_capabilities) == (GPU.name, GPU.driver, ["8.9"])
+    assert record["parity"][engine.file]["largest"]["probabilities"] < 0.02
+    assert (ENGINES / "model.sm89.layers.json").read_text() == '{"Layers": []}'
+    machine.off = 0.1
+    with pytest.raises(EngineError, match="Do not use this engine"):
+        compile(params)
+    assert not list(ENGINES.glob("*.engine"))
 
 
 def test_parity_cases_are_of_simulated_slices_and_the_fp32_graph(params: config.Params) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     slices = np.random.default_rng(2).integers(0, 256, (50, SIZE, SIZE), dtype=np.uint8)
     Path("data/prepared").mkdir(parents=True)
     np.save("data/prepared/slices.npy", slices)
-    rows = [{"slice_index": index, "split": "val" if index % 5 else "test"} for index in range(50)]
-    write_csv(Path("data/prepared/slices.csv"), ["slice_index", "split"], rows)
+    rows = [
+        {
+            "slice_index": index,
+            "split": "val" if index % 5 else "train",
+            "unit": f"s{index // 5}",
+            "patient": f"p{index // 5}",
+            "label": index // 5 % 2,
+        }
+        for index in range(50)
+    ]
+    write_csv(Path("data/prepared/slices.csv"), rows[0], rows)
     return tmp_path
 
 
@@ -75,10 +85,54 @@ def test_a_calibration_of_another_model_is_refused(project: Path, params: config
 
 
 def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> None:
-    export(params)
-    first = {path.name: path.read_bytes() for path in Path("models/export").iterdir()}
-    export(params)
-    assert {path.name: path.read_bytes() for path in Path("models/export").iterdir()} == first
+    def everything() -> dict[str, bytes]:
+        export(params)
+        made = {path.name: path.read_bytes() for path in Path("models/export").iterdir()}
+        assert all(rung["milliseconds"] > 0 for rung in json.loads(made.pop("ladder.json"))["rungs"])
+        return made
+
+    first = everything()
+    assert set(first) == {"model.onnx", "model_fp16.onnx", "model_bf16.onnx", "model_int8.onnx", "parity.json"}
+    assert everything() == first
+
+
+def test_the_ladder_is_climbed_on_validation_units(project: Path, params: config.Params) -> None:
+    export(with_rungs(params, ["openvino fp32", "onnxruntime int8"], auroc_change=1, band=1))
+    found = read_json(Path("models/export/ladder.json"))
+    names = [f"{rung['runtime']} {rung['precision']}" for rung in found["rungs"]]
+    assert names == ["onnxruntime fp32", "openvino fp32", "onnxruntime int8"]
+    assert found["validation"]["units"] == 10
+    assert found["asked"] == {"band": 1, "auroc_change": 1}
+    assert found["int8"]["tries"] == [{"left_in_float": 0, "refused": None}]
+    assert found["int8"]["calibrated_on"] == 10
+    assert found["released"] == ["int8"]
+    for made in found["graphs"].values():
+        assert made["sha256"] == sha256_file(Path("models/export") / made["file"])
+    last = found["rungs"][2]
+    slices = np.load("data/prepared/slices.npy")
+    answers = {}
+    for name in ("model.onnx", "model_int8.onnx"):
+        backend = OnnxRuntime(Path("models/export") / name)
+        rows = [[5 * unit + place for place in range(1, 5)] for unit in range(10)]
+        answers[name] = np.concatenate(
+            [backend.run(slices[own], np.ones((1, 4), np.float32)).probabilities for own in rows]
+        )
+    off = np.abs(answers["model_int8.onnx"] - answers["model.onnx"])
+    assert last["largest"] == pytest.approx(off.max(), abs=1e-6)
+    assert last["mean"] == pytest.approx(off.mean(), abs=1e-6)
+    assert last["flips"] == ((answers["model_int8.onnx"] >= 0.4) != (answers["model.onnx"] >= 0.4)).sum()
+
+
+def test_where_no_rung_is_asked_for_fp32_is_left(project: Path, params: config.Params) -> None:
+    export(with_rungs(params, []))
+    found = read_json(Path("models/export/ladder.json"))
+    assert found["runs"] == {"runtime": "onnxruntime", "precision": "fp32"}
+    assert (found["released"], found["int8"], list(found["graphs"])) == ([], None, ["fp32"])
+
+
+def with_rungs(params: config.Params, rungs: list[str], **limits: float) -> config.Params:
+    rules = params.export.precision.model_copy(update={"rungs": rungs, **limits})
+    return params.model_copy(update={"export": params.export.model_copy(update={"precision": rules})})
 
 
 def test_bags_of_any_size_are_the_same_on_a_box(project: Path, params: config.Params) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from pipeline.imaging.volume import Volume
 from pipeline.inference.predict import columns, predict
 from pipeline.inference.release import open_release
 from pipeline.stages.calibrate import calibrate
-from pipeline.stages.export import export
 from pipeline.stages.release import release
 from pipeline.stages.validate import validate
 from pipeline.targets import Targets
@@ -74,8 +74,9 @@ def project(trained: Path, kind: Any) -> Path:
 
 
 @pytest.fixture
-def validated(project: Path, params: config.Params) -> Path:
+def validated(project: Path, params: config.Params, export_once: Callable[[config.Params], None]) -> Path:
     calibrate(params)
+    export_once(params)
     validate(params)
     return project
 
@@ -126,7 +127,6 @@ def test_the_report_shows_every_class(validated: Path, kind: str) -> None:
 
 
 def test_a_release_answers_as_the_network_does(validated: Path, params: config.Params, kind: str) -> None:
-    export(params)
     _accept_without_engines()
     release(params)
     opened = open_release(Path("models/release"))

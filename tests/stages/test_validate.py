@@ -15,16 +15,19 @@ from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
 from pipeline.validation_config import Compared, Criterion
 from tests.pretrained import embedded_card
+from tests.stages.conftest import SIZE
 
 
 @pytest.fixture
 def params(root):
-    return load(root / "params.yaml")
+    shipped = load(root / "params.yaml")
+    return shipped.model_copy(update={"prepare": shipped.prepare.model_copy(update={"size": SIZE})})
 
 
 @pytest.fixture
-def calibrated(trained, params):
+def calibrated(trained, params, export_once):
     calibrate(params)
+    export_once(params)
     return trained
 
 

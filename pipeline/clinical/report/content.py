@@ -31,6 +31,7 @@ class Content:
         results: the criteria of params.yaml against the figures.
         advice: what the advisor said of the weights, layers and phases to choose.
         backbone: models/backbone/card.json.
+        ladder: models/export/ladder.json.
         histories: epochs of fine-tuning and of the scratch network.
         examples: slices with their saliency.
         groups: patients by side.
@@ -50,6 +51,7 @@ class Content:
     results: Sequence[Result]
     advice: Sequence[str]
     backbone: Mapping[str, Any]
+    ladder: Mapping[str, Any]
     histories: Mapping[str, Sequence[Epoch]]
     examples: Sequence[Example]
     groups: Sequence[Group]

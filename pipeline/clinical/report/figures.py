@@ -31,6 +31,7 @@ NAMES = {
     "data.source": "Source of the data",
     "data.licence": "Licence of the data",
     "test_set.opened": "Times the test set was opened",
+    "precision.confirmed": "Chosen precision confirmed by test patients",
     "test_set.threshold_moved": "Threshold changed after the test set was opened",
 }
 _ENDS = {"value": "", "low": ", lower end of the interval", "high": ", upper end of the interval"}

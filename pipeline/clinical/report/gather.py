@@ -48,6 +48,7 @@ def gather(
         results=[*acceptance.evaluate(params.accept, figures), *acceptance.permission(params.data)],
         advice=advice,
         backbone=read_json(MODELS / "backbone/card.json"),
+        ladder=read_json(MODELS / "export/ladder.json"),
         histories={name: content.epochs(read_csv(MODELS / name / "history.csv")) for name in ("finetuned", "scratch")},
         examples=shown,
         groups=table_one.groups(parted, index, params.data.targets),

@@ -77,6 +77,7 @@ def _content(rng: np.random.Generator, params: Params, found: evaluation.Evaluat
         results=evaluate(params.accept, found.figures),
         advice=[],
         backbone=card(),
+        ladder=full_metrics.LADDER,
         histories={
             "finetuned": history(rng, [("head", 30), ("top", 4), ("most", 4)]),
             "scratch": history(rng, [("all", 8)]),

@@ -15,9 +15,54 @@ def e(value: float, half: float, **more: Any) -> dict[str, Any]:
 NONE = {"value": None, "low": None, "high": None, "reason": "no positive unit"}
 
 
+def _rung(name: str, milliseconds: float | None, **more: Any) -> dict[str, Any]:
+    runtime, precision = name.split()
+    none = {"backend": None, "refused": None, "not_run": None}
+    return none | {"runtime": runtime, "precision": precision, "milliseconds": milliseconds} | more
+
+
+def _change(largest: float, flips: int = 0, outside: int = 0, change: dict[str, Any] | None = None) -> dict[str, Any]:
+    same = {"value": 0.0, "low": None, "high": None, "reason": "it does not vary between the patients"}
+    counts = {"flips": flips, "flips_outside": outside}
+    return {"largest": largest, "mean": largest / 9, "auroc_change": change or same, **counts}
+
+
+LADDER: dict[str, Any] = {
+    "runs": {"runtime": "openvino", "precision": "int8"},
+    "asked": {"band": 0.02, "auroc_change": 0.01},
+    "validation": {"units": 34, "patients": 34, "slices_of_a_call": 20, "confidence": 0.95},
+    "machine": "Linux on x86_64, Processor <Example>; no GPU",
+    "rungs": [
+        _rung("onnxruntime fp32", 61.4, **_change(0.0)),
+        _rung("openvino bf16", 11.8, **_change(0.0031, change=e(-0.0004, 0.0011))),
+        _rung("onnxruntime fp16", 60.1, **_change(0.0008, change={"value": -0.00003, "low": -0.00004, "high": 0.0001})),
+        _rung("openvino fp16", None, not_run="layers that run in f32, where fp16 on this processor is asked for"),
+        _rung(
+            "onnxruntime int8",
+            20.2,
+            **_change(0.0612, 2, 1, e(-0.0021, 0.004)),
+            refused="1 decision flips farther than 0.02 from the threshold",
+        ),
+        _rung("openvino int8", 6.2, **_change(0.0187, 1, 0, e(-0.0012, 0.003))),
+    ],
+    "int8": {"layers": 21, "left_in_float": [{"layer": "node_conv2d", "error": 0.21}], "tries": []},
+}
+#: Of test patients.
+CONFIRMED = {
+    "runtime": "openvino",
+    "precision": "int8",
+    "backend": "OpenVINO 2026.4.1, CPU, int8",
+    "units": 50,
+    **_change(0.0203, 1, 0, e(-0.0016, 0.0035)),
+    "confirmed": True,
+    "refused": None,
+}
+
+
 def figures() -> dict[str, Any]:
     """What is added to today's figures."""
     return {
+        "precision": CONFIRMED,
         "prevalence": 0.48,
         "operating_point": {
             "ppv": e(0.78, 0.12),
