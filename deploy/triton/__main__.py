@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the repository is written, 1 when the release cannot be used."""
     asked = _parser().parse_args(arguments)
     try:
-        release = open_release(asked.release, asked.public_key)
+        # Triton is given the fp32 graph, whatever this machine could run beside it.
+        release = open_release(asked.release, asked.public_key, plain=True)
         if not release.verified:
             say(f"{UNSIGNED if release.manifest.signature == UNSIGNED else 'signature not checked'}: see --public-key")
         kept = None if asked.state is None else _kept(asked.release, asked.state)

@@ -16,9 +16,11 @@ from deploy.box import engines
 from deploy.triton import config, repository
 from deploy.triton.__main__ import main
 from pipeline.contract import load
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, EngineError
 from pipeline.files import sha256_file, write_json
 from pipeline.fingerprint import NOT_RUN, PASSED, Engine, Fingerprint, Provenance
+from pipeline.inference import signature
+from pipeline.inference.openvino import OpenVino
 from tests.deploy.triton_messages import parse
 
 TYPES = {TensorProto.UINT8: "TYPE_UINT8", TensorProto.FLOAT: "TYPE_FP32"}
@@ -184,6 +186,22 @@ def test_a_changed_release_is_not_served(release, tmp_path, capsys) -> None:
     assert main([str(release), str(tmp_path / "out")]) == 1
     assert "model_card.md" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_that_cannot_run_the_chosen_precision_can_still_serve_the_graph(
+    release, tmp_path, monkeypatch
+) -> None:
+    manifest = json.loads((release / "manifest.json").read_text())
+    manifest["runs"] = {"runtime": "openvino", "precision": "bf16"}
+    write_json(release / "manifest.json", manifest)
+    (release / signature.SUMS).unlink()
+    signature.write_sums(release)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise EngineError("a processor with AMX", "none", "Get one.")
+
+    monkeypatch.setattr(OpenVino, "__init__", refuse)
+    assert main([str(release), str(tmp_path / "out")]) == 0
 
 
 def test_the_command_needs_no_training_library(release, tmp_path, root) -> None:
