@@ -12,6 +12,7 @@ METRICS = {
     "transfer": {"verdict": "negative"},
     "leakage": {"near": 0},
     "test_set": {"threshold_moved": False},
+    "precision": {"confirmed": True},
 }
 
 
@@ -135,12 +136,13 @@ def test_a_figure_that_does_not_exist_cannot_be_waived():
     assert not result.waived
 
 
-def test_near_duplicates_and_a_moved_threshold_fail_whatever_is_asked():
+def test_duplicates_a_moved_threshold_and_an_unconfirmed_precision_fail_whatever_is_asked():
     metrics = METRICS | {"transfer": {"verdict": "positive"}}
     require(evaluate([], metrics))
     for section, figures, message in (
         ("leakage", {"near": 3}, "leakage.near at most 0"),
         ("test_set", {"threshold_moved": True}, "test_set.threshold_moved other than true"),
+        ("precision", {"confirmed": False}, "precision.confirmed other than false"),
     ):
         with pytest.raises(AcceptanceError, match=message):
             require(evaluate([], metrics | {section: figures}))
@@ -151,14 +153,15 @@ def test_near_duplicates_and_a_moved_threshold_fail_whatever_is_asked():
 
 def test_what_is_always_asked_can_be_waived_in_writing():
     metrics = METRICS | {"transfer": {"verdict": "positive"}, "leakage": {"near": 3}}
-    metrics |= {"test_set": {"threshold_moved": True}}
+    metrics |= {"test_set": {"threshold_moved": True}, "precision": {"confirmed": False}}
     waived = [
         Criterion(metric="leakage.near", max=0, waiver=WAIVER),
         Criterion(metric="test_set.threshold_moved", not_equal="true", waiver=WAIVER),
+        Criterion(metric="precision.confirmed", not_equal="false", waiver=WAIVER),
     ]
     results = evaluate(waived, metrics)
     require(results)
-    assert [result.metric for result in results if result.waived] == ["leakage.near", "test_set.threshold_moved"]
+    assert [result.metric for result in results if result.waived] == [criterion.metric for criterion in waived]
     assert results[1].value == "true"
     # A larger bound of one's own replaces nothing.
     with pytest.raises(AcceptanceError, match="leakage.near at most 0"):

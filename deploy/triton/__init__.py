@@ -1,0 +1,1 @@
+"""A release as a model repository of NVIDIA's Triton Inference Server."""
