@@ -132,13 +132,14 @@ def of_release(folder: Path, manifest: contract.Manifest, precision: Precision) 
             f"a graph in {precision} in the release", f"{', '.join(files)}", "Choose another `--precision`."
         )
     name, digest = files[precision]
-    for path, promised in ((folder / name, digest), (folder / manifest.cases.file, manifest.cases.sha256)):
+    graph = folder / Path(name).name
+    for path, promised in ((graph, digest), (folder / manifest.cases.file, manifest.cases.sha256)):
         if not path.is_file() or sha256_file(path) != promised:
             raise ContractError(
                 f"the manifest's {path.name}, {promised[:12]}", "another one", "Copy the release again, whole."
             )
     return Model(
-        graph=folder / name,
+        graph=graph,
         precision=precision,
         transform_sha256=sha256_of(manifest.transform),
         provenance=manifest.made_from,

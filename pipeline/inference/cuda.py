@@ -29,6 +29,7 @@ class Device:
             EngineError: no driver, no GPU, no `cuda-bindings`, or the driver refuses.
         """
         self.gpu = gpu.require()
+        self._buffers: list[Buffer] = []
         self._driver = _import()
         self._do("cuInit", 0)
         self._device = self._do("cuDeviceGet", 0)
@@ -43,12 +44,9 @@ class Device:
     def buffer(self, n_bytes: int) -> Buffer:
         """Room for `n_bytes` on the GPU and as many in page-locked memory."""
         n_bytes = max(n_bytes, 1)
-        return Buffer(int(self._do("cuMemAlloc", n_bytes)), int(self._do("cuMemAllocHost", n_bytes)), n_bytes)
-
-    def release(self, buffer: Buffer) -> None:
-        """Give a buffer's memory back."""
-        self._do("cuMemFree", buffer.device)
-        self._do("cuMemFreeHost", buffer.host)
+        made = Buffer(int(self._do("cuMemAlloc", n_bytes)), int(self._do("cuMemAllocHost", n_bytes)), n_bytes)
+        self._buffers.append(made)
+        return made
 
     def send(self, buffer: Buffer, n_bytes: int) -> None:
         """Queue a copy of the buffer's beginning to the GPU."""
@@ -83,7 +81,12 @@ class Device:
         self._do("cuGraphExecDestroy", recorded)
 
     def close(self) -> None:
-        """Give the stream and the context back."""
+        """Give buffers, stream and context back."""
+        self.activate()
+        for buffer in self._buffers:
+            self._do("cuMemFree", buffer.device)
+            self._do("cuMemFreeHost", buffer.host)
+        self._buffers.clear()
         self._do("cuStreamDestroy", self.stream)
         self._do("cuDevicePrimaryCtxRelease", self._device)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, PipelineError
 from pipeline.files import write_atomic
 from pipeline.fingerprint import Precision
 from pipeline.inference.answers import INPUTS, Answers, Floats, Slices, require_names
@@ -48,6 +48,16 @@ class TensorRt:
         """
         self._device = Device()
         self._trt, self._log = builder.module, logger(builder.module)
+        self._context: Any = None
+        self._runtime: Any = None
+        try:
+            self._open(path, builder)
+        except PipelineError:
+            self._end()
+            raise
+        self.name = f"{builder.name} {builder.version}, {self._device.gpu.name}, {precision}"
+
+    def _open(self, path: Path, builder: Builder) -> None:
         self._engine = self._load(path, builder)
         self._kept = path.with_suffix(".kernels")
         self._context, self._cache = builder.context(self._engine, self._kept)
@@ -68,7 +78,6 @@ class TensorRt:
             self._context.set_tensor_address(name, buffer.device)
         self.most, self.size = largest[0][0], largest[0][-1]
         self.outputs = {name: self._shapes[name][1] for name in gives}
-        self.name = f"{builder.name} {builder.version}, {self._device.gpu.name}, {precision}"
 
     def run(self, slices: Slices, membership: Floats) -> Answers:
         """See `answers.Backend`.
@@ -104,9 +113,11 @@ class TensorRt:
             write_atomic(self._kept, lambda handle: handle.write(compiled))
         self._device.activate()
         self._forget()
-        self._context = self._engine = self._cache = None
-        for buffer in self._buffers.values():
-            self._device.release(buffer)
+        self._end()
+
+    def _end(self) -> None:
+        """TensorRT's own objects go before the context that they live in."""
+        self._context = self._cache = self._engine = self._runtime = None
         self._device.close()
 
     def _load(self, path: Path, builder: Builder) -> Any:

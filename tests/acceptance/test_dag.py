@@ -15,6 +15,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.files import read_csv, read_json, sha256_file
+from pipeline.fingerprint import NOT_RUN, PASSED
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
@@ -25,11 +26,13 @@ STAGES = "demo ingest split prepare backbone features finetune scratch calibrate
 def test_demo_ends_in_a_release(built: Any) -> None:
     release = built.folder / "models/release"
     manifest = contract.load(release)
-    assert {"manifest.json", "model.onnx", "model_card.md", "SHA256SUMS"} <= {path.name for path in release.iterdir()}
+    assert {"manifest.json", "model.onnx", "model_card.md", "parity.npz", "SHA256SUMS"} <= {
+        path.name for path in release.iterdir()
+    }
     assert manifest.signature == "UNSIGNED"
     assert manifest.task.source_domain.startswith("natural photographs (ImageNet subset")
     assert manifest.task.target_domain == "MRI, FLAIR"
-    assert [engine.status for engine in manifest.engines] in (["built, not run"], ["built and run"])
+    assert [engine.status for engine in manifest.engines] in ([NOT_RUN], [PASSED])
     sums = dict(reversed(line.split("  ", 1)) for line in (release / "SHA256SUMS").read_text().splitlines())
     assert sums["model.onnx"] == sha256_file(release / "model.onnx") == manifest.graph.sha256
     assert (built.folder / "reports/report.html").stat().st_size > 10_000

@@ -111,6 +111,7 @@ def test_what_is_no_engine_is_an_error(machine: Machine, engine: Path, monkeypat
     engine.write_bytes(b"something else")
     with pytest.raises(EngineError, match=r"said: not an engine. .*python -m deploy.box compile RELEASE"):
         TensorRt(engine, machine.install(monkeypatch), "fp32")
+    assert machine.driver.calls[-1] == "cuDevicePrimaryCtxRelease"
 
 
 @pytest.mark.parametrize("call", ["cuInit", "cuMemAlloc", "cuStreamCreate"])
