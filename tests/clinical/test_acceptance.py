@@ -60,7 +60,7 @@ def test_the_error_names_each_failed_criterion_and_no_other():
     assert "finetuned.auroc.value at least 0.95" in message
     assert "0.91" in message
     assert "transfer.verdict other than negative" in message
-    assert "2 of 5 criteria failed" in message
+    assert "2 of 6 criteria failed" in message
     assert "finetuned.auroc.high" not in message
 
 
