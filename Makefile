@@ -16,11 +16,6 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 # Assignments beyond the name, with WEIGHTS: what the network was made with (see backbone in params.yaml).
 BACKBONE ?= 'backbone.options={}' backbone.mean=null backbone.std=null
 
-# The shipped rates are those of the small embedded network; one that knows more unlearns at them.
-GENTLE := 'finetune.phases=[{name: head, trunk: 0.0, epochs: 8, learning_rate: 3.0e-3}, \
-  {name: all, trunk: 1.0, epochs: 16, learning_rate: 5.0e-4}]' \
-  finetune.warmup=0.1 finetune.average=0.95 finetune.batch_slices=32 scratch.learning_rate=5.0e-4
-
 .PHONY: demo test lint
 
 demo: $(READY)
@@ -33,7 +28,7 @@ ifdef WEIGHTS
 	else \
 	  cp -- "$(WEIGHTS)" models/weights/ && \
 	  python -m pipeline.params backbone.weights=file "backbone.file=models/weights/$(notdir $(WEIGHTS))" \
-	    "backbone.name=$(basename $(notdir $(WEIGHTS)))" $(BACKBONE) $(GENTLE); \
+	    "backbone.name=$(basename $(notdir $(WEIGHTS)))" $(BACKBONE); \
 	fi
 endif
 	dvc repro

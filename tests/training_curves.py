@@ -32,6 +32,8 @@ def history(phases: Sequence[tuple[str, int, float]]) -> list[dict[str, str]]:
             "learning_rate": "0.01" if row else "",
             "train_loss": str(round(0.7 / (1 + row), 6)) if row else "",
             "val_auroc": "0.5",
+            "val_loss": "0.7",
+            "kept": str(int(row == 1)),
             "slices": str(int(learned[row])),
             "passes": str(float(computed[row])),
         }
@@ -54,11 +56,15 @@ def logits(
 def judged(
     rows: list[dict[str, str]], labels: npt.NDArray[np.floating], values: npt.NDArray[np.float32]
 ) -> list[dict[str, str]]:
-    """The rows with the validation AUROC of each, as far as there is one."""
+    """The rows with the validation AUROC of each, as far as there is one, and the best so far kept."""
     if not 0 < labels[:, 0].sum() < len(labels):
         return rows
     aurocs = [roc_auc_score(labels, given, average="macro") for given in values]
-    return [row | {"val_auroc": str(round(float(auroc), 6))} for row, auroc in zip(rows, aurocs, strict=True)]
+    tops = np.maximum.accumulate([-1.0, *aurocs[1:]])
+    return [
+        row | {"val_auroc": str(round(float(auroc), 6)), "kept": str(int(place > 0 and auroc >= tops[place]))}
+        for place, (row, auroc) in enumerate(zip(rows, aurocs, strict=True))
+    ]
 
 
 def save(folder: Path, rows: list[dict[str, str]], values: npt.NDArray[np.float32]) -> None:

@@ -5,7 +5,7 @@ p. 242), measured for the fine-tuned network against the control, the same netwo
 
 - Head start: the AUROC of what was transferred, before any part of the trunk has learnt, minus that of the control
   before any training. A new head on a transferred trunk answers alike for all (AUROC 0.5), so the head must learn
-  first: the fine-tuned network counts at the best epoch in which the head alone learnt, the trunk being as it came
+  first: the fine-tuned network counts at the epoch kept of those in which the head alone learnt, the trunk as it came
   (without such a phase: at row 0). The control is there what Torrey & Shavlik call an ignorant agent: a random trunk
   under an untrained head, 0.5. A head trained on a random trunk would do somewhat better than that.
 - Time to threshold: the work until the validation AUROC first reaches the best that the control ever reached. Given is
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clinical.learning import Curve, best, control_had_less
+from pipeline.clinical.learning import Curve, control_had_less
 from pipeline.clinical.ranking import ranked
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 
@@ -123,7 +123,7 @@ def measure(labels: npt.NDArray[np.number], curves: Mapping[str, Curve], drawn: 
     }
     aurocs = {name: values[:, 0] for name, values in areas.items()}
     frozen = curves["finetuned"].frozen_rows
-    frozen_row = frozen[best(aurocs["finetuned"][frozen])] if frozen else 0
+    frozen_row = max((row for row in curves["finetuned"].chosen if row in frozen), default=0)
     ends = {name: values[curves[name].kept] for name, values in areas.items()}
     level, rows = _crossings(areas)
     return Indicators(

@@ -24,7 +24,7 @@ class Curve:
         phases: (E,) the phase of each row.
         work: float64 (E,) by currency, all cumulative: `epochs`, `slices` (training slices that went through the part
             that learns) and `passes` (of a slice forward through the whole trunk; a pass back counts as two).
-        val_auroc: float64 (E,), by which the training chose the epoch that it kept.
+        chosen: rows of the epochs that were, in their turn, the one to keep.
         scores: (E, U, K), what the U validation units are ranked by, of each of K outputs: logits, or made of them.
         frozen: names of the phases in which no part of the trunk learnt.
         allowed: epochs, at most, in which the trunk was to learn.
@@ -32,7 +32,7 @@ class Curve:
 
     phases: tuple[str, ...]
     work: Mapping[str, Floats]
-    val_auroc: Floats
+    chosen: tuple[int, ...]
     scores: npt.NDArray[np.floating]
     frozen: frozenset[str]
     allowed: int
@@ -50,7 +50,7 @@ class Curve:
     @property
     def kept(self) -> int:
         """The row of the epoch that the training kept."""
-        return 1 + best(self.val_auroc[1:])
+        return self.chosen[-1]
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -92,17 +92,11 @@ def curve(
     return Curve(
         phases=tuple(row["phase"] for row in history),
         work={"epochs": np.arange(len(history), dtype=np.float64), **work},
-        val_auroc=np.array([float(row["val_auroc"] or "nan") for row in history]),
+        chosen=tuple(place for place, row in enumerate(history) if row["kept"] == "1"),
         scores=logits,
         frozen=frozenset(frozen),
         allowed=allowed,
     )
-
-
-def best(aurocs: Sequence[float] | Floats) -> int:
-    """The place that a training keeps: the highest AUROC, of equals the one that has learnt longer."""
-    known = np.nan_to_num(np.asarray(aurocs, dtype=np.float64), nan=-1.0)
-    return int(len(known) - 1 - np.argmax(known[::-1]))
 
 
 def control_had_less(finetuned: Curve, control: Curve) -> bool:

@@ -24,7 +24,7 @@ PREPARED, BACKBONE = Path("data/prepared"), Path("models/backbone")
 
 
 def finetune(params: Params) -> None:
-    """Write `models/finetuned/`: the model of the best validation AUROC, its history and its curve."""
+    """Write `models/finetuned/`: the model of the epoch that is kept, its history and its curve."""
     launch(train, params.finetune.processes, params, "finetuned", params.finetune.phases, True)
 
 
@@ -57,12 +57,12 @@ def train(params: Params, name: str, phases: list[Phase], pretrained: bool) -> N
     if not first():
         return
     out = Path("models") / name
-    save_model(training.model, out, BACKBONE, {"pretrained": pretrained, "val_auroc": round(result.best_auroc, 6)})
+    save_model(training.model, out, BACKBONE, {"pretrained": pretrained, "val_auroc": round(result.kept_auroc, 6)})
     write_csv(out / "history.csv", result.history[0].keys(), result.history)
     curve = torch.stack(result.curve).numpy()
     write_atomic(out / "curve.npz", lambda handle: np.savez(handle, logits=curve))
     checkpoint.remove()
-    say(f"{name}: best validation AUROC {result.best_auroc:.4f}")
+    say(f"{name}: validation AUROC {result.kept_auroc:.4f} of the epoch that is kept")
 
 
 if __name__ == "__main__":

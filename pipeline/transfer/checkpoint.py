@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import pickle
 import shutil
 from dataclasses import dataclass, field
@@ -25,10 +26,11 @@ class Progress:
     Attributes:
         phase: index of the phase to go on with.
         epoch: epochs of that phase that are done.
-        stale: epochs since the best one of this phase.
-        best_auroc: best validation AUROC so far, -1 before any.
+        stale: epochs of this phase since the one that is kept.
+        least: losses (U,) of the validation units after the epoch of the least mean (`objective.unit_losses`).
+        kept_auroc: validation AUROC of the epoch that is kept: the last that was not clearly worse.
         model: parameters now.
-        best: parameters of the best epoch.
+        best: parameters of the epoch that is kept.
         optimizer: the optimizer's state.
         scaler: the state of fp16's loss scale.
         average: the moving average of what learns, if one is kept.
@@ -39,7 +41,8 @@ class Progress:
     phase: int = 0
     epoch: int = 0
     stale: int = 0
-    best_auroc: float = -1.0
+    least: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    kept_auroc: float = math.nan
     model: dict[str, torch.Tensor] = field(default_factory=dict)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)

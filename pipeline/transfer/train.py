@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import ignite.distributed as idist
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline.contract import TaskKind
@@ -130,20 +131,24 @@ class Training:
             steps.keep(state)
             state.model = state_with(self.model, feed.learner, feed.learner)
             self._save()
-            auroc = state.history[-1]["val_auroc"]
-            self._say(f"{phase.name} {state.epoch}/{phase.epochs}: loss {loss:.4f}, validation AUROC {auroc:.4f}")
+            row = state.history[-1]
+            said = f"loss {loss:.4f}, validation loss {row['val_loss']:.4f}, AUROC {row['val_auroc']:.4f}"
+            self._say(f"{phase.name} {state.epoch}/{phase.epochs}: {said}")
             self.after_epoch()
         if state.stale >= self.settings.patience:
-            self._say(f"phase {phase.name} ends, {state.stale} epochs without a better validation AUROC")
+            self._say(f"phase {phase.name} ends, {state.stale} epochs clearly worse than the best by validation loss")
 
     def _record(self, phase: Phase, feed: Feed, learnt: Learner, loss: float | None) -> None:
         """History, curve and best, after an epoch; `loss` None: before the first."""
         state = self.progress
         logits = unit_logits(learnt, feed.val, self.device, PRECISION[self.settings.precision])
         auroc = objective.auroc(feed.val.targets, logits)
+        own = self.task.loss.unweighted(torch.from_numpy(logits)).numpy()
+        losses = objective.unit_losses(self.task.loss.kind, feed.val.targets, own)
+        learning, world = loss is not None, idist.get_world_size()
+        kept = learning and self._is_kept(losses)
         state.curve.append(torch.from_numpy(logits))
         last = state.history[-1] if state.history else {"slices": 0, "passes": 0.0}
-        learning, world = loss is not None, idist.get_world_size()
         state.history.append(
             {
                 "phase": phase.name if learning else "start",
@@ -151,15 +156,23 @@ class Training:
                 "learning_rate": phase.learning_rate if learning else "",
                 "train_loss": round(loss, 6) if loss is not None else "",
                 "val_auroc": round(auroc, 6),
+                "val_loss": round(float(losses.mean()), 6),
+                "kept": int(kept),
                 "slices": last["slices"] + (feed.train.slices * world if learning else 0),
                 "passes": round(last["passes"] + (feed.passes(state.epoch) * world if learning else 0), 1),
             }
         )
-        if not learning:
-            return
-        state.stale = 0 if auroc > state.best_auroc else state.stale + 1
-        if auroc >= state.best_auroc:  # of equals, the one that has learnt longer
-            state.best_auroc, state.best = auroc, state_with(self.model, feed.learner, learnt)
+        if kept:
+            state.kept_auroc, state.best = auroc, state_with(self.model, feed.learner, learnt)
+        state.stale = 0 if kept or not learning else state.stale + 1
+
+    def _is_kept(self, losses: npt.NDArray[np.float64]) -> bool:
+        """Whether the epoch of these validation losses is the best so far, or about as good and has learnt longer."""
+        least = self.progress.least.numpy()
+        if not len(least) or losses.mean() < least.mean():
+            self.progress.least = torch.from_numpy(losses)
+            return True
+        return not objective.clearly_worse(losses, least)
 
     def _save(self) -> None:
         if first():

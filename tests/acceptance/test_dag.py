@@ -95,18 +95,18 @@ def test_missed_criterion_is_named_and_nothing_after_accept_runs(built: Any, tmp
 
 def test_killed_training_resumes_at_its_last_checkpoint(built: Any, tmp_path: Path) -> None:
     project = _with_a_long_training(built, tmp_path)
-    with _until(project, tmp_path / "log", r"finetuned: top 3/") as (dvc, stage):
+    with _until(project, tmp_path / "log", r"finetuned: all 3/") as (dvc, stage):
         os.kill(stage, signal.SIGKILL)
         assert dvc.wait(60) == 255
-    done = int(re.findall(r"finetuned: top (\d+)/", (tmp_path / "log").read_text())[-1])
-    with _until(project, tmp_path / "again", r"finetuned: resuming at phase top, epoch \d+"):
-        again = re.findall(r"resuming at phase top, epoch (\d+)", (tmp_path / "again").read_text())
+    done = int(re.findall(r"finetuned: all (\d+)/", (tmp_path / "log").read_text())[-1])
+    with _until(project, tmp_path / "again", r"finetuned: resuming at phase all, epoch \d+"):
+        again = re.findall(r"resuming at phase all, epoch (\d+)", (tmp_path / "again").read_text())
     assert int(again[0]) in {done + 1, done + 2}  # the kill may fall between a checkpoint and its line
 
 
 def test_stage_ends_when_dvc_is_killed(built: Any, tmp_path: Path) -> None:
     project = _with_a_long_training(built, tmp_path)
-    with _until(project, tmp_path / "log", r"finetuned: top 1/") as (dvc, stage):
+    with _until(project, tmp_path / "log", r"finetuned: all 1/") as (dvc, stage):
         dvc.kill()
         dvc.wait()
         assert within(15, lambda: stage not in _running(project))

@@ -183,7 +183,7 @@ def _trained(
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), way, [], {"case": case.name})
         training = Training(f"{way} {case.name}", model, phases, settings, case.seed, checkpoint)
-        return training.run(Trained(train, val, targets.kind)).best_auroc, training.model
+        return training.run(Trained(train, val, targets.kind)).kept_auroc, training.model
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.clinical.learning import best, control_had_less, curve
+from pipeline.clinical.learning import control_had_less, curve
 from pipeline.errors import ContractError
 from tests.training_curves import history
 
@@ -46,8 +46,6 @@ def test_a_history_that_does_not_begin_before_the_first_step_is_refused():
         curve("scratch", rows, np.zeros((6, 6, 1), np.float32), (6, 1), (), 4)
 
 
-@pytest.mark.parametrize(
-    ("aurocs", "row"), [([0.5, 0.8, 0.7], 1), ([0.5, 0.8, 0.8, 0.6], 2), ([0.5, np.nan, 0.4], 0), ([np.nan, 0.1], 1)]
-)
-def test_of_equals_the_later_row_is_kept_and_undefined_ones_never(aurocs, row):
-    assert best(aurocs) == row
+def test_the_last_epoch_that_was_the_one_to_keep_is_what_remains():
+    rows = [row | {"kept": str(int(place in (1, 3)))} for place, row in enumerate(history(PHASES))]
+    assert curve("scratch", rows, np.zeros((7, 6, 1), np.float32), (6, 1), (), 4).kept == 3

@@ -1,4 +1,4 @@
-"""Losses, class weights and the ranking that chooses epochs."""
+"""Losses, class weights, the ranking of units, and what chooses epochs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.errors import SplitError
-from pipeline.transfer.objective import Objective, auroc, balanced
+from pipeline.transfer.objective import Objective, auroc, balanced, clearly_worse, unit_losses
 
 RARE = np.array([[1.0]] * 5 + [[0.0]] * 95, np.float32)
 
@@ -62,3 +62,54 @@ def test_auroc_is_the_mean_over_classes_that_have_both_sides() -> None:
     assert auroc(targets, logits) == pytest.approx((1.0 + 0.75) / 2)
     with pytest.raises(SplitError, match="all alike"):
         auroc(np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32))
+
+
+def drawn(outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (400, K) and logits that are right about their own probabilities."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (400, outputs)).astype(np.float32)
+    if outputs == 1:
+        return (rng.random((400, 1)) < 1 / (1 + np.exp(-logits))).astype(np.float32), logits
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return np.stack([rng.multinomial(1, share / (share.sum() + 1e-6)) for share in shares]).astype(np.float32), logits
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 3), ("multilabel", 3)])
+def test_how_sure_a_model_is_does_not_choose_its_epoch(kind, outputs) -> None:
+    targets, logits = drawn(outputs)
+    as_is = unit_losses(kind, targets, logits)
+    assert as_is.shape == (400,)
+    np.testing.assert_allclose(unit_losses(kind, targets, logits * 9), as_is, atol=1e-3)
+    np.testing.assert_allclose(unit_losses(kind, targets, logits / 9), as_is, atol=1e-3)
+    plain = float(Objective(kind, None, 0.0)(torch.from_numpy(logits), torch.from_numpy(targets)))
+    assert as_is.mean() <= plain + 1e-6
+    noise = np.random.default_rng(1).normal(0, 2, logits.shape).astype(np.float32)
+    assert unit_losses(kind, targets, logits + noise).mean() > as_is.mean()
+
+
+def test_outputs_that_stand_by_themselves_have_a_temperature_each() -> None:
+    targets, logits = drawn(1)
+    pair, scaled = np.hstack([targets, targets]), np.hstack([logits, logits * 20])
+    single = unit_losses("binary", targets, logits)
+    np.testing.assert_allclose(unit_losses("multilabel", pair, scaled), single, atol=1e-3)
+
+
+def test_an_epoch_whose_answers_are_no_numbers_is_never_chosen() -> None:
+    targets, logits = drawn(1)
+    logits[3] = np.nan
+    found = unit_losses("binary", targets, logits)
+    assert np.isinf(found).all()
+    assert clearly_worse(found, found)
+    assert clearly_worse(found, np.zeros(400))
+
+
+def test_worse_is_measured_by_what_the_units_say_of_both() -> None:
+    """The same mean difference is clear where all units agree, and not where some gain what others lose."""
+    least, rng = np.full(50, 0.3), np.random.default_rng(5)
+    noise = rng.normal(0, 1, 50)
+    apart = noise - noise.mean() + 0.1
+    assert clearly_worse(least + 0.1, least)
+    assert not clearly_worse(least + apart, least)
+    assert not clearly_worse(least, least)
+    assert not clearly_worse(np.array([0.3]), np.array([0.3]))
+    assert clearly_worse(np.array([0.4]), np.array([0.3]))

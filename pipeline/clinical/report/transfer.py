@@ -123,7 +123,7 @@ def less(learned: Indicators) -> str:
         )
     return (
         f"The control did less work on its trunk, {_amount(control['passes'])} of {_amount(own['passes'])}. It was "
-        "allowed as many epochs, and stopped when its validation AUROC rose no more."
+        "allowed as many epochs, and stopped when its validation loss was clearly above the least."
     )
 
 
