@@ -193,4 +193,4 @@ def _refused(said: Said, outside: int, change: Estimate, asked: Asked) -> str | 
     if np.isnan(change.value):
         return f"the change of AUROC is undefined: {change.reason}"
     least = change.value if np.isnan(change.low) else change.low
-    return None if least >= -asked.auroc_change else f"AUROC may fall by {-least:.4f}, more than {asked.auroc_change:g}"
+    return None if least >= -asked.auroc_change else f"AUROC may fall by {-least:.4g}, more than {asked.auroc_change:g}"

@@ -73,7 +73,7 @@ def test_a_ranking_that_may_be_worse_is_refused() -> None:
     found = judge().change(REFERENCE, said(other))
     assert found.flips == 0
     assert found.auroc_change.low < -0.01
-    assert found.refused == f"AUROC may fall by {-found.auroc_change.low:.4f}, more than 0.01"
+    assert found.refused == f"AUROC may fall by {-found.auroc_change.low:.4g}, more than 0.01"
     assert judge(asked=ladder.Asked(0.02, 0.2)).change(REFERENCE, said(other)).refused is None
 
 
