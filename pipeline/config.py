@@ -105,13 +105,13 @@ class PrecisionRules(Strict):
 
     Attributes:
         band: how near to the threshold a probability may lie for its decision to flip.
-        auroc_change: the most by which the AUROC may fall, by the lower end of its interval.
+        auroc_change: the most by which the AUROC may fall.
         rungs: runtime and precision, such as `openvino bf16`.
     """
 
     band: Annotated[float, Field(ge=0, le=1)]
     auroc_change: Annotated[float, Field(ge=0, le=1)]
-    rungs: list[Annotated[str, Field(pattern=r"^(onnxruntime|openvino) (fp32|fp16|bf16|int8)$")]] | None
+    rungs: list[Annotated[str, Field(pattern=r"^(onnxruntime|openvino) (fp32|fp16|bf16|int8|int8\+bf16)$")]] | None
 
 
 class Export(Strict):

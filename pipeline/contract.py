@@ -98,10 +98,13 @@ class Variant(Strict):
 
 
 class Runs(Strict):
-    """How a graph is run: what was the fastest that changes nothing that matters, see `pipeline.engine.ladder`."""
+    """How a graph is run: what was the fastest that changes nothing that matters, see `pipeline.engine.ladder`.
+
+    `int8+bf16` is the int8 graph whose layers in float run in bf16.
+    """
 
     runtime: Runtime
-    precision: Precision
+    precision: Precision | Literal["int8+bf16"]
 
 
 class Graph(Strict):

@@ -54,7 +54,7 @@ class Asked:
 
     Attributes:
         band: how near to the threshold a probability may lie for its decision to flip.
-        auroc_change: the most that the lower end of the interval may lie below 0.
+        auroc_change: the most by which AUROC may fall.
     """
 
     band: float
@@ -184,7 +184,11 @@ def _alike(one: Said, other: Said) -> bool:
 
 
 def _refused(said: Said, outside: int, change: Estimate, asked: Asked) -> str | None:
-    """Why a rung may not be taken; a change of AUROC without an interval is judged by its value."""
+    """Why a rung may not be taken.
+
+    The fall of AUROC itself counts, not the end of its interval: whatever the patients, a rung that moves no
+    probability by more than a thousandth may swap a pair of them, and of few patients that makes a wide interval.
+    """
     if not (np.isfinite(said.probabilities).all() and np.isfinite(said.logits).all()):
         return "an answer is no number"
     if outside:
@@ -192,5 +196,6 @@ def _refused(said: Said, outside: int, change: Estimate, asked: Asked) -> str | 
         return f"{flips} farther than {asked.band:g} from the threshold"
     if np.isnan(change.value):
         return f"the change of AUROC is undefined: {change.reason}"
-    least = change.value if np.isnan(change.low) else change.low
-    return None if least >= -asked.auroc_change else f"AUROC may fall by {-least:.4g}, more than {asked.auroc_change:g}"
+    if change.value < -asked.auroc_change:
+        return f"AUROC falls by {-change.value:.4g}, more than {asked.auroc_change:g}"
+    return None

@@ -24,7 +24,7 @@ ALL = tuple(
     Runs.model_validate(dict(zip(("runtime", "precision"), name.split(), strict=True)))
     for name in (
         *("onnxruntime fp32", "openvino fp32", "openvino bf16", "onnxruntime fp16", "openvino fp16"),
-        *("onnxruntime int8", "openvino int8"),
+        *("onnxruntime int8", "openvino int8", "openvino int8+bf16"),
     )
 )
 #: Training slices by which the sensitivity of layers is measured, at most.
@@ -54,9 +54,11 @@ class Climbed:
     @property
     def released(self) -> list[Precision]:
         """Precisions beside fp32 in which validation patients were answered as they must be, whatever ran them."""
-        ran = [rung for rung in self.rungs if rung.change is not None and rung.runs.precision in self.files]
-        refused = {rung.runs.precision for rung in ran if not rung.allowed}
-        return [name for name in dict.fromkeys(rung.runs.precision for rung in ran) if name not in {"fp32", *refused}]
+        ran = {
+            name: [rung for rung in self.rungs if rung.change and rung.runs.precision == name] for name in self.files
+        }
+        kept = [name for name, rungs in ran.items() if rungs and all(rung.allowed for rung in rungs)]
+        return [name for name in kept if name != "fp32"]
 
     def figures(self) -> dict[str, Any]:
         """As it stands in ladder.json."""
@@ -95,10 +97,10 @@ class Climb:
         for precision in halves:
             if any(runs.precision == precision for runs in asked):
                 self._halve(precision)
-        rungs = [self._try(runs) for runs in track([runs for runs in asked if runs.precision != "int8"], _SAID)]
-        last = [runs for runs in asked if runs.precision == "int8"]
-        found, int8 = self._quantised(last) if last else ([], None)
-        rungs += found
+        rungs = [self._try(runs) for runs in track([runs for runs in asked if "int8" not in runs.precision], _SAID)]
+        last = [runs for runs in asked if "int8" in runs.precision]
+        int8 = self._quantised([runs for runs in last if runs.precision == "int8"] or last) if last else None
+        rungs += [self._try(runs) for runs in last]
         took = timing.milliseconds(self._backends, *timing.usual(self._slices, self._judge.units))
         return Climbed([replace(rung, milliseconds=took.get(_name(rung.runs))) for rung in rungs], self.files, int8)
 
@@ -126,8 +128,8 @@ class Climb:
         said = self._reference if runs == PLAIN else ladder.say(backend, self._slices, self._judge.units)
         return ladder.Rung(runs, backend.name, self._judge.change(self._reference, said))
 
-    def _quantised(self, asked: Sequence[Runs]) -> tuple[list[ladder.Rung], dict[str, Any]]:
-        """The rungs of int8, with as few layers in float as let them be taken, and how that was found.
+    def _quantised(self, asked: Sequence[Runs]) -> dict[str, Any]:
+        """Write the int8 graph with as few layers in float as let these rungs be taken; how that was found.
 
         First all layers are in int8; while a rung is refused, the most sensitive go back to float, one, two, four, ...
         """
@@ -138,8 +140,8 @@ class Climb:
         while True:
             names = [name for part, _ in order[:count] for name in part.nodes]
             self._write("int8", restored(whole, self._graph, names) if names else whole)
-            rungs = [self._try(runs) for runs in asked]
-            refused = [rung.change.refused for rung in rungs if rung.change is not None and rung.change.refused]
+            tried = [self._try(runs).change for runs in asked]
+            refused = [change.refused for change in tried if change is not None and change.refused]
             tries.append({"left_in_float": count, "refused": refused[0] if refused else None})
             say(f"export: int8, {count} of {len(parts)} layers in float: {refused[0] if refused else 'may be taken'}")
             count = max(1, 2 * count)
@@ -149,7 +151,7 @@ class Climb:
         left = [
             {"layer": part.name, "error": round(error, 6)} for part, error in order[: int(tries[-1]["left_in_float"])]
         ]
-        return rungs, {
+        return {
             "layers": len(parts),
             "left_in_float": left,
             "tries": tries,

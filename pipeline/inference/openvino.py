@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.contract import Precision
 from pipeline.errors import EngineError
 from pipeline.inference.answers import Answers, Floats, Slices, require_names
 
-#: What OpenVINO is asked for. The layers that int8 leaves in float run in fp32, so that only the roundings of the
+#: What OpenVINO is asked for: the type of what is in float. In int8 that is fp32, so that only the roundings of the
 #: quantised graph tell it from fp32.
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-#: What its layers then say that they run in: one of these, and none in anything but them and fp32.
-_RUNS_IN: dict[Precision, set[str]] = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"i8", "u8"}}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32", "int8+bf16": "bf16"}
+#: What its layers then say that they run in: one of these, and none in anything but them and what was asked for.
+_RUNS_IN = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"i8", "u8"}, "int8+bf16": {"i8", "u8"}}
 #: The layers that take the time, by the names of OpenVINO's runtime.
 _HEAVY = ("Convolution", "FullyConnected", "MatMul")
 
@@ -31,12 +30,12 @@ class OpenVino:
         outputs: see `answers.Backend`.
     """
 
-    def __init__(self, path: Path, precision: Precision = "fp32", threads: int | None = None) -> None:
+    def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
         """Load the graph; it asks for the least delay of one call.
 
         Args:
             path: the graph; for int8 the quantised one.
-            precision: of its convolutions.
+            precision: of its convolutions, see `contract.Runs`.
             threads: None: one a core.
 
         Raises:
@@ -57,7 +56,7 @@ class OpenVino:
             ) from error
         self.precisions = _precisions(compiled)
         own, found = _RUNS_IN[precision], self.precisions.keys()
-        if not own & found or found - own - {"f32"}:
+        if not own & found or found - own - {"f32", _HINTS[precision]}:
             raise EngineError(
                 f"{path} run in {precision} on this processor",
                 f"layers that run in {', '.join(sorted(self.precisions)) or 'none'}",

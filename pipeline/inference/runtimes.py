@@ -16,7 +16,9 @@ PLAIN = Runs(runtime="onnxruntime", precision="fp32")
 
 
 def graph_of(runs: Runs) -> Precision:
-    """The precision of the file that is read: OpenVINO makes bf16 and fp16 of the fp32 graph by itself."""
+    """The precision of the file that is read: OpenVINO makes bf16 and fp16 of what is in float by itself."""
+    if runs.precision == "int8+bf16":
+        return "int8"
     by_itself = runs.runtime == "openvino" and runs.precision in ("bf16", "fp16")
     return "fp32" if by_itself else runs.precision
 

@@ -21,6 +21,7 @@ from pipeline.inference.runtimes import PLAIN, graph_of, start
         ("openvino bf16", "fp32"),
         ("openvino fp16", "fp32"),
         ("openvino int8", "int8"),
+        ("openvino int8+bf16", "int8"),
     ],
 )
 def test_openvino_makes_halves_of_the_fp32_graph(name: str, file: str) -> None:
