@@ -46,6 +46,8 @@ class Calibration(Strict):
         knots: in place of the sigmoid, the isotonic calibrator of each class (binary: one). None: by temperature.
         threshold: a class is there at and above it; of each class where the task is multilabel. None: the most
             probable class is (multiclass).
+        neighbours_sd: of models of slices, of the Gaussian by which the logits of neighbouring slices count, in slices;
+            0: each slice stands by itself (`pipeline.inference.neighbours`).
         rule: by which the threshold was chosen, in words.
         model_sha256, split_sha256: what it was fixed for.
         calibration_sha256: `content_sha256`, so that a threshold that was moved since does not pass unnoticed; in what
@@ -55,6 +57,7 @@ class Calibration(Strict):
     temperature: Temperature | list[Temperature]
     knots: Annotated[list[Knots], Field(min_length=1)] | None = None
     threshold: Threshold | list[Threshold] | None
+    neighbours_sd: Annotated[float, Field(ge=0, le=5)] = 0.0
     rule: str
     model_sha256: str
     split_sha256: str
@@ -68,8 +71,8 @@ class Calibration(Strict):
 
     @property
     def content_sha256(self) -> str:
-        """SHA-256 of what decides: temperature, knots and threshold, to six decimals, beyond which hardware differs."""
-        kept = self.model_dump(include={"temperature", "knots", "threshold"})
+        """SHA-256 of what decides, to six decimals, beyond which hardware differs."""
+        kept = self.model_dump(include={"temperature", "knots", "neighbours_sd", "threshold"})
         return hashlib.sha256(json.dumps(_rounded(kept), sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:

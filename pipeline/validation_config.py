@@ -44,9 +44,14 @@ class ThresholdRule(Strict):
 
 
 class Calibrate(Strict):
-    """Calibration on validation patients: how logits become probabilities, and these a decision."""
+    """Calibration on validation patients: how logits become probabilities, and these a decision.
+
+    Attributes:
+        neighbours_sd: where slices are labelled, see `calibrator.Calibration`.
+    """
 
     calibrator: Literal["temperature", "isotonic"] = "temperature"
+    neighbours_sd: Annotated[float, Field(ge=0, le=5)]
     threshold: ThresholdRule
 
 

@@ -25,6 +25,7 @@ def inference(manifest: Manifest) -> dict[str, Any]:
     workflow["network_def"] |= {
         "most_slices": manifest.graph.most_slices,
         "each_slice": task.label_level == "slice",
+        "neighbours_sd": manifest.calibration.neighbours_sd,
     }
     workflow["preprocessing"]["transforms"][1] |= manifest.transform.model_dump(mode="json")
     workflow["handlers"][0] |= {

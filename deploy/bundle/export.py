@@ -19,9 +19,10 @@ _CARRIED = (
     "imaging/intensity.py",
     "imaging/resample.py",
     "imaging/volume.py",
+    "inference/neighbours.py",
 )
 #: Of their imports, where each is in the bundle; the first that fits.
-_MOVED = ((r"pipeline\.calibrator\b", "scripts.contract"), (r"pipeline\.(imaging\.)?", "scripts."))
+_MOVED = ((r"pipeline\.calibrator\b", "scripts.contract"), (r"pipeline\.(imaging\.|inference\.)?", "scripts."))
 
 _README = """# {name} {version}
 

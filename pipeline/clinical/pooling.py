@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.clinical.units import Units
 from pipeline.contract import Pooling
+from pipeline.inference.neighbours import smoothed
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,6 +37,11 @@ def pool(rows: npt.NDArray[Any], units: Sequence[str], pooling: Pooling) -> tupl
     np.maximum.at(top, index, scores)
     weight = np.exp(scores - top[index])[:, None]
     return names, (_sums(weight * logits, index, len(names)) / _sums(weight, index, len(names))).astype(np.float32)
+
+
+def unit_logits(rows: npt.NDArray[Any], units: Units, pooling: Pooling, neighbours_sd: float) -> Floats:
+    """Logits (U, K) of units, and where these are slices, with those of their neighbours (`calibrator.Calibration`)."""
+    return smoothed(pool(rows, units.slice_units, pooling)[1], units.places, neighbours_sd)
 
 
 def pool_mean(values: npt.NDArray[Any], units: Sequence[str]) -> tuple[list[str], Floats]:

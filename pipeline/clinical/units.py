@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ class Units:
         labels: int64 (U, K) of 0 and 1, of each of K classes; K is 1 where the task is binary.
         rows: int64 (N,), positions of the slices in data/prepared/slices.npy.
         slice_units: the unit of each slice (N).
+        places: of each slice (N) its volume, and its place in it; empty where nobody asks.
     """
 
     ids: list[str]
@@ -33,6 +34,7 @@ class Units:
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     slice_units: list[str]
+    places: list[tuple[str, int]] = field(default_factory=list)
 
 
 def series_of(row: Mapping[str, str]) -> str:
@@ -57,6 +59,7 @@ def units_of(slices: Sequence[Mapping[str, str]], side: str, targets: Targets = 
         labels=targets.encode([row["label"] for row in first.values()]).astype(np.int64),
         rows=np.array(rows, dtype=np.int64),
         slice_units=[slices[position]["unit"] for position in rows],
+        places=[(slices[position]["series"], int(slices[position]["slice_index"])) for position in rows],
     )
 
 

@@ -40,10 +40,11 @@ def confirm(
     files = {name: folder / made["file"] for name, made in climbed["graphs"].items()}
     runs = Runs.model_validate(climbed["runs"])
     drawn = draw(units.patients, 0, confidence, 0)
-    judge = ladder.Judge(units, targets, fixed.threshold, drawn, ladder.Asked(**climbed["asked"]))
+    limits = ladder.Asked(**climbed["asked"])
+    judge = ladder.Judge(units, targets, fixed.threshold, drawn, limits, fixed.neighbours_sd)
     backend = start(files, runs)
-    said = ladder.say(backend, slices, units)
-    reference = said if runs == PLAIN else ladder.say(start(files, PLAIN), slices, units)
+    said = judge.say(backend, slices)
+    reference = said if runs == PLAIN else judge.say(start(files, PLAIN), slices)
     change = judge.change(reference, said)
     return {
         **runs.model_dump(),

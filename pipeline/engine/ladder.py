@@ -12,8 +12,10 @@ from pipeline.clinical.paired import auroc_difference
 from pipeline.clinical.resampling import Estimate, Floats, Resamples
 from pipeline.clinical.units import Units
 from pipeline.contract import Runs
-from pipeline.inference.answers import BATCH, Backend, Slices, each
-from pipeline.targets import Targets, calls
+from pipeline.inference.answers import Backend, Slices
+from pipeline.inference.neighbours import Call, calls
+from pipeline.targets import Targets
+from pipeline.targets import calls as decisions
 
 #: Rungs whose times differ by no more than this share of the shortest count as equally fast: clocks are no better.
 _ALIKE = 0.05
@@ -29,23 +31,27 @@ class Said:
     logits: Floats
 
 
-def say(backend: Backend, slices: Slices, units: Units) -> Said:
+def say(backend: Backend, slices: Slices, units: Units, neighbours_sd: float) -> Said:
     """Every unit answered as a box does: its slices in one call; slices that are units, some at a time.
 
     Args:
         backend: runs the graph.
         slices: uint8 (N, size, size), in the order of `units.slice_units`.
         units: U units.
+        neighbours_sd: see `calibrator.Calibration`.
     """
     owner = np.array(units.slice_units)
     if len(units.ids) == len(owner):
-        parts = [slices[begin : begin + BATCH] for begin in range(0, len(slices), BATCH)]
-        found = [backend.run(part, each(len(part))) for part in parts]
+        asked = list(calls(units.places or [("", place) for place in range(len(owner))], neighbours_sd))
     else:
-        mine = [slices[owner == unit] for unit in units.ids]
-        found = [backend.run(part, np.ones((1, len(part)), np.float32)) for part in mine]
-    probabilities = np.concatenate([answers.probabilities for answers in found]).astype(np.float64)
-    return Said(probabilities, np.concatenate([answers.logits for answers in found]).astype(np.float64))
+        mine = [np.flatnonzero(owner == unit) for unit in units.ids]
+        asked = [Call(np.array([unit]), own, np.ones((1, len(own)), np.float32)) for unit, own in enumerate(mine)]
+    probabilities = np.empty(units.labels.shape)
+    logits = np.empty(units.labels.shape)
+    for call in asked:
+        answers = backend.run(slices[call.given], call.membership)
+        probabilities[call.wanted], logits[call.wanted] = answers.probabilities, answers.logits
+    return Said(probabilities, logits)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class Judge:
         threshold: see `calibrator.Calibration`.
         resamples: of their patients.
         asked: of a rung.
+        neighbours_sd: see `calibrator.Calibration`.
     """
 
     units: Units
@@ -103,13 +110,18 @@ class Judge:
     threshold: float | list[float] | None
     resamples: Resamples
     asked: Asked
+    neighbours_sd: float = 0.0
+
+    def say(self, backend: Backend, slices: Slices) -> Said:
+        """What a backend says of the units."""
+        return say(backend, slices, self.units, self.neighbours_sd)
 
     def change(self, reference: Said, said: Said) -> Change:
         """What `said` changes of `reference`."""
         off = np.abs(said.probabilities - reference.probabilities)
         # As coarse as a graph's probabilities, which a box decides by.
         reached = None if self.threshold is None else np.asarray(self.threshold, np.float32).tolist()
-        called, before = (calls(one.probabilities, reached) for one in (said, reference))
+        called, before = (decisions(one.probabilities, reached) for one in (said, reference))
         flipped = (called != before).any(axis=1)
         outside = int((_distance(reference.probabilities, self.threshold)[flipped] > self.asked.band).sum())
         scores = [self.targets.scores(one.logits) for one in (said, reference)]

@@ -88,7 +88,7 @@ class Climb:
         self._folder, self._judge, self._slices, self._training = folder, judge, slices, training
         self._graph = onnx.load(self.files["fp32"])
         self._backends: dict[str, Backend] = {}
-        self._reference = ladder.say(start(self.files, PLAIN), slices, judge.units)
+        self._reference = judge.say(start(self.files, PLAIN), slices)
         self._unmade: dict[Precision, str] = {}
 
     def run(self, asked: Sequence[Runs]) -> Climbed:
@@ -125,7 +125,7 @@ class Climb:
             self._backends.pop(_name(runs), None)
             return ladder.Rung(runs, not_run=f"{error.found}, where {error.expected} is asked for")
         self._backends[_name(runs)] = backend
-        said = self._reference if runs == PLAIN else ladder.say(backend, self._slices, self._judge.units)
+        said = self._reference if runs == PLAIN else self._judge.say(backend, self._slices)
         return ladder.Rung(runs, backend.name, self._judge.change(self._reference, said))
 
     def _quantised(self, asked: Sequence[Runs]) -> dict[str, Any]:

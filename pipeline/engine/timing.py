@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.clinical.units import Units
-from pipeline.inference.answers import BATCH, Backend, Floats, Slices, each
+from pipeline.inference.answers import Backend, Floats, Slices, each
+from pipeline.inference.neighbours import BATCH
 
 Name = TypeVar("Name")
 

@@ -15,8 +15,6 @@ from pipeline.errors import EngineError
 Floats = npt.NDArray[np.float32]
 Slices = npt.NDArray[np.uint8]
 
-#: Slices that are units by themselves, in one call.
-BATCH = 64
 #: Names of a graph's inputs.
 INPUTS = ("slices", "membership")
 #: And of its outputs.

@@ -14,9 +14,11 @@ from pipeline.dicom.reasons import OF_FILES, Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
-from pipeline.inference.answers import BATCH, Slices, each
+from pipeline.inference.answers import Slices
+from pipeline.inference.neighbours import calls
 from pipeline.inference.release import Release
-from pipeline.targets import Targets, calls
+from pipeline.targets import Targets
+from pipeline.targets import calls as decisions
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -102,8 +104,11 @@ def _refused(rejection: Rejection) -> Prediction:
 
 def _of_slices(release: Release, scan: Scan, slices: Slices) -> Iterator[Prediction]:
     """One answer for each slice, or for the series the reason why there is none."""
-    parts = [slices[begin : begin + BATCH] for begin in range(0, len(slices), BATCH)]
-    probabilities = np.concatenate([release.backend.run(part, each(len(part))).probabilities for part in parts])
+    places = [("", place) for place in range(len(slices))]
+    asked = calls(places, release.manifest.calibration.neighbours_sd)
+    probabilities = np.concatenate(
+        [release.backend.run(slices[call.given], call.membership).probabilities for call in asked]
+    )
     if not np.isfinite(probabilities).all():
         yield _not_finite(Prediction(scan.study_uid, scan.series_uid))
         return
@@ -154,5 +159,5 @@ def _answered(place: Prediction, probabilities: npt.NDArray[np.float32], release
     threshold = release.manifest.calibration.threshold
     # As coarse as the probabilities, so that one that is exactly the threshold reaches it.
     reached = None if threshold is None else np.asarray(threshold, np.float32).tolist()
-    called = calls(probabilities[np.newaxis].astype(np.float64), reached)
+    called = decisions(probabilities[np.newaxis].astype(np.float64), reached)
     return replace(place, probabilities=tuple(probabilities.tolist()), decision=release.targets.words(called[0]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.calibrator import Calibration, Knots
 from pipeline.clinical import calibration
-from pipeline.clinical.pooling import pool
+from pipeline.clinical.pooling import unit_logits
 from pipeline.clinical.thresholds import rule_name
 from pipeline.clinical.units import units_of
 from pipeline.config import Params
@@ -36,11 +36,13 @@ def calibrate(params: Params) -> None:
     units = units_of(read_csv(PREPARED / "slices.csv"), "val", targets)
     slices = np.load(PREPARED / "slices.npy", mmap_mode="r")[units.rows]
     model = load(MODEL)
-    _, logits = pool(rows(model, slices), units.slice_units, model.head.pooling)
     settings = params.calibrate
+    sd = settings.neighbours_sd if params.data.label_level == "slice" and model.head.pooling == "mean" else 0.0
+    logits = unit_logits(rows(model, slices), units, model.head.pooling, sd)
     fitted = calibration.fit(units.labels, logits, settings, targets)
     found = Calibration(
         **vars(fitted),
+        neighbours_sd=sd,
         rule=rule_name(settings.threshold, targets),
         model_sha256=sha256_file(MODEL / "model.safetensors"),
         split_sha256=sha256_file(SPLIT),

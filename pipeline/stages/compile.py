@@ -18,8 +18,8 @@ from pipeline.errors import EngineError
 from pipeline.files import read_csv, read_json, sha256_file, write_json
 from pipeline.fingerprint import Engine, ParityCases, Precision, Provenance, sha256_of
 from pipeline.inference import cases, engines, tensorrt
-from pipeline.inference.answers import BATCH
 from pipeline.inference.backends import OnnxRuntime
+from pipeline.inference.neighbours import BATCH
 from pipeline.progress import say, track
 from pipeline.stages import runner
 

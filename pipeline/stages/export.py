@@ -75,6 +75,7 @@ def _climb(params: Params, fixed: Calibration, units: Units, slices: Slices, tra
         fixed.threshold,
         draw(units.patients, 0, confidence, params.seed),
         ladder.Asked(rules.band, rules.auroc_change),
+        fixed.neighbours_sd,
     )
     found = rungs.Climb(OUT, judge, slices, training).run(rungs.wanted(rules.rungs))
     counts = {"units": len(units.ids), "patients": judge.resamples.patients}

@@ -30,7 +30,7 @@ from pipeline.clinical import (
 from pipeline.clinical.evaluation import Beside, Evaluation, evaluate
 from pipeline.clinical.indicators import Indicators, measure
 from pipeline.clinical.learning import Curve, curve
-from pipeline.clinical.pooling import pool, pool_mean
+from pipeline.clinical.pooling import unit_logits
 from pipeline.clinical.proportions import Calls
 from pipeline.clinical.report import examples, page
 from pipeline.clinical.report.charts import MODELS
@@ -42,6 +42,7 @@ from pipeline.contract import Calibration, Pooling
 from pipeline.engine.confirm import confirm
 from pipeline.errors import ContractError
 from pipeline.files import read_csv, read_json, write_csv, write_json, write_text
+from pipeline.inference.neighbours import smoothed
 from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.targets import Targets
@@ -83,9 +84,10 @@ def validate(params: Params) -> None:
     by_slice = {name: rows_of(model, slices) for name, model in models.items()}
     pooling = models["finetuned"].head.pooling
     validation = units_of(rows, "val", targets)
-    learned, logits = _learned(params, validation), _pooled(units, by_slice, pooling)
+    near = fixed.neighbours_sd
+    learned, logits = _learned(params, validation, near), _pooled(units, by_slice, pooling, near)
     beside = Beside(
-        called=_baselines(params, validation, learned, logits),
+        called=_baselines(params, validation, learned, logits, near),
         others={other.name: predictions.read(other, units.ids, targets) for other in params.validate_.compare},
         parts=levels.coarser(rows, index, units, params.data.label_level),
     )
@@ -149,25 +151,27 @@ def _origin(card: Mapping[str, Any]) -> dict[str, Any]:
     return known | {key: trained[key] for key in ("data", "top1", "top1_images") if key in trained}
 
 
-def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling) -> dict[str, Floats32]:
+def _pooled(units: Units, by_slice: Mapping[str, Floats32], pooling: Pooling, near: float) -> dict[str, Floats32]:
     """Unit logits (U, K) of the three models: the networks' slices pooled, and the probe on pooled features."""
-    logits = {name: pool(values, units.slice_units, pooling)[1] for name, values in by_slice.items()}
-    logits["probe"] = _probed(units)
+    logits = {name: unit_logits(values, units, pooling, near) for name, values in by_slice.items()}
+    logits["probe"] = _probed(units, near)
     return {name: logits[name].reshape(units.labels.shape) for name in MODELS}
 
 
-def _probed(units: Units) -> Floats32:
-    """What the probe says of units, by the mean of their slices' features."""
+def _probed(units: Units, near: float) -> Floats32:
+    """What the probe says of units: it is linear, so the mean of logits is the logit of the mean of features."""
     features = np.load(FEATURES, mmap_mode="r")[units.rows]
-    return probe.load(MODELS_DIR / "probe").logits(pool_mean(features, units.slice_units)[1])
+    return unit_logits(probe.load(MODELS_DIR / "probe").logits(features), units, "mean", near)
 
 
-def _baselines(params: Params, units: Units, learned: Indicators, logits: Mapping[str, Floats32]) -> dict[str, Calls]:
+def _baselines(
+    params: Params, units: Units, learned: Indicators, logits: Mapping[str, Floats32], near: float
+) -> dict[str, Calls]:
     """What scratch model and probe call positive on the test side, at thresholds of the validation units."""
     targets, scratch = params.data.targets, learned.curves["scratch"]
     scores = {
         "scratch": scratch.scores[scratch.kept],
-        "probe": targets.scores(_probed(units).reshape(units.labels.shape)),
+        "probe": targets.scores(_probed(units, near).reshape(units.labels.shape)),
     }
     found = {
         name: baselines.called(units.labels, own, targets.scores(logits[name]), params.calibrate.threshold, targets)
@@ -176,21 +180,21 @@ def _baselines(params: Params, units: Units, learned: Indicators, logits: Mappin
     return {name: called for name, called in found.items() if called is not None}
 
 
-def _learned(params: Params, units: Units) -> Indicators:
+def _learned(params: Params, units: Units, near: float) -> Indicators:
     """What the courses of both trainings say of the validation units."""
     phases, settings = params.finetune.phases, params.validate_
-    trunk = [phase for phase in phases if phase.trunk != 0]
-    allowed = sum(phase.epochs for phase in trunk)
-    frozen = {phase.name for phase in phases} - {phase.name for phase in trunk}
+    allowed = sum(phase.epochs for phase in phases if phase.trunk != 0)
+    frozen = {phase.name for phase in phases if phase.trunk == 0}
+    control, targets = params.scratch.epochs or allowed or 1, params.data.targets
     curves = {
-        "finetuned": _curve("finetuned", units, params.data.targets, frozen, allowed),
-        "scratch": _curve("scratch", units, params.data.targets, set(), params.scratch.epochs or allowed or 1),
+        "finetuned": _curve("finetuned", units, targets, near, frozen, allowed),
+        "scratch": _curve("scratch", units, targets, near, set(), control),
     }
     drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
     return measure(units.labels, curves, drawn)
 
 
-def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed: int) -> Curve:
+def _curve(name: str, units: Units, targets: Targets, near: float, frozen: set[str], allowed: int) -> Curve:
     """The course of one training, by what its validation units are ranked by."""
     folder = MODELS_DIR / name
     if not (folder / "curve.npz").is_file():
@@ -198,7 +202,8 @@ def _curve(name: str, units: Units, targets: Targets, frozen: set[str], allowed:
     with np.load(folder / "curve.npz") as stored:
         logits = stored["logits"]
     found = curve(name, read_csv(folder / "history.csv"), logits, units.labels.shape, frozen, allowed)
-    return replace(found, scores=np.stack([targets.scores(row) for row in logits]))
+    scores = [targets.scores(smoothed(row, units.places, near)) for row in logits]
+    return replace(found, scores=np.stack(scores))
 
 
 def _examples(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import contract
@@ -48,3 +49,14 @@ def test_release_answers_for_every_slice(own: Any) -> None:
     assert len(slices) > 200
     assert sorted(row["SOPInstanceUID"] for row in rows) == slices
     assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_a_slice_counts_with_its_neighbours_on_the_box_as_in_validation(own: Any) -> None:
+    manifest, lgg = contract.load(own.folder / "models/release"), own.folder.parent / "lgg"
+    assert manifest.calibration.neighbours_sd == 1.0
+    said = own.run("python", "-m", "pipeline.inference", "models/release", str(lgg / "dicom"), "--precision", "fp32")
+    rows = csv.DictReader(io.StringIO(said[said.index("StudyInstanceUID,") :]))
+    box = np.array([float(row["probability"]) for row in rows])
+    validated = np.array([float(row["probability"]) for row in read_csv(own.folder / "reports/predictions.csv")])
+    assert np.ptp(validated) > 0.01
+    assert np.abs(validated[:, None] - box).min(axis=1).max() < 1e-4

@@ -7,7 +7,8 @@ WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-g
 fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
 trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, and the batches, epochs and precision of
 params.yaml), the logistic probe on the frozen layer of the highest validation AUROC, fine-tuning as params.yaml says,
-and the control from random weights. Whatever is chosen is chosen without the tested patients.
+and the control from random weights. In the table all but the plain loop answer for a slice with its neighbours, as
+`calibrate.neighbours_sd` says; the files hold the logits of each slice by itself. Whatever is chosen is chosen without the tested patients.
 
 Every result is a file in the output folder, with validation units beside the tested ones, so that a run that was
 stopped goes on where it was, and `--share I/N` does the I-th of N parts. The table: AUROC of the tested units by seed

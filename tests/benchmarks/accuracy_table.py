@@ -12,6 +12,7 @@ from pipeline.clinical import resampling
 from pipeline.clinical.ranking import ranked
 from pipeline.config import Params
 from pipeline.files import read_csv
+from pipeline.inference.neighbours import smoothed
 
 #: What is subtracted from what.
 PAIRS = (("finetuned", "plain"), ("finetuned", "scratch"), ("finetuned", "probe"), ("probe", "scratch"))
@@ -23,7 +24,8 @@ def show(out: Path, sizes: Sequence[int], ways: Sequence[str], params: Params) -
     """Print what is there; only seeds of which every fold and way is there are compared."""
     for size in sizes:
         name = f"size{size or 'all'}"
-        found = {way: _by_seed(out / way, name) for way in ways}
+        near = params.calibrate.neighbours_sd if params.data.label_level == "slice" else 0.0
+        found = {way: _by_seed(out / way, name, 0.0 if way == "plain" else near) for way in ways}
         seeds = sorted(set.intersection(*(set(each) for each in found.values()))) if found else []
         if not seeds:
             print(f"{size or 'all'} training patients: no seed with all of {', '.join(ways)} yet")
@@ -37,14 +39,21 @@ def show(out: Path, sizes: Sequence[int], ways: Sequence[str], params: Params) -
                 print(f"  {first} - {second}: {_difference(found[first], found[second], seeds, params)}")
 
 
-def _by_seed(folder: Path, name: str) -> dict[str, list[Rows]]:
-    """The folds of each seed, in order; a seed counts when it has as many as any."""
+def _by_seed(folder: Path, name: str, near: float) -> dict[str, list[Rows]]:
+    """The folds of each seed, in order; a seed counts when it has as many as any. Slices with their neighbours."""
     folds: dict[str, list[Rows]] = {}
     for path in sorted(folder.glob(f"{name}-seed*-fold*.csv")):
         tested = [row for row in read_csv(path) if row["side"] == "test"]
-        folds.setdefault(path.stem.split("-")[1].removeprefix("seed"), []).append(tested)
+        folds.setdefault(path.stem.split("-")[1].removeprefix("seed"), []).append(_smoothed(tested, near))
     most = max(map(len, folds.values()), default=0)
     return {seed: rows for seed, rows in folds.items() if len(rows) == most}
+
+
+def _smoothed(rows: Rows, near: float) -> Rows:
+    """The rows with the logits of slices as `calibrate.neighbours_sd` makes them."""
+    places = [(row["unit"].rpartition("/")[0], int(row["unit"].rpartition("/")[2])) for row in rows] if near else []
+    logits = smoothed(np.array([[float(row["logit"])] for row in rows], np.float32), places, near)[:, 0]
+    return [row | {"logit": str(logit)} for row, logit in zip(rows, logits, strict=True)]
 
 
 def _auroc(folds: list[Rows]) -> float:

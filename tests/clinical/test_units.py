@@ -9,12 +9,12 @@ from pipeline.targets import Targets
 
 def test_the_units_of_a_side_and_their_slices():
     slices = [
-        {"unit": unit, "patient": patient, "label": label, "split": side}
-        for unit, patient, label, side in [
-            ("s1", "p1", "1", "test"),
-            ("s2", "p2", "0", "train"),
-            ("s3", "p1", "0", "test"),
-            ("s1", "p1", "1", "test"),
+        {"unit": unit, "patient": patient, "label": label, "split": side, "series": unit, "slice_index": place}
+        for unit, patient, label, side, place in [
+            ("s1", "p1", "1", "test", "0"),
+            ("s2", "p2", "0", "train", "0"),
+            ("s3", "p1", "0", "test", "4"),
+            ("s1", "p1", "1", "test", "2"),
         ]
     ]
     units = units_of(slices, "test")
@@ -23,6 +23,7 @@ def test_the_units_of_a_side_and_their_slices():
     assert units.labels.tolist() == [[1], [0]]
     assert units.rows.tolist() == [0, 2, 3]
     assert units.slice_units == ["s1", "s3", "s1"]
+    assert units.places == [("s1", 0), ("s3", 4), ("s1", 2)]
     ids, logits = pool_mean(np.array([1.0, 5.0, 2.0], np.float32), units.slice_units)
     assert ids == units.ids
     assert logits.tolist() == [1.5, 5.0]
@@ -30,7 +31,8 @@ def test_the_units_of_a_side_and_their_slices():
 
 def test_labels_of_several_classes_have_a_column_each():
     slices = [
-        {"unit": f"s{i}", "patient": "p", "label": label, "split": "val"} for i, label in enumerate(["0;2", "", "1"])
+        {"unit": f"s{i}", "patient": "p", "label": label, "split": "val", "series": "v", "slice_index": str(i)}
+        for i, label in enumerate(["0;2", "", "1"])
     ]
     found = units_of(slices, "val", Targets("multilabel", ("a", "b", "c")))
     assert found.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.clinical.units import Units
 from pipeline.contract import Runs
 from pipeline.engine import ladder, timing
 from pipeline.inference.answers import Answers
+from pipeline.inference.neighbours import weights
 from pipeline.targets import BINARY, Targets
 
 RNG = np.random.default_rng(0)
@@ -154,14 +156,24 @@ def test_units_are_answered_as_a_box_does() -> None:
     units = units_of(LABELS[:5], slices=3)
     slices = RNG.integers(0, 256, (15, 2, 2), dtype=np.uint8)
     backend = Brightness()
-    found = ladder.say(backend, slices, units)
+    found = ladder.say(backend, slices, units, 0.0)
     assert backend.given == [3] * 5
     means = slices.mean(axis=(1, 2))
     np.testing.assert_allclose(found.logits[:, 0], [means[place::5].mean() for place in range(5)], rtol=1e-6)
     alone, pictures = Brightness(), RNG.integers(0, 256, (150, 2, 2), dtype=np.uint8)
-    found = ladder.say(alone, pictures, units_of(np.zeros((150, 1), np.int64)))
+    found = ladder.say(alone, pictures, units_of(np.zeros((150, 1), np.int64)), 0.0)
     assert alone.given == [64, 64, 22]
     np.testing.assert_allclose(found.logits[:, 0], pictures.mean(axis=(1, 2)), rtol=1e-6)
+
+
+def test_slices_are_answered_with_those_beside_them_where_a_box_does_so() -> None:
+    pictures = RNG.integers(0, 256, (9, 2, 2), dtype=np.uint8)
+    units = replace(units_of(np.zeros((9, 1), np.int64)), places=[("ab"[place // 5], place) for place in range(9)])
+    found = ladder.say(Brightness(), pictures, units, 1.0).logits
+    means = pictures.mean(axis=(1, 2))
+    for own in (slice(0, 5), slice(5, 9)):
+        expected = weights(np.arange(9)[own], 1.0) @ means[own]
+        np.testing.assert_allclose(found[own, 0], expected, rtol=1e-5)
 
 
 def test_all_are_timed_on_a_usual_unit() -> None:

@@ -55,7 +55,12 @@ class Maker:
     graph: Path
 
     def __call__(
-        self, out: Path, level: str = "series", key_file: Path | None = None, runs: dict[str, str] = PLAIN
+        self,
+        out: Path,
+        level: str = "series",
+        key_file: Path | None = None,
+        runs: dict[str, str] = PLAIN,
+        neighbours_sd: float = 0.0,
     ) -> Path:
         """A release that runs so; of int8 with the graph of `int8`."""
         params = self.params.model_copy(
@@ -75,6 +80,7 @@ class Maker:
             calibration=Calibration(
                 temperature=TEMPERATURE,
                 threshold=THRESHOLD,
+                neighbours_sd=neighbours_sd,
                 rule="youden",
                 model_sha256=hashes["model_sha256"],
                 split_sha256="ef" * 32,

@@ -22,6 +22,7 @@ from pipeline.dicom.scan import Scan
 from pipeline.engine.graph import ReleaseGraph
 from pipeline.imaging.prepare import prepare
 from pipeline.inference.__main__ import main
+from pipeline.inference.neighbours import weights
 from pipeline.inference.signature import write_sums
 
 COLUMNS = "StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,FrameNumber,probability,decision,status,message"
@@ -109,6 +110,19 @@ def test_a_slice_model_answers_for_each_slice_in_its_place(
     (scan,) = load(scans, workers=1)
     assert [(row["SOPInstanceUID"], row["FrameNumber"]) for row in answers] == [(uid, "") for uid, _ in scan.slice_keys]
     assert np.allclose([float(row["probability"]) for row in answers], [probability(x) for x in expected], atol=1e-4)
+
+
+def test_the_neighbours_of_a_slice_count_for_its_answer_where_they_did_in_validation(
+    network, make_release, write_series, tmp_path, capsys
+) -> None:
+    release, scans = make_release(tmp_path / "release", "slice", neighbours_sd=1.0), tmp_path / "scans"
+    series = write_series(scans, 1)
+    assert main([str(release), str(scans)]) == 0
+    logits = torch_logits(network, scans, release)[series]
+    expected = [probability(x) for x in weights(np.arange(len(logits)), 1.0) @ logits]
+    answers = [float(row["probability"]) for row in rows(capsys.readouterr().out)]
+    assert np.allclose(answers, expected, atol=1e-4)
+    assert not np.allclose(answers, [probability(x) for x in logits], atol=1e-3)
 
 
 @pytest.mark.parametrize(("level", "units"), [("study", [[0, 1], [2]]), ("patient", [[0, 1, 2], [0, 1, 2]])])

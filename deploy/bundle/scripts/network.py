@@ -9,6 +9,8 @@ import onnxruntime
 import torch
 from torch import nn
 
+from pipeline.inference.neighbours import weights
+
 
 class ReleaseGraph(nn.Module):
     """Prepared slices of volumes to calibrated probabilities.
@@ -17,15 +19,19 @@ class ReleaseGraph(nn.Module):
         path: the ONNX file.
         most_slices: of a volume.
         each_slice: whether the model answers for slices, not for volumes.
+        neighbours_sd: how far the neighbours of a slice count for its answer, in slices.
     """
 
-    def __init__(self, path: str | Path, most_slices: int, *, each_slice: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, most_slices: int, *, each_slice: bool = False, neighbours_sd: float = 0.0
+    ) -> None:
         super().__init__()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.most_slices = most_slices
         self.each_slice = each_slice
+        self.neighbours_sd = neighbours_sd
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """float32 (B, N, size, size), whole numbers of 0 to 255, to float32 (B, K), or (B, K, N) of slices.
@@ -37,9 +43,10 @@ class ReleaseGraph(nn.Module):
         if count > self.most_slices:
             raise ValueError(f"expected at most {self.most_slices} slices in a volume; found {count}.")
         pictures = np.asarray(image.detach().cpu(), np.float32).reshape(volumes * count, 1, *image.shape[2:])
-        belongs = np.repeat(np.eye(volumes, dtype=np.float32), count, axis=1)
+        one = weights(np.arange(count), self.neighbours_sd) if self.each_slice else np.ones((1, count), np.float32)
+        belongs = np.kron(np.eye(volumes, dtype=np.float32), one)
         feed = {"slices": np.rint(pictures).clip(0, 255).astype(np.uint8), "membership": belongs}
-        (found,) = self.session.run(["slice_scores" if self.each_slice else "probabilities"], feed)
+        (found,) = self.session.run(["probabilities"], feed)
         if not np.isfinite(found).all():
             raise ValueError("expected probabilities; found a value that is no number. Leave this volume out.")
         if self.each_slice:
