@@ -129,6 +129,7 @@ def parameters(manifest: Manifest, precision: str) -> dict[str, str]:
         "graph_sha256": manifest.graph.sha256,
         "label_level": manifest.task.label_level,
         "most_slices": manifest.graph.most_slices,
+        "neighbours_sd": manifest.calibration.neighbours_sd,
         "precision": precision,
         "release": f"{manifest.name} {manifest.version}",
         "task": manifest.task.kind,

@@ -3,12 +3,13 @@
     python -m tests.benchmarks.accuracy WORKSPACE [--sizes 4 8 16 0] [--seeds 1 2 3] [--folds 5] [--out FOLDER]
         [--only plain probe finetuned scratch] [--share 0/2] [--set finetune.warmup=0.1 ...] [--plain-set ...] [--table]
 
-WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-grouped folds, dealt anew by each seed; a
-fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
-trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, and the batches, epochs and precision of
-params.yaml), the logistic probe on the frozen layer of the highest validation AUROC, fine-tuning as params.yaml says,
-and the control from random weights. In the table all but the plain loop answer for a slice with its neighbours, as
-`calibrate.neighbours_sd` says; the files hold the logits of each slice by itself. Whatever is chosen is chosen without the tested patients.
+WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-grouped folds, dealt anew by each seed;
+a fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
+trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, and the batches, epochs and precision
+of params.yaml), the logistic probe on the frozen layer of the highest validation AUROC, fine-tuning as params.yaml
+says, and the control from random weights. In the table all but the plain loop answer for a slice with its neighbours,
+as `calibrate.neighbours_sd` says; the files hold the logits of each slice by itself. Whatever is chosen is chosen
+without the tested patients.
 
 Every result is a file in the output folder, with validation units beside the tested ones, so that a run that was
 stopped goes on where it was, and `--share I/N` does the I-th of N parts. The table: AUROC of the tested units by seed

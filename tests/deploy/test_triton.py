@@ -73,6 +73,7 @@ def test_a_client_can_ask_what_it_must_know(release, tmp_path) -> None:
     assert json.loads(stated["threshold"]) == manifest.calibration.threshold
     assert json.loads(stated["transform"]) == manifest.transform.model_dump(mode="json")
     assert json.loads(stated["most_slices"]) == manifest.graph.most_slices
+    assert json.loads(stated["neighbours_sd"]) == manifest.calibration.neighbours_sd
     assert stated["graph_sha256"] == manifest.graph.sha256
 
 
