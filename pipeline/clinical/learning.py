@@ -100,6 +100,10 @@ def curve(
 
 
 def control_had_less(finetuned: Curve, control: Curve) -> bool:
-    """Whether the control was allowed fewer epochs of the trunk, or did less work on it."""
-    fewer_epochs = control.allowed < finetuned.allowed
-    return fewer_epochs or bool(control.work["passes"][-1] < finetuned.work["passes"][-1])
+    """Whether the control was allowed fewer epochs of the trunk, or did less work in those that it had.
+
+    What went through the fine-tuned network's trunk while its head alone learnt taught the trunk nothing.
+    """
+    passes = finetuned.work["passes"]
+    learnt = passes[-1] - passes[max(finetuned.frozen_rows, default=0)]
+    return control.allowed < finetuned.allowed or bool(control.work["passes"][-1] < learnt)

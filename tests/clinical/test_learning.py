@@ -29,6 +29,12 @@ def test_the_budget_is_what_the_last_row_says():
     }
 
 
+def test_what_runs_through_a_frozen_trunk_is_no_work_on_it():
+    finetuned = course([("head", 3, 1.0), ("all", 2, 1.0)])
+    assert not control_had_less(finetuned, course([("all", 2, 1.0)], ()))
+    assert control_had_less(finetuned, course([("all", 1, 1.0)], ()))
+
+
 @pytest.mark.parametrize(("epochs", "allowed", "less"), [(2, 4, False), (1, 4, True), (2, 3, True), (9, 9, False)])
 def test_a_control_with_less_trunk_work_or_fewer_epochs_is_seen(epochs, allowed, less):
     assert control_had_less(course(PHASES), course([("all", epochs, 1.0)], (), allowed)) is less
