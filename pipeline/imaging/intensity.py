@@ -97,12 +97,13 @@ def _percentile(
 def _blocks(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     rows, columns = (size // BLOCK for size in voxels.shape[1:])
     whole = voxels[:, : rows * BLOCK, : columns * BLOCK]
-    first, *others = (whole[:, row::BLOCK, column::BLOCK] for row in range(BLOCK) for column in range(BLOCK))
-    mean = first.copy()
-    for part in others:
-        mean += part
-    mean /= np.float32(BLOCK * BLOCK)
-    return mean
+    means = np.zeros((len(voxels), rows, columns), np.float32)
+    for index, pixels in enumerate(whole):  # slice by slice, as each fits the processor's cache
+        for row in range(BLOCK):
+            for column in range(BLOCK):
+                means[index] += pixels[row::BLOCK, column::BLOCK]
+    means /= np.float32(BLOCK * BLOCK)
+    return means
 
 
 def _spread(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
