@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.measure import label
 
 from pipeline.errors import DataError
 
@@ -117,7 +117,7 @@ def _spread(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[
 
 
 def _large_pieces(bright: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    pieces = label(bright, connectivity=1)
+    pieces, _ = ndimage.label(bright)
     sizes = np.bincount(pieces[bright])
     large = sizes >= PIECE_SHARE * sizes.sum()
     # With very scattered signal no piece is large; then the largest is the head.
