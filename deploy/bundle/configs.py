@@ -15,7 +15,7 @@ from pipeline.files import read_json
 from pipeline.targets import Targets
 
 #: What the code in a bundle imports, beside MONAI, PyTorch and NumPy.
-_NEEDS = ("onnxruntime", "scikit-image", "nibabel", "pytorch-ignite")
+_NEEDS = ("onnxruntime", "scikit-image", "scipy", "nibabel", "pytorch-ignite")
 
 
 def inference(manifest: Manifest) -> dict[str, Any]:

@@ -93,9 +93,14 @@ def as_it_is(header: Header) -> Header:
     return header
 
 
+def headers(files: Files, marked: Mark = as_it_is) -> list[Header]:
+    """Read the headers of files."""
+    return [marked(header) for header in read_headers(files.paths)]
+
+
 def place(files: Files, marked: Mark = as_it_is) -> list[Placed | Rejection]:
     """Read the headers of files: to which series each belongs, or why to none."""
-    return [placed(member(marked(header)), files.folder) for header in read_headers(files.paths)]
+    return [placed(member(header), files.folder) for header in headers(files, marked)]
 
 
 def member(header: Header) -> Member:
@@ -144,12 +149,12 @@ class Catalogue:
 
 def judge_series(series: Series, selection: Selection | None, marked: Mark = as_it_is) -> list[Verdict]:
     """Read the headers of a series again: what becomes of each of its volumes, and of the rest of it."""
-    return judge_headers(series, [marked(header) for header in read_headers(series.files.paths)], selection)
+    return judge_headers(series, headers(series.files, marked), selection)
 
 
-def judge_headers(series: Series, headers: Sequence[Header], selection: Selection | None) -> list[Verdict]:
+def judge_headers(series: Series, present: Sequence[Header], selection: Selection | None) -> list[Verdict]:
     """What becomes of a series by the headers that its files have now."""
-    found, refused = group(headers)
+    found, refused = group(present)
     if len(found) == 1 and not refused and len(found[0]) == series.files.packed.count(_END):
         first = found[0][0]
         if (first.series_uid, first.refusal or "") == (series.uid, series.refusal):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from pipeline.dicom import contrast, private, variants
@@ -17,7 +17,8 @@ from pipeline.dicom.values import number, numbers
 
 TAGS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 
-_NOTHING = Dataset()
+#: A data set without elements, as far as it is asked.
+_NOTHING: Mapping[Any, Any] = {}
 
 #: Tags of the groups that the timing is in: the timing of frames that have none of their own is read once.
 _OF_TIMING = {tag_for_keyword(keyword) for keyword in contrast.MACROS}
@@ -30,16 +31,22 @@ def frames(dataset: Any) -> Iterator[Frame]:
     if len(groups) != (number(dataset.get("NumberOfFrames")) or 1):
         groups = [_NOTHING]
         shared = _NOTHING
-    common = contrast.enhanced(dataset, _macros(shared, _NOTHING))
+    of_all = functools.cache(lambda keyword: _first(shared.get(keyword)))
+    common = contrast.enhanced(dataset, of_all)
     for index, group in enumerate(groups):
-        macro = _macros(shared, group)
+        macro = _macros(of_all, group)
         timing = common if _OF_TIMING.isdisjoint(group.keys()) else contrast.enhanced(dataset, macro)
         yield _frame(dataset, group, macro, timing, index + 1)
 
 
-def _macros(shared: Any, group: Any) -> Callable[[str], Any]:
+def _macros(of_all: Callable[[str], Any], group: Any) -> Callable[[str], Any]:
     """The item of a functional group by its keyword: the frame's own, else the one shared by all, else an empty one."""
-    return lambda keyword: _first(group.get(keyword) or shared.get(keyword))
+
+    def macro(keyword: str) -> Any:
+        own = group.get(keyword)
+        return own[0] if own else of_all(keyword)
+
+    return macro
 
 
 def _frame(dataset: Any, group: Any, macro: Callable[[str], Any], timing: Timing, frame_number: int) -> Frame:

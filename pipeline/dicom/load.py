@@ -8,13 +8,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pipeline.contract import Selection
 from pipeline.dicom.admission import Plan, Verdict, best_of_study, only_best, outcome
-from pipeline.dicom.catalogue import Catalogue, Files, Mark, Placed, Series, as_it_is, judge_series, pack, place
+from pipeline.dicom.catalogue import (
+    Catalogue,
+    Files,
+    Mark,
+    Placed,
+    Series,
+    as_it_is,
+    headers,
+    judge_headers,
+    judge_series,
+    member,
+    pack,
+    place,
+    placed,
+)
+from pipeline.dicom.header import Instance
 from pipeline.dicom.reasons import REASONS, Rejection
 from pipeline.dicom.scan import Scan, read_scan
 from pipeline.errors import DicomError
@@ -24,6 +39,8 @@ from pipeline.progress import track
 
 #: Files a worker takes at a time.
 CHUNK = 32
+#: Chunks of files whose headers stay in memory until all is read: those of a study on a box.
+KEPT_CHUNKS = 4
 #: Seconds of work that this process does before it starts others: their start and imports take 1.5 to 2.5 s.
 HERE_S = 2.0
 
@@ -49,20 +66,33 @@ class Reader(Protocol[Taken]):
 
 
 class Anew:
-    """Reads every file; `marked` goes to the processes that do."""
+    """Reads every file of one folder; `marked` goes to the processes that do. Of few files, headers are read once."""
 
     def __init__(self, marked: Mark = as_it_is) -> None:
         self._marked = marked
+        self._kept: dict[Path, Instance] = {}
 
     def places(self, run: OrderedMap, chunks: Iterator[Files]) -> Iterator[Placed | Rejection]:
         """See `Reader`."""
-        return (file for chunk in run(partial(place, marked=self._marked), chunks) for file in chunk)
+        self._kept.clear()
+        first = list(islice(chunks, KEPT_CHUNKS + 1))
+        if len(first) > KEPT_CHUNKS:
+            for chunk in run(partial(place, marked=self._marked), chain(first, chunks)):
+                yield from chunk
+            return
+        for files, found in zip(first, run(partial(headers, marked=self._marked), first), strict=True):
+            self._kept |= {header.path: header for header in found if isinstance(header, Instance)}
+            yield from (placed(member(header), files.folder) for header in found)
 
     def verdicts(
         self, run: OrderedMap, catalogue: Iterable[Series], selection: Selection | None
     ) -> Iterator[list[Verdict]]:
         """See `Reader`."""
-        return run(partial(judge_series, selection=selection, marked=self._marked), catalogue)
+        if not self._kept:
+            return run(partial(judge_series, selection=selection, marked=self._marked), catalogue)
+        return (
+            judge_headers(series, [self._kept[path] for path in series.files.paths], selection) for series in catalogue
+        )
 
     def volumes(self, run: OrderedMap, found: Iterable[Plan | Rejection]) -> Iterator[Scan | Rejection]:
         """See `Reader`."""
@@ -73,9 +103,9 @@ class Anew:
 def load(folder: Path, selection: Selection | None = None, workers: int | None = None) -> Iterator[Scan | Rejection]:
     """Yield every volume that is taken below `folder` as a `Scan`, and why a series, a part of it, or a file is not.
 
-    All headers are read first, to tell the series; then, series by series, they are read again and judged, and pixels
-    are read of those that `selection` wants. Refused files come first, in the order of their paths, then the series in
-    an order that depends on the contents alone.
+    All headers are read first, to tell the series; then, series by series, they are judged (of many files read again
+    for that), and pixels are read of those that `selection` wants. Refused files come first, in the order of their
+    paths, then the series in an order that depends on the contents alone.
     `Rejection.source` is the path relative to `folder`, or the SeriesInstanceUID.
 
     Args:

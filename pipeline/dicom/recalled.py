@@ -104,5 +104,5 @@ class Judgements:
             return None
         fields["files"] = tuple(paths[place] for place in fields["files"])
         fields["slice_keys"] = [(uid, number) for uid, number in fields["slice_keys"]]
-        saved = Saved(self._memory.path(key), image.shape, image.spacing_mm, source_sha256=image.sha256, **fields)
+        saved = Saved(self._memory.path(key), image.shape, image.spacing_mm, image.sha256, **fields)
         return Recalled((first,), (), saved.contrast, saved.volume_number, saved, key)

@@ -31,11 +31,12 @@ class Image(NamedTuple):
 
 @dataclass(frozen=True)
 class Saved(Described):
-    """A volume whose voxels lie in `path`; shape and spacing as in `Image`."""
+    """A volume whose voxels lie in `path`; shape, spacing and `source_sha256` as in `Image`."""
 
     path: Path
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    source_sha256: str
 
     def put(self, target: Path) -> None:
         """The file under another name: a second link to it, or a copy where there can be none."""
@@ -76,4 +77,4 @@ def save(encoded: Encoded, path: Path) -> None:
 
 def saved(plan: Plan, path: Path, image: Image) -> Saved:
     """The volume of a plan that was written to `path`."""
-    return Saved(path, image.shape, image.spacing_mm, source_sha256=image.sha256, **described(plan))
+    return Saved(path, image.shape, image.spacing_mm, image.sha256, **described(plan))

@@ -39,7 +39,6 @@ class Described:
         contrast: T1, T2, PD, FLAIR, or `?`.
         sex: PatientSex, M, F or O; empty where unknown.
         age_years: whole years, at most 90; None where unknown.
-        source_sha256: of the image alone, see `image_sha256`: a copy under other identifiers has the same.
         volume_number: its place among the volumes of the series, from 1; None where the series holds one.
         files: of which it was made, each once; none where one also holds frames that are not ORIGINAL: these may show
             text, and a file is passed on whole or not at all.
@@ -54,7 +53,6 @@ class Described:
     contrast: str
     sex: str = field(repr=False)
     age_years: int | None = field(repr=False)
-    source_sha256: str
     volume_number: int | None = None
     files: tuple[Path, ...] = field(default=(), repr=False)
 
@@ -65,13 +63,18 @@ class Scan(Described):
 
     volume: Volume = field(repr=False)
 
+    @property
+    def source_sha256(self) -> str:
+        """See `image_sha256`: worked out when it is asked for, as it takes longer than reading the pixels."""
+        return image_sha256(self.volume)
+
 
 def read_scan(plan: Plan) -> Scan | Rejection:
     """Read the pixels of a planned series; files one at a time."""
     volume = read_volume(plan)
     if isinstance(volume, Rejection):
         return volume
-    return Scan(volume, source_sha256=image_sha256(volume), **described(plan))
+    return Scan(volume, **described(plan))
 
 
 def described(plan: Plan) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.measure import label
 
 from pipeline.errors import DataError
 
@@ -30,17 +30,23 @@ def head_mask(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         bool (D, H // 2, W // 2), one value a block of 2 by 2 pixels (a last odd row or column is left out).
 
     Raises:
-        DataError: the volume is constant or holds values that are no numbers.
+        DataError: the volume is constant, holds values that are no numbers, or is narrower than a block.
     """
+    if min(voxels.shape[1:]) < BLOCK:
+        found = " by ".join(map(str, voxels.shape[1:]))
+        raise DataError(f"slices of {BLOCK} by {BLOCK} pixels or more", found, "Leave this series out.")
     blocks = _blocks(voxels)
-    air, top = float(blocks.min()), float(blocks.max())
+    ordered = np.sort(blocks, axis=None)  # NaN come last
+    air, top = float(ordered[0]), float(ordered[-1])
     if not np.isfinite(air + top):
         raise DataError("a volume of numbers", "NaN or infinite voxels", "Leave this series out of the folder.")
     if air == top:
         raise DataError("a volume with a picture in it", "one value in every voxel", "Leave this series out.")
-    spike = float(np.percentile(blocks[blocks > air], SPIKE_PERCENTILE))
-    scale = 255 / ((spike if spike > air else top) - air)
-    levels = np.minimum((blocks - air) * np.float32(scale), 255).astype(np.uint8)
+    above_air = ordered[np.searchsorted(ordered, ordered[0], side="right") :]
+    spike = float(_percentile(above_air, SPIKE_PERCENTILE, np.float32))
+    blocks -= air
+    blocks *= np.float32(255 / ((spike if spike > air else top) - air))
+    levels = np.minimum(blocks, 255, out=blocks).astype(np.uint8)
     bright = levels > DARK_SHARE * float(threshold_otsu(levels))
     return _filled(_large_pieces(bright))
 
@@ -58,18 +64,46 @@ def window(
     Raises:
         DataError: the two are equal, so the head has no contrast.
     """
-    inside = _spread(mask, voxels.shape)
-    low, high = (float(value) for value in np.percentile(voxels[inside], percentiles))
+    ordered = voxels[_spread(mask, voxels.shape)]
+    ordered.sort()
+    low, high = (float(_percentile(ordered, percentile, np.float64)) for percentile in percentiles)
     if not low < high:
         raise DataError("a head with bright and dark tissue", "one value in nearly all of it", "Leave this series out.")
     return low, high
 
 
+def _percentile(
+    ordered: npt.NDArray[np.float32], percentile: float, precision: type[np.float32] | type[np.float64]
+) -> np.float32 | np.float64:
+    """What `np.percentile` gives of these values, bit for bit.
+
+    To sort, which NumPy does by SIMD instructions, takes less time than its partition about several places, which
+    it does without.
+
+    Args:
+        ordered: rising.
+        percentile: 0 to 100.
+        precision: of the interpolation: float32 as of one percentile, float64 as of several.
+    """
+    place = (len(ordered) - 1) * (percentile / 100)
+    below = int(place)
+    first, second = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    share, step = place - below, second - first
+    if share >= 0.5:
+        return precision(second) - precision(step) * precision(1 - share)
+    return precision(first) + precision(step) * precision(share)
+
+
 def _blocks(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     rows, columns = (size // BLOCK for size in voxels.shape[1:])
     whole = voxels[:, : rows * BLOCK, : columns * BLOCK]
-    parts = [whole[:, row::BLOCK, column::BLOCK] for row in range(BLOCK) for column in range(BLOCK)]
-    return np.asarray(sum(parts[1:], parts[0]) / np.float32(len(parts)), dtype=np.float32)
+    means = np.zeros((len(voxels), rows, columns), np.float32)
+    for index, pixels in enumerate(whole):  # slice by slice, as each fits the processor's cache
+        for row in range(BLOCK):
+            for column in range(BLOCK):
+                means[index] += pixels[row::BLOCK, column::BLOCK]
+    means /= np.float32(BLOCK * BLOCK)
+    return means
 
 
 def _spread(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -83,20 +117,24 @@ def _spread(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[
 
 
 def _large_pieces(bright: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    pieces = label(bright, connectivity=1)
-    sizes = np.bincount(pieces.ravel())
-    large = sizes >= PIECE_SHARE * sizes[1:].sum()
-    large[0] = False
+    pieces, _ = ndimage.label(bright)
+    sizes = np.bincount(pieces[bright])
+    large = sizes >= PIECE_SHARE * sizes.sum()
     # With very scattered signal no piece is large; then the largest is the head.
-    large[1 + int(sizes[1:].argmax())] = True
-    return np.asarray(large[pieces])
+    large[int(sizes.argmax())] = True
+    return np.asarray(np.logical_or.reduce([pieces == piece for piece in np.flatnonzero(large)]))
 
 
 def _filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The mask with what lies between its first and last pixel, both in its row and in its column of a slice."""
-    filled = np.ones_like(mask)
-    for axis in (1, 2):
-        since = np.maximum.accumulate(mask, axis=axis)
-        until = np.flip(np.maximum.accumulate(np.flip(mask, axis), axis=axis), axis)
-        filled &= since & until
-    return filled
+    in_columns = _between(np.ascontiguousarray(mask.transpose(0, 2, 1))).transpose(0, 2, 1)
+    return _between(mask) & in_columns
+
+
+def _between(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What lies between the first and the last pixel of each row."""
+    place = np.arange(mask.shape[2], dtype=np.int32)
+    first = mask.argmax(axis=2).astype(np.int32)
+    last = place[-1] - mask[:, :, ::-1].argmax(axis=2).astype(np.int32)
+    last[~mask.any(axis=2)] = -1
+    return np.asarray((place >= first[:, :, None]) & (place <= last[:, :, None]))

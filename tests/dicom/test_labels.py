@@ -22,7 +22,6 @@ def scan(patient="p1", study="1.1", series="1.1.1", keys=(("1.1.1.1", None), ("1
         contrast="FLAIR",
         sex="F",
         age_years=50,
-        source_sha256="0" * 64,
     )
 
 

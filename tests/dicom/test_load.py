@@ -12,7 +12,8 @@ from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
 from pipeline.contract import Selection
-from pipeline.dicom import plain_pixels
+from pipeline.dicom import catalogue, plain_pixels
+from pipeline.dicom import load as load_module
 from pipeline.dicom.load import load
 from pipeline.dicom.scan import Scan
 from pipeline.errors import DicomError
@@ -177,6 +178,30 @@ def test_workers_change_nothing(builder, tmp_path, monkeypatch):
             np.testing.assert_array_equal(one.volume.voxels, two.volume.voxels)
             one, two = (dataclasses.replace(scan, volume=None) for scan in (one, two))
         assert one == two
+
+
+def test_headers_of_few_files_are_read_once_and_tell_what_those_of_many_do(builder, tmp_path, monkeypatch):
+    builder.save(builder.classic("a", 8), tmp_path)
+    builder.save(builder.classic("b", 8, ImageType=["DERIVED", "PRIMARY"]), tmp_path)
+    builder.save([builder.enhanced("e", 8)], tmp_path)
+    builder.save(builder.classic("c", 1, SeriesInstanceUID=""), tmp_path)
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    counts, found = [], []
+    real = catalogue.read_headers
+    monkeypatch.setattr(catalogue, "read_headers", lambda paths: counts.append(len(paths)) or real(paths))
+    for chunks in (load_module.KEPT_CHUNKS, 0):
+        monkeypatch.setattr(load_module, "KEPT_CHUNKS", chunks)
+        counts.clear()
+        found.append(list(load(tmp_path, workers=1)))
+        assert sum(counts) == (19 if chunks else 19 + 17), "two files belong to no series"
+    few, many = ([item for item in items if not isinstance(item, Scan)] for items in found)
+    assert few == many
+    scans = [[item for item in items if isinstance(item, Scan)] for items in found]
+    assert [scan.source_sha256 for scan in scans[0]] == [scan.source_sha256 for scan in scans[1]]
+    assert [dataclasses.replace(scan, volume=None) for scan in scans[0]] == [
+        dataclasses.replace(scan, volume=None) for scan in scans[1]
+    ]
+    assert (len(scans[0]), len(few)) == (2, 3)
 
 
 def test_pixels_are_read_only_of_what_is_selected(builder, tmp_path, monkeypatch):

@@ -38,7 +38,6 @@ def scan() -> Scan:
         contrast="?",
         sex="",
         age_years=None,
-        source_sha256="",
     )
 
 

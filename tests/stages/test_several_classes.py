@@ -180,7 +180,6 @@ def _scan() -> Scan:
         contrast="FLAIR",
         sex="",
         age_years=None,
-        source_sha256="",
     )
 
 
