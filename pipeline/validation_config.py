@@ -51,7 +51,7 @@ class Calibrate(Strict):
     """
 
     calibrator: Literal["temperature", "isotonic"] = "temperature"
-    neighbours_sd: Annotated[float, Field(ge=0, le=5)]
+    neighbours_sd: Annotated[float, Field(ge=0, le=5)] = 0.0
     threshold: ThresholdRule
 
 

@@ -59,8 +59,8 @@ def _train(size: int) -> None:
     write_atomic(Path("data/prepared/slices.npy"), lambda handle: np.save(handle, slices))
     sides = ["val"] * 8 + ["train"] * 4
     rows = [
-        {"unit": f"S{number}", "patient": f"P{number}", "label": number % 2, "split": side}
-        for number, side in enumerate(sides)
+        {"series": f"S{n}", "slice_index": 0, "unit": f"S{n}", "patient": f"P{n}", "label": n % 2, "split": side}
+        for n, side in enumerate(sides)
     ]
     write_csv(Path("data/prepared/slices.csv"), rows[0], rows)
     torch.manual_seed(2)

@@ -147,7 +147,8 @@ def test_learning_rate_must_fall_from_the_head_up(raw: dict[str, Any], tmp_path:
 
 
 def test_later_phase_must_not_unfreeze_less(raw: dict[str, Any], tmp_path: Path) -> None:
-    raw["finetune"]["phases"][-1]["trunk"] = 0.0
+    raw["finetune"]["phases"][0]["trunk"] = 0.5
+    raw["finetune"]["phases"][-1]["trunk"] = 0.2
     with pytest.raises(ConfigError, match="unfreezes less of the trunk than"):
         _load(raw, tmp_path)
 

@@ -39,6 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("data/prepared/slices.npy", slices)
     rows = [
         {
+            "series": f"s{index // 5}",
             "slice_index": index,
             "split": "val" if index % 5 else "train",
             "unit": f"s{index // 5}",

@@ -12,6 +12,7 @@ from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
 from pipeline.validation_config import SHORT, Criterion, ThresholdRule
 from tests.heads import head, rescaled
+from tests.stages.conftest import SIZE
 
 WAIVER = {"by": "Dr. Ada Example", "reason": "a trial"}
 SLICES = "data/prepared/slices.npy"
@@ -20,15 +21,17 @@ BRIGHTNESS = {"0": 1.2, "1": 0.6}  # of the two labels; the network of the fixtu
 
 @pytest.fixture
 def params(root):
-    return load(root / "params.yaml")
+    shipped = load(root / "params.yaml")
+    return shipped.model_copy(update={"prepare": shipped.prepare.model_copy(update={"size": SIZE})})
 
 
 @pytest.fixture
-def project(trained, params):
+def project(trained, params, export_once):
     """Every slice a head of its own, calibrated."""
     labels = [row["label"] for row in read_csv(trained / "data/prepared/slices.csv")]
-    np.save(trained / SLICES, np.stack([head(i, 32, BRIGHTNESS[label]) for i, label in enumerate(labels)]))
+    np.save(trained / SLICES, np.stack([head(i, SIZE, BRIGHTNESS[label]) for i, label in enumerate(labels)]))
     calibrate(params)
+    export_once(params)
     return trained
 
 
