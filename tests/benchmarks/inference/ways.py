@@ -91,7 +91,7 @@ def _onnxruntime(files: Files, precision: str) -> Run:
 def _openvino(files: Files, precision: Any) -> Run:
     from pipeline.inference.openvino import OpenVino
 
-    return _backend(OpenVino(files.graphs["int8" if precision == "int8" else "fp32"], precision, files.threads))
+    return _backend(OpenVino(files.graphs["int8" if "int8" in precision else "fp32"], precision, files.threads))
 
 
 def _tensorrt(files: Files, precision: Any) -> Run:
@@ -118,6 +118,7 @@ WAYS: dict[str, Callable[[Files], Run]] = {
     "OpenVINO fp32": lambda files: _openvino(files, "fp32"),
     "OpenVINO bf16": lambda files: _openvino(files, "bf16"),
     "OpenVINO int8": lambda files: _openvino(files, "int8"),
+    "OpenVINO int8+bf16": lambda files: _openvino(files, "int8+bf16"),
     "PyTorch eager, GPU": lambda files: _torch(files, "cuda", compiled=False),
     "torch.compile, GPU": lambda files: _torch(files, "cuda", compiled=True),
     "TensorRT fp32": lambda files: _tensorrt(files, "fp32"),
