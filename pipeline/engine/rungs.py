@@ -99,8 +99,9 @@ class Climb:
                 self._halve(precision)
         rungs = [self._try(runs) for runs in track([runs for runs in asked if "int8" not in runs.precision], _SAID)]
         last = [runs for runs in asked if "int8" in runs.precision]
-        int8 = self._quantised([runs for runs in last if runs.precision == "int8"] or last) if last else None
-        rungs += [self._try(runs) for runs in last]
+        judges = [runs for runs in last if runs.precision == "int8"] or last
+        found, int8 = self._quantised(judges) if last else ([], None)
+        rungs += [*found, *(self._try(runs) for runs in last if runs not in judges)]
         took = timing.milliseconds(self._backends, *timing.usual(self._slices, self._judge.units))
         return Climbed([replace(rung, milliseconds=took.get(_name(rung.runs))) for rung in rungs], self.files, int8)
 
@@ -128,8 +129,8 @@ class Climb:
         said = self._reference if runs == PLAIN else self._judge.say(backend, self._slices)
         return ladder.Rung(runs, backend.name, self._judge.change(self._reference, said))
 
-    def _quantised(self, asked: Sequence[Runs]) -> dict[str, Any]:
-        """Write the int8 graph with as few layers in float as let these rungs be taken; how that was found.
+    def _quantised(self, asked: Sequence[Runs]) -> tuple[list[ladder.Rung], dict[str, Any]]:
+        """These rungs, of an int8 graph with as few layers in float as let them be taken, and how that was found.
 
         First all layers are in int8; while a rung is refused, the most sensitive go back to float, one, two, four, ...
         """
@@ -140,8 +141,8 @@ class Climb:
         while True:
             names = [name for part, _ in order[:count] for name in part.nodes]
             self._write("int8", restored(whole, self._graph, names) if names else whole)
-            tried = [self._try(runs).change for runs in asked]
-            refused = [change.refused for change in tried if change is not None and change.refused]
+            rungs = [self._try(runs) for runs in asked]
+            refused = [rung.change.refused for rung in rungs if rung.change is not None and rung.change.refused]
             tries.append({"left_in_float": count, "refused": refused[0] if refused else None})
             say(f"export: int8, {count} of {len(parts)} layers in float: {refused[0] if refused else 'may be taken'}")
             count = max(1, 2 * count)
@@ -151,7 +152,7 @@ class Climb:
         left = [
             {"layer": part.name, "error": round(error, 6)} for part, error in order[: int(tries[-1]["left_in_float"])]
         ]
-        return {
+        return rungs, {
             "layers": len(parts),
             "left_in_float": left,
             "tries": tries,
