@@ -14,12 +14,12 @@ _TRAINING = ("torch", "torchvision", "timm", "monai", "numpy")
 
 def code_version() -> str:
     """A digest of all code that decides what reading gives: the readers here, and the packages they stand on."""
-    return _digest(_READING, ("dicom", "imaging"), zlib.ZLIB_RUNTIME_VERSION)
+    return _digest(_READING, ("dicom/*.*", "imaging/*.*"), zlib.ZLIB_RUNTIME_VERSION)
 
 
 def training_version() -> str:
     """A digest of all code that decides what a training gives."""
-    return _digest(_TRAINING, ("transfer",))
+    return _digest(_TRAINING, ("transfer/*.*", "temperature.py"))
 
 
 def git_revision() -> str | None:
@@ -31,12 +31,12 @@ def git_revision() -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-def _digest(packages: tuple[str, ...], folders: tuple[str, ...], beginning: str = "") -> str:
+def _digest(packages: tuple[str, ...], patterns: tuple[str, ...], beginning: str = "") -> str:
     digest = hashlib.sha256(beginning.encode())
     for package in packages:
         digest.update(f"{package} {metadata.version(package)}\n".encode())
-    for folder in folders:
-        for path in sorted((Path(__file__).parent / folder).glob("*.*")):
+    for pattern in patterns:
+        for path in sorted(Path(__file__).parent.glob(pattern)):
             if path.suffix in {".py", ".csv"}:
                 digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -129,6 +129,12 @@ class Graph(Strict):
     most_slices: Annotated[int, Field(gt=0)]
     variants: list[Variant]
 
+    @property
+    def files(self) -> dict[Precision, tuple[str, str]]:
+        """File and hash of the graph in each precision."""
+        told = {each.precision: (each.file, each.sha256) for each in self.variants}
+        return {"fp32": (self.file, self.sha256), **told}
+
 
 class Task(Strict):
     """What was transferred, from where to where (the domains and tasks of Pan & Yang 2010, IEEE TKDE 22:1345).

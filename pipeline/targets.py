@@ -117,3 +117,19 @@ def calls(probabilities: Floats, threshold: float | Sequence[float] | None) -> C
     if threshold is None:
         return np.asarray(np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None])
     return np.asarray(probabilities >= np.asarray(threshold, dtype=np.float64))
+
+
+def decided(probabilities: npt.NDArray[np.floating], threshold: float | Sequence[float] | None) -> Calls:
+    """`calls` of what a graph gives, which is float32: as coarse a threshold is reached by what is exactly at it."""
+    reached = None if threshold is None else np.asarray(threshold, np.float32).tolist()
+    return calls(probabilities.astype(np.float64), reached)
+
+
+def margin(
+    probabilities: npt.NDArray[np.floating], threshold: float | Sequence[float] | None
+) -> npt.NDArray[np.floating]:
+    """How far each unit (U,) is from another decision: of several classes with thresholds, the nearest of them."""
+    if threshold is None:
+        ranked = np.sort(probabilities, axis=1)
+        return np.asarray(ranked[:, -1] - ranked[:, -2])
+    return np.asarray(np.abs(probabilities - np.asarray(threshold)).min(axis=1))

@@ -48,9 +48,9 @@ def write_cases(path: Path, graph: Path, counts: tuple[int, ...] = (1, 3, 5)) ->
     cases.write(path, cases.answered(backend, slices, asked))
 
 
-def engine(path: Path, onnx_sha256: str = ONNX, **changes: Any) -> Engine:
-    """A record of what lies in a file."""
-    fingerprint = Fingerprint(
+def fingerprint(onnx_sha256: str = ONNX, **changes: Any) -> Fingerprint:
+    """Of an engine that no GPU has run."""
+    made = Fingerprint(
         builder="tensorrt_rtx",
         builder_version="1.7",
         compute_capabilities=["8.6"],
@@ -61,10 +61,15 @@ def engine(path: Path, onnx_sha256: str = ONNX, **changes: Any) -> Engine:
         transform_sha256="56" * 32,
         provenance=provenance(),
     )
+    return made.model_copy(update=changes)
+
+
+def engine(path: Path, onnx_sha256: str = ONNX, **changes: Any) -> Engine:
+    """A record of what lies in a file."""
     made = Engine(
         file=path.name,
         sha256=sha256_file(path),
-        fingerprint=fingerprint,
+        fingerprint=fingerprint(onnx_sha256),
         slices=(1, 4, 40),
         version_compatible=False,
         hardware_compatible=False,

@@ -125,8 +125,7 @@ def of_release(folder: Path, manifest: contract.Manifest, precision: Precision) 
     Raises:
         ContractError: it has no graph in this precision, or a file is not the contract's.
     """
-    files = {"fp32": (manifest.graph.file, manifest.graph.sha256)}
-    files |= {variant.precision: (variant.file, variant.sha256) for variant in manifest.graph.variants}
+    files = manifest.graph.files
     if precision not in files:
         raise ContractError(
             f"a graph in {precision} in the release", f"{', '.join(files)}", "Choose another `--precision`."

@@ -6,12 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from deploy import command
 from deploy.box import engines
 from deploy.triton import repository
 from pipeline.errors import EngineError, PipelineError
 from pipeline.fingerprint import REBUILD, Engine
-from pipeline.inference.release import open_release
-from pipeline.inference.signature import UNSIGNED
 from pipeline.progress import say
 
 
@@ -19,10 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the repository is written, 1 when the release cannot be used."""
     asked = _parser().parse_args(arguments)
     try:
-        # Triton is given the fp32 graph, whatever this machine could run beside it.
-        release = open_release(asked.release, asked.public_key, plain=True)
-        if not release.verified:
-            say(f"{UNSIGNED if release.manifest.signature == UNSIGNED else 'signature not checked'}: see --public-key")
+        release = command.open_plain(asked.release, asked.public_key)
         kept = None if asked.state is None else _kept(asked.release, asked.state)
         written = repository.write(release.manifest, asked.release, asked.out, kept, untried=asked.untried_engines)
     except PipelineError as error:
@@ -49,15 +45,10 @@ def _kept(release: Path, state: Path) -> tuple[Engine, Path]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.triton",
-        description="Write a Triton model repository of a release. Clients prepare slices as the box does. "
-        "Research use only.",
-    )
-    parser.add_argument("release", type=Path, metavar="RELEASE", help="a release folder, such as models/release")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the repository; models of these names are replaced")
-    parser.add_argument(
-        "--public-key", type=Path, metavar="PEM", help="the maker's Ed25519 public key, had by other means"
+    parser = command.parser(
+        "python -m deploy.triton",
+        "Write a Triton model repository of a release. Clients prepare slices as the box does.",
+        "the repository; models of these names are replaced",
     )
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="of `python -m deploy.box compile`: serve the engine in it, too"

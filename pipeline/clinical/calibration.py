@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
-from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
+from pipeline import temperature
 from pipeline.calibrator import Calibration, Knots
 from pipeline.clinical.metrics import Labels
 from pipeline.clinical.resampling import Floats
@@ -23,6 +22,8 @@ from pipeline.validation_config import Calibrate
 
 #: Temperatures stay within these; perfectly separated validation units would drive the best one to 0.
 TEMPERATURES = (0.05, 20.0)
+#: Of its logarithm.
+_PRECISION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,12 @@ def fit(labels: Labels, logits: npt.NDArray[np.floating], settings: Calibrate, t
     knots = [fit_isotonic(*each) for each in columns] if settings.calibrator == "isotonic" else None
     temperatures = [1.0 if knots else fit_temperature(*each) for each in columns]
     one = targets.kind == "binary"
-    temperature = temperatures[0] if one else temperatures
+    own = temperatures[0] if one else temperatures
     # Nothing is known yet of what the threshold belongs to; the calibrator alone makes probabilities.
-    calibrator = Calibration(
-        temperature=temperature, knots=knots, threshold=None, rule="", model_sha256="", split_sha256=""
-    )
+    calibrator = Calibration(temperature=own, knots=knots, threshold=None, rule="", model_sha256="", split_sha256="")
     probabilities = targets.calibrated(values, calibrator)
     thresholds = [choose_threshold(*each, settings.threshold) for each in zip(labels.T, probabilities.T, strict=True)]
-    return Fitted(temperature, knots, thresholds[0] if one else thresholds)
+    return Fitted(own, knots, thresholds[0] if one else thresholds)
 
 
 def read(path: Path, model: Path, split: Path) -> Calibration:
@@ -135,27 +134,10 @@ def fit_isotonic(labels: Labels, logits: Floats) -> Knots:
 
 
 def fit_temperature(labels: Labels, logits: Floats) -> float:
-    """The temperature of (U,) logits of least negative log-likelihood (Guo et al. 2017, ICML), in `TEMPERATURES`."""
-    sign = np.where(labels == 1, -1.0, 1.0)
-
-    def loss(log_temperature: float) -> float:
-        return float(np.logaddexp(0.0, sign * logits * np.exp(-log_temperature)).mean())
-
-    return _least(loss)
+    """The temperature of (U,) logits of least negative log-likelihood, in `TEMPERATURES`."""
+    return temperature.fit(temperature.binary, labels, logits, TEMPERATURES, _PRECISION)
 
 
 def fit_softmax_temperature(labels: Labels, logits: Floats) -> float:
     """The same of a softmax over (U, K) logits, with labels of one class each."""
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits * np.exp(-log_temperature)
-        return float((np.logaddexp.reduce(scaled, axis=1) - (scaled * labels).sum(axis=1)).mean())
-
-    return _least(loss)
-
-
-def _least(loss: Callable[[float], float]) -> float:
-    """The temperature of the least loss, which has one minimum in 1 / T, hence in log T, which is searched."""
-    bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    return temperature.fit(temperature.multiclass, labels, logits, TEMPERATURES, _PRECISION)

@@ -14,8 +14,7 @@ from pipeline.clinical.units import Units
 from pipeline.contract import Runs
 from pipeline.inference.answers import Backend, Slices
 from pipeline.inference.neighbours import Call, calls
-from pipeline.targets import Targets
-from pipeline.targets import calls as decisions
+from pipeline.targets import Targets, decided, margin
 
 #: Rungs whose times differ by no more than this share of the shortest count as equally fast: clocks are no better.
 _ALIKE = 0.05
@@ -119,11 +118,9 @@ class Judge:
     def change(self, reference: Said, said: Said) -> Change:
         """What `said` changes of `reference`."""
         off = np.abs(said.probabilities - reference.probabilities)
-        # As coarse as a graph's probabilities, which a box decides by.
-        reached = None if self.threshold is None else np.asarray(self.threshold, np.float32).tolist()
-        called, before = (decisions(one.probabilities, reached) for one in (said, reference))
+        called, before = (decided(one.probabilities, self.threshold) for one in (said, reference))
         flipped = (called != before).any(axis=1)
-        outside = int((_distance(reference.probabilities, self.threshold)[flipped] > self.asked.band).sum())
+        outside = int((margin(reference.probabilities, self.threshold)[flipped] > self.asked.band).sum())
         scores = [self.targets.scores(one.logits) for one in (said, reference)]
         change = auroc_difference(self.units.labels, scores[0], scores[1], self.resamples)
         refused = None if _alike(reference, said) else _refused(said, outside, change, self.asked)
@@ -179,14 +176,6 @@ def line(rung: Rung) -> str:
     change = rung.change
     said = f"{name}: {rung.milliseconds:.2f} ms, largest difference {change.largest:.4f}, {change.flips} flips"
     return f"{said}: refused, {change.refused}" if change.refused else said
-
-
-def _distance(probabilities: Floats, threshold: float | list[float] | None) -> Floats:
-    """How far each unit (U,) is from another decision: of several classes with thresholds, the nearest of them."""
-    if threshold is None:
-        ranked = np.sort(probabilities, axis=1)
-        return np.asarray(ranked[:, -1] - ranked[:, -2])
-    return np.asarray(np.abs(probabilities - np.asarray(threshold)).min(axis=1))
 
 
 def _alike(one: Said, other: Said) -> bool:

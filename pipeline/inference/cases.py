@@ -19,7 +19,7 @@ from pipeline.errors import ContractError, EngineError
 from pipeline.files import write_atomic
 from pipeline.fingerprint import ParityCases, Precision
 from pipeline.inference.answers import Answers, Backend, Floats, Slices
-from pipeline.targets import calls
+from pipeline.targets import decided, margin
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,5 @@ def _difference(found: Floats, expected: Floats) -> float:
 
 def _flips(found: Floats, expected: Floats, limits: ParityCases, threshold: float | list[float] | None) -> int:
     """How many decisions differ where the fp32 graph's lies outside the band."""
-    reached = None if threshold is None else np.asarray(threshold, np.float32).tolist()
-    flipped = (calls(found.astype(float), reached) != calls(expected.astype(float), reached)).any(axis=1)
-    if threshold is None:
-        ranked = np.sort(expected, axis=1)
-        distance = ranked[:, -1] - ranked[:, -2]
-    else:
-        distance = np.abs(expected - np.asarray(threshold)).min(axis=1)
-    return int((flipped & (distance > limits.band)).sum())
+    flipped = (decided(found, threshold) != decided(expected, threshold)).any(axis=1)
+    return int((flipped & (margin(expected, threshold) > limits.band)).sum())

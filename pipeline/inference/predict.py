@@ -17,8 +17,7 @@ from pipeline.imaging.prepare import prepare
 from pipeline.inference.answers import Slices
 from pipeline.inference.neighbours import calls
 from pipeline.inference.release import Release
-from pipeline.targets import Targets
-from pipeline.targets import calls as decisions
+from pipeline.targets import Targets, decided
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -157,7 +156,5 @@ def _unit(scan: Scan, level: LabelLevel) -> str:
 def _answered(place: Prediction, probabilities: npt.NDArray[np.float32], release: Release) -> Prediction:
     """The (K,) calibrated probabilities of one unit, and the decision."""
     threshold = release.manifest.calibration.threshold
-    # As coarse as the probabilities, so that one that is exactly the threshold reaches it.
-    reached = None if threshold is None else np.asarray(threshold, np.float32).tolist()
-    called = decisions(probabilities[np.newaxis].astype(np.float64), reached)
+    called = decided(probabilities[np.newaxis], threshold)
     return replace(place, probabilities=tuple(probabilities.tolist()), decision=release.targets.words(called[0]))

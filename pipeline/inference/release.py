@@ -74,8 +74,7 @@ def _graphs(folder: Path, graph: contract.Graph) -> dict[Precision, Path]:
         ContractError: one is not what the contract says.
     """
     files: dict[Precision, Path] = {}
-    told: list[tuple[Precision, str, str]] = [("fp32", graph.file, graph.sha256)]
-    for precision, name, sha256 in [*told, *((each.precision, each.file, each.sha256) for each in graph.variants)]:
+    for precision, (name, sha256) in graph.files.items():
         path = folder / Path(name).name
         if not path.is_file() or sha256_file(path) != sha256:
             raise ContractError(

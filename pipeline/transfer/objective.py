@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
+from pipeline import temperature
 from pipeline.contract import TaskKind
 from pipeline.errors import SplitError
 
-#: Logarithm of the inverse temperature, either way: logits up to some fifty times too sure, or too timid.
-_SHARPEST = 4.0
+#: Logits may be some fifty times too sure, or too timid: a head that has just begun says next to nothing.
+_TEMPERATURES = (math.exp(-4.0), math.exp(4.0))
+_PRECISION = 1e-4
 
 
 class Objective:
@@ -99,28 +98,20 @@ def unit_losses(
     and the cross-entropy of logits as they are prefers early epochs, which are not yet too sure. Outputs that stand by
     themselves have a temperature each, as the calibrator gives them. Infinite where any logit is not finite.
     """
-    found, wanted = torch.from_numpy(logits).double(), torch.from_numpy(targets).double()
-    if not found.isfinite().all():
+    if not np.isfinite(logits).all():
         return np.full(len(logits), np.inf)
+    found = logits.astype(np.float64)
     if kind == "multiclass":
-        return _coolest(found, wanted, partial(functional.cross_entropy, reduction="none"))
-    entropy = partial(functional.binary_cross_entropy_with_logits, reduction="none")
-    pairs = zip(found.T, wanted.T, strict=True)
-    return np.asarray(np.mean([_coolest(own, mine, entropy) for own, mine in pairs], axis=0))
+        return _at_best(temperature.multiclass, targets, found)
+    pairs = zip(targets.T, found.T, strict=True)
+    return np.asarray(np.mean([_at_best(temperature.binary, *pair) for pair in pairs], axis=0))
 
 
-def _coolest(
-    logits: torch.Tensor, targets: torch.Tensor, losses: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+def _at_best(
+    losses: temperature.Losses, targets: npt.NDArray[np.float32], logits: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """The losses (U,) at the temperature of their least mean."""
-    bounds, settings = (-_SHARPEST, _SHARPEST), {"xatol": 1e-4}
-    mean = minimize_scalar(
-        lambda log: float(losses(logits * math.exp(log), targets).mean()),
-        bounds=bounds,
-        method="bounded",
-        options=settings,
-    )
-    return np.asarray(losses(logits * math.exp(mean.x), targets).numpy())
+    return losses(targets, logits / temperature.fit(losses, targets, logits, _TEMPERATURES, _PRECISION))
 
 
 def clearly_worse(losses: npt.NDArray[np.float64], least: npt.NDArray[np.float64]) -> bool:

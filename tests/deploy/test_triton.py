@@ -17,10 +17,11 @@ from deploy.triton import config, repository
 from deploy.triton.__main__ import main
 from pipeline.contract import load
 from pipeline.errors import ContractError, EngineError
-from pipeline.files import sha256_file, write_json
-from pipeline.fingerprint import NOT_RUN, PASSED, Engine, Fingerprint, Provenance
+from pipeline.files import write_json
+from pipeline.fingerprint import NOT_RUN, PASSED, Engine
 from pipeline.inference import signature
 from pipeline.inference.openvino import OpenVino
+from tests import compiled
 from tests.deploy.triton_messages import parse
 
 TYPES = {TensorProto.UINT8: "TYPE_UINT8", TensorProto.FLOAT: "TYPE_FP32"}
@@ -93,26 +94,8 @@ def engine(folder: Path, builder: Any, capability: str, status: Any = NOT_RUN) -
     """An engine of nothing in a folder, as a release or a box has it."""
     path = folder / f"model.sm{capability.replace('.', '')}.engine"
     path.write_bytes(f"{builder} {capability} {status}".encode())
-    fingerprint = Fingerprint(
-        builder=builder,
-        builder_version="10.13",
-        compute_capabilities=[capability],
-        gpu=None,
-        driver=None,
-        precision="fp16",
-        onnx_sha256="0" * 64,
-        transform_sha256="0" * 64,
-        provenance=Provenance(weights_sha256="0" * 64, data_sha256="0" * 64, git_revision=None),
-    )
-    return Engine(
-        file=path.name,
-        sha256=sha256_file(path),
-        fingerprint=fingerprint,
-        slices=(1, 24, 40),
-        version_compatible=False,
-        hardware_compatible=False,
-        status=status,
-    )
+    made = compiled.fingerprint(builder=builder, compute_capabilities=[capability], precision="fp16")
+    return compiled.engine(path, fingerprint=made, status=status)
 
 
 def served(model: Path) -> dict[str, bytes]:

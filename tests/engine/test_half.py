@@ -14,8 +14,6 @@ from onnx.reference import ReferenceEvaluator
 
 from pipeline.engine import half as halving
 from pipeline.engine import quantise
-from pipeline.engine.export import export
-from pipeline.engine.graph import ReleaseGraph
 from pipeline.errors import EngineError
 from pipeline.inference import gpu, tensorrt
 from pipeline.inference.answers import INPUTS, each
@@ -32,13 +30,6 @@ each_precision = pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.fixture(scope="module")
 def slices() -> npt.NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (6, SIZE, SIZE), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def graph(network: ReleaseGraph, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
-    path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    export(network, SIZE, 20, path)
-    return onnx.load(path)
 
 
 def types(graph: onnx.ModelProto) -> dict[str, int]:

@@ -10,8 +10,6 @@ import onnx
 import pytest
 
 from pipeline.engine import quantise
-from pipeline.engine.export import export
-from pipeline.engine.graph import ReleaseGraph
 from pipeline.errors import EngineError
 from pipeline.inference import gpu, tensorrt
 from pipeline.inference.answers import each
@@ -23,13 +21,6 @@ from tests.small_network import SIZE
 @pytest.fixture(scope="module")
 def slices() -> npt.NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (24, SIZE, SIZE), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def graph(network: ReleaseGraph, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
-    path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    export(network, SIZE, 20, path)
-    return onnx.load(path)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
-from pipeline.targets import Targets, calls
+from pipeline.targets import Targets, decided
 
 
 class Predictions:
@@ -25,8 +25,7 @@ class Predictions:
     ) -> None:
         self._path = Path(output_dir) / "predictions.csv"
         self._targets = Targets(kind, tuple(classes))
-        # As coarse as the probabilities, so that one that is exactly the threshold reaches it.
-        self._threshold = None if threshold is None else np.asarray(threshold, np.float32).tolist()
+        self._threshold = threshold
         self._rows: list[list[Any]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -38,7 +37,7 @@ class Predictions:
         for output in engine.state.output:
             file, found = output["image"].meta["filename_or_obj"], np.asarray(output["pred"], np.float64)
             for place, row in enumerate(found.T if found.ndim == 2 else [found]):
-                decision = self._targets.words(calls(row[np.newaxis], self._threshold)[0])
+                decision = self._targets.words(decided(row[np.newaxis], self._threshold)[0])
                 self._rows.append([file, place if found.ndim == 2 else "", *row, decision])
 
     def _write(self, _engine: Engine) -> None:
