@@ -1,0 +1,148 @@
+"""Instances on the disk: once `keep` has returned, neither a kill nor a power cut loses the instance.
+
+A file is written under a name of chance, fsynced, renamed, its folder fsynced, and entered in the journal, in this
+order. What a stop in between leaves has no row, so nobody was told that it was kept: `sweep` removes it at the next
+start. No name comes from the sender.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import sqlite3
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from deploy.box.journal import Instance, Journal
+from pipeline.errors import DicomError, StorageError
+
+_PARTS = "parts"
+#: With what the meta information, which comes from the C-STORE command, calls the same.
+_UIDS = {
+    "SOPClassUID": "MediaStorageSOPClassUID",
+    "SOPInstanceUID": "MediaStorageSOPInstanceUID",
+    "StudyInstanceUID": None,
+    "SeriesInstanceUID": None,
+}
+
+
+class Incoming:
+    """The folder of what was received, and its journal."""
+
+    def __init__(self, folder: Path, journal: Journal, keep_free_bytes: int) -> None:
+        """Make the folder.
+
+        Args:
+            folder: of one file system.
+            journal: of what lies in it.
+            keep_free_bytes: of the disk, below which nothing more is taken.
+        """
+        self._folder, self._journal, self._keep_free = folder, journal, keep_free_bytes
+        self._parts = folder / _PARTS
+        self._parts.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, content: bytes, calling_ae_title: str) -> Instance:
+        """Keep one instance; the same one again changes nothing, another of the same UID takes its place.
+
+        Args:
+            content: as a file of PS3.10 has it.
+            calling_ae_title: of the sender.
+
+        Raises:
+            DicomError: the data set cannot be read, lacks a UID, or is not what the file's meta information says.
+            StorageError: it is not kept, for want of room or because the disk failed.
+        """
+        class_uid, sop, study, series = _identity(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        before = self._journal.instance(sop)
+        if before is not None and before.sha256 == sha256 and (self._folder / before.file).is_file():
+            return before
+        name = f"{_hash(study)}/{_hash(sop)}-{sha256[:16]}.dcm"
+        received = datetime.now(UTC).isoformat(timespec="milliseconds")
+        instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
+        self._require_room(len(content))
+        try:
+            self._write(self._folder / name, content)
+            self._journal.add(instance)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError("an instance kept", f"{type(error).__name__}: {error}", "See to the disk.") from error
+        if before is not None and before.file != name:
+            # The next sweep finds it where this fails.
+            with suppress(OSError):
+                (self._folder / before.file).unlink()
+        return instance
+
+    def sweep(self) -> int:
+        """Remove what has no row in the journal; how many files that were. Only while nothing is received."""
+        known = {instance.file for instance in self._journal.instances()}
+        strays = [
+            path
+            for path in self._folder.rglob("*")
+            if path.is_file() and str(path.relative_to(self._folder)) not in known
+        ]
+        for path in strays:
+            path.unlink()
+        return len(strays)
+
+    def _require_room(self, size: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if free < self._keep_free + size:
+            raise StorageError(
+                f"{(self._keep_free + size) // 2**20} MiB free for what is received",
+                f"{free // 2**20} MiB",
+                "Free some space; the sender may try again then.",
+            )
+
+    def _write(self, path: Path, content: bytes) -> None:
+        part = self._parts / secrets.token_hex(16)
+        try:
+            with open(part, "wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            if not path.parent.is_dir():
+                path.parent.mkdir(exist_ok=True)
+                _fsync_folder(self._folder)
+            part.replace(path)
+            _fsync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _identity(content: bytes) -> tuple[str, str, str, str]:
+    """Class, instance, study and series UID of a file, pixels unread.
+
+    Raises:
+        DicomError: it cannot be read, or one of them is missing or no UID (PS3.5, chapter 9).
+    """
+    try:
+        read = pydicom.dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(_UIDS))
+        found = [UID(str(read.get(name) or "")) for name in _UIDS]
+    except (InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, OSError, EOFError) as error:
+        raise DicomError("a data set", f"{type(error).__name__} while it was read", "Send it again.") from error
+    for (name, announced), uid in zip(_UIDS.items(), found, strict=True):
+        if not uid.is_valid:
+            raise DicomError(f"a data set with its {name}", "no UID there" if uid else "none", "Mend its source.")
+        if announced is not None and read.file_meta.get(announced) != uid:
+            raise DicomError(f"the {name} that was announced", "another in the data set", "Mend its source.")
+    return found[0], found[1], found[2], found[3]
+
+
+def _hash(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:32]
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

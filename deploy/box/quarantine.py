@@ -1,0 +1,45 @@
+"""What was refused, for an administrator to look at: the newest of it, each with the reason."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.files import write_atomic, write_text
+
+CONTENT, REASON = ".received", ".json"
+
+
+class Quarantine:
+    """A folder of at most so many bytes; the oldest goes first, and nothing in it is ever read by the box."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        """Make the folder."""
+        self._folder, self._most, self._lock = folder, most_bytes, threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, content: bytes, reason: str) -> None:
+        """Keep what was refused where there is room for it; what is refused was never acknowledged.
+
+        Raises:
+            OSError, StorageError: the disk is full or failed.
+        """
+        now = datetime.now(UTC)
+        path = self._folder / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+        with self._lock:
+            self._make_room(len(content))
+            write_atomic(path.with_suffix(CONTENT), lambda handle: handle.write(content[: self._most]))
+            write_text(path.with_suffix(REASON), json.dumps({"time": now.isoformat(), "reason": reason}) + "\n")
+
+    def _make_room(self, wanted: int) -> None:
+        held = [(path, path.stat().st_size) for path in sorted(self._folder.glob(f"*{CONTENT}"))]
+        total = sum(size for _, size in held)
+        for path, size in held:
+            if total + wanted <= self._most:
+                return
+            path.unlink()
+            path.with_suffix(REASON).unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,116 @@
+"""C-STORE and C-ECHO (PS3.4, annexes A and B): the front door of the box, in DICOM's words."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    RLELossless,
+)
+from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification
+
+from deploy.box.front import Front
+from deploy.box.incoming import Incoming
+from deploy.box.quarantine import Quarantine
+from deploy.box.settings import Receive
+from pipeline.errors import DicomError, StorageError
+
+#: What a study is answered from.
+CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+#: In this order of preference, whatever the sender's is.
+SYNTAXES = (
+    *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
+    *(JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, JPEG2000, RLELossless),
+)
+# Statuses of C-STORE, PS3.4 table B.2-1.
+SUCCESS, NO_RESOURCES, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xC000
+
+#: Within which an association is asked for, once a byte of it came.
+_REQUEST_S = 10.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@contextmanager
+def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> Iterator[int]:
+    """Receive until the context is left; gives the port.
+
+    Args:
+        settings: who may send what.
+        incoming: where it goes.
+        quarantine: where that goes which cannot be understood.
+
+    Raises:
+        OSError: the port is taken, or a file of TLS cannot be used.
+    """
+    entity = AE(settings.ae_title)
+    entity.maximum_associations = settings.associations
+    entity.maximum_pdu_size = settings.pdu_bytes
+    entity.dimse_timeout = entity.network_timeout = settings.idle_s
+    entity.acse_timeout = min(settings.idle_s, _REQUEST_S)
+    entity.require_called_aet = True
+    entity.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
+    server = entity.make_server(
+        (settings.address, settings.port),
+        contexts=[build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)],
+        evt_handlers=[
+            (evt.EVT_REQUESTED, _require_sender, [settings]),
+            (evt.EVT_C_STORE, _store, [incoming, quarantine]),
+        ],
+        server_class=Front,
+        limits=settings,
+    )
+    thread = threading.Thread(target=server.serve_forever, name="receive", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _require_sender(event: evt.Event, settings: Receive) -> None:
+    """Reject where the AE title is one of the senders', but not from there; pynetdicom rejects other titles."""
+    title = event.assoc.requestor.primitive.calling_ae_title.strip()
+    address = ipaddress.ip_address(event.assoc.requestor.address)
+    mine = [sender for sender in settings.senders if sender.ae_title == title]
+    if mine and not any(address in network for sender in mine for network in sender.networks):
+        _LOG.warning("an association was rejected: %s does not come from its networks", title)
+        event.assoc.acse.send_reject(0x01, 0x01, 0x03)
+        event.assoc.kill()
+
+
+def _store(event: evt.Event, incoming: Incoming, quarantine: Quarantine) -> int:
+    """The status of one C-STORE; success only for what `Incoming.keep` has kept."""
+    sender, content = event.assoc.requestor.primitive.calling_ae_title.strip(), event.encoded_dataset()
+    try:
+        incoming.keep(content, sender)
+    except StorageError as error:
+        _LOG.error("an instance of %s was refused: %s", sender, error)
+        return NO_RESOURCES
+    except DicomError as error:
+        _LOG.warning("an instance of %s was refused: %s", sender, error)
+        try:
+            quarantine.add(content, str(error))
+        except (OSError, StorageError) as full:
+            _LOG.error("it could not be kept for a look at it: %s", full)
+        return NOT_UNDERSTOOD
+    return SUCCESS
