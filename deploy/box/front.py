@@ -12,7 +12,7 @@ import socket
 import socketserver
 import ssl
 import struct
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -142,8 +142,7 @@ class Front(ThreadedAssociationServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """A connection; its handshake waits for a thread of its own, lest one that says nothing block the others."""
-        accepted, address = self.socket.accept()
-        accepted.settimeout(self._limits.idle_s)
+        accepted, address = cast(socket.socket, self.socket).accept()
         plain = _Plain(fileno=accepted.detach())
         plain.settimeout(self._limits.idle_s)
         return plain, address
@@ -158,9 +157,9 @@ class Front(ThreadedAssociationServer):
         return True
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the connection's thread: let pynetdicom have it once the other side has shown itself and said something."""
+        """In the connection's thread: pynetdicom has it once the other side has shown itself and said something."""
         try:
-            welcome = request if self._tls is None else self._tls.wrap_socket(request, server_side=True)
+            welcome: Any = request if self._tls is None else self._tls.wrap_socket(request, server_side=True)
             # An association that hears nothing, not even the end, holds its threads until its time is over.
             if not select.select([welcome], [], [], self._limits.idle_s)[0] or not self._speaks(welcome):
                 self.shutdown_request(welcome)

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from pydicom.uid import (
     JPEG2000,
@@ -24,8 +25,9 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, evt
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from deploy.box.front import Front
 from deploy.box.incoming import Incoming
@@ -89,7 +91,7 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
 
 def _require_sender(event: evt.Event, settings: Receive) -> None:
     """Reject where the AE title is one of the senders', but not from there; pynetdicom rejects other titles."""
-    title = event.assoc.requestor.primitive.calling_ae_title.strip()
+    title = _calling(event)
     address = ipaddress.ip_address(event.assoc.requestor.address)
     mine = [sender for sender in settings.senders if sender.ae_title == title]
     if mine and not any(address in network for sender in mine for network in sender.networks):
@@ -100,7 +102,7 @@ def _require_sender(event: evt.Event, settings: Receive) -> None:
 
 def _store(event: evt.Event, incoming: Incoming, quarantine: Quarantine) -> int:
     """The status of one C-STORE; success only for what `Incoming.keep` has kept."""
-    sender, content = event.assoc.requestor.primitive.calling_ae_title.strip(), event.encoded_dataset()
+    sender, content = _calling(event), event.encoded_dataset()
     try:
         incoming.keep(content, sender)
     except StorageError as error:
@@ -114,3 +116,8 @@ def _store(event: evt.Event, incoming: Incoming, quarantine: Quarantine) -> int:
             _LOG.error("it could not be kept for a look at it: %s", full)
         return NOT_UNDERSTOOD
     return SUCCESS
+
+
+def _calling(event: evt.Event) -> str:
+    """The AE title of the sender; the association has been asked for."""
+    return str(cast(A_ASSOCIATE, event.assoc.requestor.primitive).calling_ae_title).strip()

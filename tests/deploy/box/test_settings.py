@@ -1,0 +1,66 @@
+"""The box's settings: one file, and a sentence for each way in which it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.box import settings
+from pipeline.errors import ConfigError
+
+WHOLE = """
+state = "/var/lib/mri-box"
+
+[receive]
+ae_title = "MRIBOX"
+address = "0.0.0.0"
+port = 104
+senders = [{ ae_title = "PACS", networks = ["10.1.2.0/24"] }]
+
+[receive.tls]
+certificate = "/etc/mri-box/box.pem"
+key = "/etc/mri-box/box.key"
+authorities = "/etc/mri-box/hospital.pem"
+"""
+
+
+def read(folder: Path, text: str) -> settings.Settings:
+    (folder / "box.toml").write_text(text)
+    return settings.read(folder / "box.toml")
+
+
+def test_all_of_it(tmp_path: Path) -> None:
+    found = read(tmp_path, WHOLE)
+    assert found.state == Path("/var/lib/mri-box")
+    assert found.receive.port == 104
+    assert str(found.receive.senders[0].networks[0]) == "10.1.2.0/24"
+    assert found.receive.tls is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("port = 104", "prot = 104", "Did you mean 'port'"),
+        ("port = 104", "port = 70000", "receive.port"),
+        ("port = 104", "port = [", "Mend the line"),
+        ('ae_title = "MRIBOX"', 'ae_title = "A TITLE THAT IS LONG"', "1 to 16 printable ASCII"),
+        ('ae_title = "MRIBOX"', 'ae_title = "   "', "1 to 16 printable ASCII"),
+        ('ae_title = "MRIBOX"', 'ae_title = "MR\\\\BOX"', "1 to 16 printable ASCII"),
+        ('ae_title = "MRIBOX"\n', "", "'receive.ae_title'"),
+        ('address = "0.0.0.0"', 'address = "localhost"', "receive.address"),
+        ('"10.1.2.0/24"', '"10.1.2.3/24"', "receive.senders.0.networks.0"),
+        ('[{ ae_title = "PACS", networks = ["10.1.2.0/24"] }]', "[]", "receive.senders"),
+        ('state = "/var/lib/mri-box"', 'state = "box"', "from the root"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in WHOLE
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, WHOLE.replace(old, new))
+    assert message in str(raised.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        settings.read(tmp_path / "box.toml")
