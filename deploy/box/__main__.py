@@ -1,34 +1,72 @@
-"""`python -m deploy.box compile RELEASE --state DIR`: a release's engine, built and tried on this machine's GPU."""
+"""The box's commands: `python -m deploy.box COMMAND`.
+
+serve SETTINGS                  receive from scanners and archives, and answer what is complete
+studies SETTINGS [--again N]    what came, how far it is, and what was said of it
+compile RELEASE --state DIR     a release's engine, built and tried on this machine's GPU
+"""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import get_args
 
-from deploy.box import engines
+from deploy.box import engines, settings, worklist
+from deploy.box.journal import Journal
 from pipeline.errors import PipelineError
 from pipeline.fingerprint import Precision
 from pipeline.progress import say
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when the engine may be used, 1 with the reason when not."""
+    """Run the command; 0 when it did its work, 1 with the reason when not."""
     asked = _parser().parse_args(arguments)
     try:
-        engines.require_trusted(asked.release, asked.public_key, asked.allow_unsigned)
-        path = engines.compile(asked.release, asked.state, asked.precision)
+        asked.run(asked)
     except PipelineError as error:
         say(f"{type(error).__name__}: {error}")
         return 1
-    say(f"{path}: the release's parity cases passed on this machine; it may be used")
     return 0
+
+
+def _compile(asked: argparse.Namespace) -> None:
+    engines.require_trusted(asked.release, asked.public_key, asked.allow_unsigned)
+    path = engines.compile(asked.release, asked.state, asked.precision)
+    say(f"{path}: the release's parity cases passed on this machine; it may be used")
+
+
+def _serve(asked: argparse.Namespace) -> None:
+    from deploy.box import service  # `compile` needs nothing of `[box]`
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # It reports each association, with what the other side says of itself.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    service.serve(settings.read(asked.settings))
+
+
+def _studies(asked: argparse.Namespace) -> None:
+    read = settings.read(asked.settings)
+    journal = Journal(read.state / "journal.sqlite")
+    try:
+        if asked.again is not None:
+            worklist.again(journal, asked.again)
+        say(worklist.table(journal.studies()))
+    finally:
+        journal.close()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.box", description="The box beside a PACS.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="receive from scanners and archives, and answer what is complete")
+    serve.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    serve.set_defaults(run=_serve)
+    studies = commands.add_parser("studies", help="what came, how far it is, and what was said of it")
+    studies.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    studies.add_argument("--again", type=int, metavar="N", help="have the box answer this study once more")
+    studies.set_defaults(run=_studies)
     compile_ = commands.add_parser("compile", help="build the TensorRT engine of a release on this machine")
     compile_.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
     compile_.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")
@@ -37,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-unsigned", action="store_true", help="take a release for which nobody vouches with a key"
     )
     compile_.add_argument("--precision", choices=get_args(Precision), help="of the engine; else the release's own")
+    compile_.set_defaults(run=_compile)
     return parser
 
 

@@ -7,6 +7,7 @@ Sockets given to it here measure what passes: a PDU or an instance that is too l
 from __future__ import annotations
 
 import ipaddress
+import logging
 import select
 import socket
 import socketserver
@@ -22,6 +23,9 @@ from deploy.box.settings import Receive, Tls
 _HEADER = struct.Struct(">BBL")
 #: Connections beside those of associations, such as of those who are still at their TLS handshake.
 _WAITING = 8
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class TooLongError(OSError):
@@ -79,7 +83,11 @@ class Measured:
         """Read, and have it measured."""
         chunk: bytes = super().recv(*arguments)  # type: ignore[misc]
         if self.meter is not None:
-            self.meter.received(chunk)
+            try:
+                self.meter.received(chunk)
+            except TooLongError as error:
+                _LOG.warning("a connection was ended: %s", error)
+                raise
         return chunk
 
     def send(self, *arguments: Any) -> int:

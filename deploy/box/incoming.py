@@ -41,11 +41,11 @@ class Incoming:
         """Make the folder.
 
         Args:
-            folder: of one file system.
+            folder: of one file system; `file` of a row in the journal is below it.
             journal: of what lies in it.
             keep_free_bytes: of the disk, below which nothing more is taken.
         """
-        self._folder, self._journal, self._keep_free = folder, journal, keep_free_bytes
+        self.folder, self._journal, self._keep_free = folder, journal, keep_free_bytes
         self._parts = folder / _PARTS
         self._parts.mkdir(parents=True, exist_ok=True)
 
@@ -63,21 +63,21 @@ class Incoming:
         class_uid, sop, study, series = _identity(content)
         sha256 = hashlib.sha256(content).hexdigest()
         before = self._journal.instance(sop)
-        if before is not None and before.sha256 == sha256 and (self._folder / before.file).is_file():
+        if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
             return before
         name = f"{_hash(study)}/{_hash(sop)}-{sha256[:16]}.dcm"
         received = datetime.now(UTC).isoformat(timespec="milliseconds")
         instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
         self._require_room(len(content))
         try:
-            self._write(self._folder / name, content)
+            self._write(self.folder / name, content)
             self._journal.add(instance)
         except (OSError, sqlite3.Error) as error:
             raise StorageError("an instance kept", f"{type(error).__name__}: {error}", "See to the disk.") from error
         if before is not None and before.file != name:
             # The next sweep finds it where this fails.
             with suppress(OSError):
-                (self._folder / before.file).unlink()
+                (self.folder / before.file).unlink()
         return instance
 
     def sweep(self) -> int:
@@ -85,15 +85,15 @@ class Incoming:
         known = {instance.file for instance in self._journal.instances()}
         strays = [
             path
-            for path in self._folder.rglob("*")
-            if path.is_file() and str(path.relative_to(self._folder)) not in known
+            for path in self.folder.rglob("*")
+            if path.is_file() and str(path.relative_to(self.folder)) not in known
         ]
         for path in strays:
             path.unlink()
         return len(strays)
 
     def _require_room(self, size: int) -> None:
-        free = shutil.disk_usage(self._folder).free
+        free = shutil.disk_usage(self.folder).free
         if free < self._keep_free + size:
             raise StorageError(
                 f"{(self._keep_free + size) // 2**20} MiB free for what is received",
@@ -110,7 +110,7 @@ class Incoming:
                 os.fsync(handle.fileno())
             if not path.parent.is_dir():
                 path.parent.mkdir(exist_ok=True)
-                _fsync_folder(self._folder)
+                _fsync_folder(self.folder)
             part.replace(path)
             _fsync_folder(path.parent)
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from pipeline.errors import ContractError
 
@@ -17,8 +18,13 @@ MIGRATIONS = (
     CREATE TABLE studies (
         study INTEGER PRIMARY KEY,
         study_instance_uid TEXT NOT NULL UNIQUE,
+        revision INTEGER NOT NULL,
         first_received TEXT NOT NULL,
-        last_received TEXT NOT NULL
+        last_received TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        release_sha256 TEXT NOT NULL,
+        predictions TEXT NOT NULL
     ) STRICT;
     CREATE TABLE instances (
         sop_instance_uid TEXT PRIMARY KEY,
@@ -32,8 +38,12 @@ MIGRATIONS = (
         received TEXT NOT NULL
     ) STRICT;
     CREATE INDEX instances_of_studies ON instances (study, series_instance_uid);
+    CREATE INDEX studies_in_a_state ON studies (state, last_received);
     """,
 )
+
+
+State = Literal["receiving", "complete", "answered", "failed"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,33 @@ class Instance:
     received: str
 
 
+@dataclass(frozen=True)
+class Study:
+    """Where a study stands.
+
+    Attributes:
+        study: its number here, which stands in logs in place of its UID.
+        study_instance_uid: as its instances say.
+        revision: counts from 1; the next begins when something comes after it was complete.
+        first_received, last_received: of this revision; UTC, ISO 8601.
+        state: `receiving`, `complete`, `answered` or `failed`.
+        reason: why it failed.
+        release_sha256, predictions: by which release it was answered (its SHA256SUMS), and the answers as JSON.
+    """
+
+    study: int
+    study_instance_uid: str
+    revision: int
+    first_received: str
+    last_received: str
+    state: State
+    reason: str
+    release_sha256: str
+    predictions: str
+
+
 _COLUMNS = ", ".join(field.name for field in fields(Instance))
+_OF_STUDIES = ", ".join(field.name for field in fields(Study))
 
 
 class Journal:
@@ -100,12 +136,17 @@ class Journal:
             return [Instance(*row) for row in self._database.execute(query, (study_instance_uid,))]
 
     def add(self, instance: Instance) -> None:
-        """Enter an instance, in place of what was known by its UID. It is on the disk when this returns."""
+        """Enter an instance, in place of what was known by its UID. It is on the disk when this returns.
+
+        A study that was complete is receiving again, in its next revision.
+        """
         (sop, study, *rest) = astuple(instance)
         with self._transaction():
             self._database.execute(
-                "INSERT INTO studies (study_instance_uid, first_received, last_received) VALUES (?1, ?2, ?2) "
-                "ON CONFLICT (study_instance_uid) DO UPDATE SET last_received = excluded.last_received",
+                "INSERT INTO studies VALUES (NULL, ?1, 1, ?2, ?2, 'receiving', '', '', '') "
+                "ON CONFLICT (study_instance_uid) DO UPDATE SET last_received = excluded.last_received, "
+                "first_received = iif(state = 'receiving', first_received, excluded.first_received), "
+                "revision = revision + (state != 'receiving'), state = 'receiving', reason = ''",
                 (study, instance.received),
             )
             self._database.execute(
@@ -113,6 +154,39 @@ class Journal:
                 "SELECT ?, study, ?, ?, ?, ?, ?, ?, ? FROM studies WHERE study_instance_uid = ?",
                 (sop, *rest, study),
             )
+
+    def studies(self, state: State | None = None) -> list[Study]:
+        """All, or those in one state; what waits longest comes first."""
+        query = f"SELECT {_OF_STUDIES} FROM studies WHERE ?1 IS NULL OR state = ?1 ORDER BY last_received, study"  # noqa: S608
+        with self._lock:
+            return [Study(*row) for row in self._database.execute(query, (state,))]
+
+    def complete(self, quiet_since: str, begun_before: str) -> int:
+        """Studies of which nothing came since one time, or that began before the other, are complete; how many are."""
+        with self._transaction():
+            done = self._database.execute(
+                "UPDATE studies SET state = 'complete' "
+                "WHERE state = 'receiving' AND (last_received <= ? OR first_received <= ?)",
+                (quiet_since, begun_before),
+            )
+        return done.rowcount
+
+    def settle(self, study: Study, state: State, **values: str) -> bool:
+        """Move a study on, unless something came since it was read: then the answer is of what is no more, and False.
+
+        Args:
+            study: as it was read.
+            state: where to.
+            values: other columns.
+        """
+        columns = {"state": state, "reason": "", **values}
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        with self._transaction():
+            done = self._database.execute(
+                f"UPDATE studies SET {assignments} WHERE study = ? AND revision = ? AND state = ?",  # noqa: S608
+                (*columns.values(), study.study, study.revision, study.state),
+            )
+        return done.rowcount == 1
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

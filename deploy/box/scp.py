@@ -28,12 +28,13 @@ from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
 
 from deploy.box.front import Front
 from deploy.box.incoming import Incoming
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Receive
-from pipeline.errors import DicomError, StorageError
+from pipeline.errors import ConfigError, DicomError, StorageError
 
 #: What a study is answered from.
 CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
@@ -61,7 +62,7 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
         quarantine: where that goes which cannot be understood.
 
     Raises:
-        OSError: the port is taken, or a file of TLS cannot be used.
+        ConfigError: the port is taken, or a file of TLS cannot be used.
     """
     entity = AE(settings.ae_title)
     entity.maximum_associations = settings.associations
@@ -70,16 +71,7 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
     entity.acse_timeout = min(settings.idle_s, _REQUEST_S)
     entity.require_called_aet = True
     entity.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
-    server = entity.make_server(
-        (settings.address, settings.port),
-        contexts=[build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)],
-        evt_handlers=[
-            (evt.EVT_REQUESTED, _require_sender, [settings]),
-            (evt.EVT_C_STORE, _store, [incoming, quarantine]),
-        ],
-        server_class=Front,
-        limits=settings,
-    )
+    server = _server(entity, settings, incoming, quarantine)
     thread = threading.Thread(target=server.serve_forever, name="receive", daemon=True)
     thread.start()
     try:
@@ -87,6 +79,24 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
     finally:
         server.shutdown()
         thread.join()
+
+
+def _server(entity: AE, settings: Receive, incoming: Incoming, quarantine: Quarantine) -> ThreadedAssociationServer:
+    try:
+        return entity.make_server(
+            (settings.address, settings.port),
+            contexts=[build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)],
+            evt_handlers=[
+                (evt.EVT_REQUESTED, _require_sender, [settings]),
+                (evt.EVT_C_STORE, _store, [incoming, quarantine]),
+            ],
+            server_class=Front,
+            limits=settings,
+        )
+    except OSError as error:
+        where = f"{settings.address}:{settings.port}"
+        remedy = "See to `receive.address`, `port` and the files of `tls`."
+        raise ConfigError(f"to listen at {where}", str(error), remedy) from error
 
 
 def _require_sender(event: evt.Event, settings: Receive) -> None:

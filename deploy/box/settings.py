@@ -96,16 +96,50 @@ class Receive(Strict):
     keep_free_mb: int = Field(default=2_048, ge=0)
 
 
+class Studies(Strict):
+    """When a study is complete.
+
+    Attributes:
+        quiet_s: after so many seconds in which nothing of it came.
+        forced_s: at the latest, after its first instance.
+    """
+
+    quiet_s: float = Field(default=60.0, gt=0)
+    forced_s: float = Field(default=1_800.0, gt=0)
+
+
+class Work(Strict):
+    """The process that answers.
+
+    Attributes:
+        memory_mb: that it may use.
+        study_s: for one study, in seconds.
+    """
+
+    memory_mb: int = Field(default=8_192, ge=512)
+    study_s: float = Field(default=600.0, gt=0)
+
+
 class Settings(Strict):
     """All of it.
 
     Attributes:
         state: the box's own folder: what was received, its journal, engines.
+        release: the folder of the release that answers.
+        public_key: of the release's maker, had by other means; None: only with `allow_unsigned`.
+        allow_unsigned: take a release for which nobody vouches.
         receive: what comes in.
+        studies: when it is complete.
+        work: how it is answered.
     """
 
     state: Absolute
+    release: Absolute
+    public_key: Absolute | None = None
+    allow_unsigned: bool = False
     receive: Receive
+    studies: Studies = Studies()
+    work: Work = Work()
 
 
 def read(path: Path) -> Settings:

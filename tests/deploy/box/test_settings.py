@@ -11,6 +11,8 @@ from pipeline.errors import ConfigError
 
 WHOLE = """
 state = "/var/lib/mri-box"
+release = "/srv/mri/release"
+public_key = "/etc/mri-box/maker.pem"
 
 [receive]
 ae_title = "MRIBOX"

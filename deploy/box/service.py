@@ -1,0 +1,111 @@
+"""The box as a service: receive, tell when a study is complete, answer it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from deploy.box import engines, scp
+from deploy.box.incoming import Incoming
+from deploy.box.journal import Journal
+from deploy.box.quarantine import Quarantine
+from deploy.box.settings import Settings
+from deploy.box.studies import Answering
+from deploy.box.worker import Limits, Worker
+from pipeline.errors import ConfigError
+from pipeline.files import sha256_file
+from pipeline.inference import signature
+
+#: Of refused instances.
+_QUARANTINE_BYTES = 2**30
+
+_LOG = logging.getLogger(__name__)
+
+
+def journal_of(settings: Settings) -> Journal:
+    """The journal in the box's state, whose folder is made for nobody else to read.
+
+    Raises:
+        ContractError: a later version of the box wrote it.
+    """
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Journal(settings.state / "journal.sqlite")
+
+
+def serve(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT; what is under way is finished then.
+
+    Raises:
+        ContractError: the release is not whole or not by the owner of the key.
+        ConfigError: the port or a file of TLS cannot be used.
+    """
+    engines.require_trusted(settings.release, settings.public_key, settings.allow_unsigned)
+    stop = threading.Event()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        _LOG.info("%s: stopping", signal.Signals(number).name)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with running(settings, stop) as port:
+            _LOG.info("receiving as %s at %s:%d", settings.receive.ae_title, settings.receive.address, port)
+            stop.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
+    """Everything that works while the context lasts; gives the port. It sets `stop` in the end.
+
+    Raises:
+        ConfigError: see `serve`; or another box is at work in the same state.
+    """
+    journal = journal_of(settings)
+    with _alone(settings.state):
+        yield from _running(settings, journal, stop)
+
+
+def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[int]:
+    incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
+    if strays := incoming.sweep():
+        _LOG.info("%d files that were never acknowledged are removed", strays)
+    limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
+    worker = Worker(settings.release, settings.public_key, limits)
+    release = sha256_file(settings.release / signature.SUMS)
+    answering = Answering(journal, incoming.folder, worker, settings.studies, release)
+    thread = threading.Thread(target=answering.run, args=(stop,), name="answer")
+    quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
+    try:
+        with scp.listening(settings.receive, incoming, quarantine) as port:
+            thread.start()
+            yield port
+    finally:
+        stop.set()
+        if thread.ident is not None:
+            thread.join()
+        worker.close()
+        journal.close()
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """No other box works in this state; the lock goes with the process, however it ends.
+
+    Raises:
+        ConfigError: one does.
+    """
+    with open(state / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"no other box at work in {state}", "one", "End it, or give another `state`.") from error
+        yield

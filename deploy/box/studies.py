@@ -1,0 +1,90 @@
+"""When a study is complete, and that each complete one is answered or has a reason why not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from deploy.box.journal import Journal, Study
+from deploy.box.settings import Studies
+from deploy.box.worker import Worker
+from pipeline.errors import PipelineError, WorkerError
+from pipeline.inference.predict import Prediction
+
+#: Times that a study may cost the worker's process before it is given up.
+TRIES = 2
+
+_LOG = logging.getLogger(__name__)
+
+
+class Answering:
+    """Looks for complete studies, and has the worker answer them one by one."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        incoming: Path,
+        worker: Worker,
+        settings: Studies,
+        release_sha256: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Nothing is done yet.
+
+        Args:
+            journal: where studies stand.
+            incoming: the folder of their files.
+            worker: answers.
+            settings: when a study is complete.
+            release_sha256: that the worker answers by.
+            now: the time, in UTC.
+        """
+        self._journal, self._incoming, self._worker, self._settings = journal, incoming, worker, settings
+        self._release_sha256, self._now = release_sha256, now
+
+    def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
+        """Until `stop` is set; a study that is under way is finished."""
+        while not stop.wait(every_s):
+            self.round(stop)
+
+    def round(self, stop: threading.Event | None = None) -> int:
+        """Settle what is complete now; how many studies that were."""
+        now, form = self._now(), "milliseconds"
+        quiet = (now - timedelta(seconds=self._settings.quiet_s)).isoformat(timespec=form)
+        forced = (now - timedelta(seconds=self._settings.forced_s)).isoformat(timespec=form)
+        self._journal.complete(quiet, forced)
+        done = 0
+        for study in self._journal.studies("complete"):
+            if stop is not None and stop.is_set():
+                break
+            self._settle(study)
+            done += 1
+        return done
+
+    def _settle(self, study: Study) -> None:
+        files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
+        try:
+            predictions = self._answer(files)
+        except PipelineError as error:
+            _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
+            self._journal.settle(study, "failed", reason=str(error))
+            return
+        answer = json.dumps([asdict(each) for each in predictions])
+        named = {"release_sha256": self._release_sha256, "predictions": answer}
+        if self._journal.settle(study, "answered", **named):
+            _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
+        else:
+            _LOG.info("study %d: more came while it was answered", study.study)
+
+    def _answer(self, files: list[Path]) -> list[Prediction]:
+        for _ in range(TRIES - 1):
+            try:
+                return self._worker.answer(files)
+            except WorkerError as error:
+                _LOG.warning("the worker was lost, and is tried again: %s", error)
+        return self._worker.answer(files)

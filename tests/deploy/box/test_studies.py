@@ -1,0 +1,142 @@
+"""When a study is complete, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy.box.journal import Instance, Journal
+from deploy.box.settings import Studies
+from deploy.box.studies import Answering
+from deploy.box.worklist import again, table
+from pipeline.errors import ConfigError, WorkerError
+from pipeline.inference.predict import Prediction
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SAID = [Prediction("1", "1.0", probabilities=(0.9,), decision="1"), Prediction(status="too_few_slices", message="two")]
+
+
+class Saying:
+    """In place of the worker: says the same of everything, after so many crashes."""
+
+    def __init__(self, crashes: int = 0, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.crashes, self.meanwhile, self.asked = crashes, meanwhile, list[list[str]]()
+
+    def answer(self, files: Sequence[Path]) -> list[Prediction]:
+        self.asked.append([path.name for path in files])
+        self.meanwhile()
+        if self.crashes:
+            self.crashes -= 1
+            raise WorkerError("the process to survive", "it ended", "See what the study is.")
+        return SAID
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.sqlite")
+
+
+def came(journal: Journal, number: int, second: float, study: str = "1") -> None:
+    """An instance of a study, so many seconds after the start."""
+    received = (START + timedelta(seconds=second)).isoformat(timespec="milliseconds")
+    row = Instance(f"{study}.0.{number}", study, f"{study}.0", "c", "ab", 1, f"{study}-{number}.dcm", "A", received)
+    journal.add(row)
+
+
+def answering(journal: Journal, worker: Saying, second: float) -> Answering:
+    """At so many seconds after the start: quiet is 60 s, the end 600 s."""
+    settings, now = Studies(quiet_s=60, forced_s=600), START + timedelta(seconds=second)
+    return Answering(journal, Path("/in"), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
+
+
+def states(journal: Journal) -> list[tuple[str, int]]:
+    return [(study.state, study.revision) for study in journal.studies()]
+
+
+def test_a_study_is_complete_when_it_has_been_quiet(journal: Journal) -> None:
+    worker = Saying()
+    came(journal, 1, 0)
+    came(journal, 2, 50)
+    assert answering(journal, worker, 109).round() == 0
+    assert states(journal) == [("receiving", 1)]
+    assert answering(journal, worker, 110).round() == 1
+    assert states(journal) == [("answered", 1)]
+    assert worker.asked == [["1-1.dcm", "1-2.dcm"]]
+    (study,) = journal.studies()
+    assert [each["status"] for each in json.loads(study.predictions)] == ["ok", "too_few_slices"]
+    assert study.release_sha256 == "5ha"
+
+
+def test_a_study_that_is_never_quiet_is_complete_at_the_end(journal: Journal) -> None:
+    for second in range(0, 620, 20):
+        came(journal, second, second)
+    assert answering(journal, Saying(), 599).round() == 0
+    assert answering(journal, Saying(), 601).round() == 1
+
+
+def test_what_comes_later_begins_a_revision_with_a_clock_of_its_own(journal: Journal) -> None:
+    came(journal, 1, 0)
+    answering(journal, Saying(), 60).round()
+    came(journal, 2, 1_000)
+    assert states(journal) == [("receiving", 2)]
+    worker = Saying()
+    assert answering(journal, worker, 1_059).round() == 0
+    assert answering(journal, worker, 1_060).round() == 1
+    assert worker.asked == [["1-1.dcm", "1-2.dcm"]]
+    assert states(journal) == [("answered", 2)]
+
+
+def test_an_answer_of_what_is_no_more_is_not_kept(journal: Journal) -> None:
+    came(journal, 1, 0)
+    answering(journal, Saying(meanwhile=lambda: came(journal, 2, 61)), 60).round()
+    assert states(journal) == [("receiving", 2)]
+    assert journal.studies()[0].predictions == ""
+
+
+def test_one_crash_is_tried_again_and_two_are_a_failure_that_stops_nobody(journal: Journal) -> None:
+    came(journal, 1, 0, "1")
+    came(journal, 1, 1, "2")
+    worker = Saying(crashes=2)
+    assert answering(journal, worker, 61).round() == 2
+    assert [(study.study_instance_uid, study.state) for study in journal.studies()] == [
+        ("1", "failed"),
+        ("2", "answered"),
+    ]
+    assert "it ended" in journal.studies()[0].reason
+    came(journal, 2, 100, "2")
+    assert answering(journal, Saying(crashes=1), 160).round() == 1
+    assert states(journal)[1] == ("answered", 2)
+
+
+def test_a_study_that_was_complete_when_the_box_stopped_is_answered_by_the_next(journal: Journal) -> None:
+    came(journal, 1, 0)
+    journal.complete(START.isoformat(timespec="milliseconds"), "")
+    assert states(journal) == [("complete", 1)]
+    assert answering(journal, Saying(), 1).round() == 1
+
+
+def test_a_failed_study_is_answered_once_more_when_asked(journal: Journal) -> None:
+    came(journal, 1, 0)
+    answering(journal, Saying(crashes=2), 60).round()
+    again(journal, 1)
+    answering(journal, Saying(), 60).round()
+    assert states(journal) == [("answered", 1)]
+    with pytest.raises(ConfigError, match="found 7"):
+        again(journal, 7)
+
+
+def test_the_list_says_what_was_said_and_no_uid(journal: Journal) -> None:
+    came(journal, 1, 0, "1.2.840.99")
+    came(journal, 1, 0.5, "1.2.840.98")
+    answering(journal, Saying(), 60).round()
+    came(journal, 2, 70, "1.2.840.98")
+    shown = table([replace(study) for study in journal.studies()])
+    assert shown.splitlines()[1].split("  ")[-1].strip() == "1 x decision 1, 1 x too_few_slices"
+    assert "receiving" in shown
+    assert "2 (2)" not in shown
+    assert "1.2.840" not in shown
