@@ -12,9 +12,9 @@ from pathlib import Path
 
 from deploy.box.journal import Journal, Study
 from deploy.box.settings import Studies
-from deploy.box.worker import Worker
+from deploy.box.worker import Answer, Worker
 from pipeline.errors import PipelineError, WorkerError
-from pipeline.inference.predict import Prediction
+from pipeline.files import write_atomic
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
@@ -29,6 +29,7 @@ class Answering:
         self,
         journal: Journal,
         incoming: Path,
+        results: Path,
         worker: Worker,
         settings: Studies,
         release_sha256: str,
@@ -39,12 +40,14 @@ class Answering:
         Args:
             journal: where studies stand.
             incoming: the folder of their files.
+            results: the folder of reports, `<study>-<revision>.dcm`.
             worker: answers.
             settings: when a study is complete.
             release_sha256: that the worker answers by.
             now: the time, in UTC.
         """
-        self._journal, self._incoming, self._worker, self._settings = journal, incoming, worker, settings
+        self._journal, self._incoming, self._results = journal, incoming, results
+        self._worker, self._settings = worker, settings
         self._release_sha256, self._now = release_sha256, now
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
@@ -69,19 +72,24 @@ class Answering:
     def _settle(self, study: Study) -> None:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
         try:
-            predictions = self._answer(files)
+            answer = self._answer(files)
         except PipelineError as error:
             _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
             self._journal.settle(study, "failed", reason=str(error))
             return
-        answer = json.dumps([asdict(each) for each in predictions])
-        named = {"release_sha256": self._release_sha256, "predictions": answer}
-        if self._journal.settle(study, "answered", **named):
+        # Before the journal says so: a stop in between has it made again, the same.
+        report = self._results / f"{study.study:06}-{study.revision}.dcm"
+        if answer.report is not None:
+            content = answer.report
+            write_atomic(report, lambda handle: handle.write(content))
+        predictions = json.dumps([asdict(each) for each in answer.predictions])
+        if self._journal.settle(study, "answered", release_sha256=self._release_sha256, predictions=predictions):
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
         else:
+            report.unlink(missing_ok=True)
             _LOG.info("study %d: more came while it was answered", study.study)
 
-    def _answer(self, files: list[Path]) -> list[Prediction]:
+    def _answer(self, files: list[Path]) -> Answer:
         for _ in range(TRIES - 1):
             try:
                 return self._worker.answer(files)

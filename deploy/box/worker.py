@@ -16,12 +16,25 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+import pydicom
+
+from deploy.box.report import Answered, encoded
 from pipeline.dicom.load import load
 from pipeline.errors import DicomError, PipelineError, WorkerError
+from pipeline.files import sha256_file
+from pipeline.inference import signature
 from pipeline.inference.predict import Prediction, predict
 from pipeline.inference.release import Release, open_release
 
 _ENDED_S = 5.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a release says of a study, and the same as a DICOM file; without one where there is nothing to report."""
+
+    predictions: list[Prediction]
+    report: bytes | None
 
 
 @dataclass(frozen=True)
@@ -47,12 +60,12 @@ class Worker:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
 
-    def answer(self, files: Sequence[Path]) -> list[Prediction]:
+    def answer(self, files: Sequence[Path]) -> Answer:
         """What the release says of the series in these files, and why of others nothing.
 
         Raises:
             WorkerError: the process did not survive it, or took too long.
-            PipelineError: the release cannot be used.
+            PipelineError: the release cannot be used, or no report can be made of these headers.
         """
         pipe = self._started()
         try:
@@ -61,7 +74,7 @@ class Worker:
                 raise WorkerError(
                     f"an answer within {self._limits.seconds:g} s", "none", "Allow more, or see what the study is."
                 )
-            found = pipe.recv()
+            found: Answer | PipelineError = pipe.recv()
         except (WorkerError, EOFError, OSError) as error:
             self.close()
             if isinstance(error, WorkerError):
@@ -72,9 +85,8 @@ class Worker:
                 f"See what the study is; it may use {self._limits.memory // 2**20} MiB.",
             ) from error
         if isinstance(found, PipelineError):
-            self.close()
             raise found
-        return list(found)
+        return found
 
     def close(self) -> None:
         """End the process."""
@@ -108,12 +120,12 @@ def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int
             files = pipe.recv()
             try:
                 opened = opened or open_release(release, public_key)
-                pipe.send(_answered(opened, files))
+                pipe.send(_answered(opened, sha256_file(release / signature.SUMS), files))
             except PipelineError as error:
                 pipe.send(error)
 
 
-def _answered(release: Release, files: Sequence[Path]) -> list[Prediction]:
+def _answered(release: Release, release_sha256: str, files: Sequence[Path]) -> Answer:
     # A folder of links: exactly what the journal names, whatever else lies where those files are.
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(files):
@@ -122,4 +134,10 @@ def _answered(release: Release, files: Sequence[Path]) -> list[Prediction]:
         with suppress(DicomError):
             # It says that nothing could be used, after every reason was given.
             found.extend(predict(release, load(Path(folder), release.manifest.selection, workers=1)))
-    return found
+    if not found:
+        return Answer(found, None)
+    try:
+        images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+        return Answer(found, encoded(Answered(images, found, release.manifest, release_sha256, release.backend.name)))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error

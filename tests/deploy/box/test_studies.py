@@ -13,6 +13,7 @@ import pytest
 from deploy.box.journal import Instance, Journal
 from deploy.box.settings import Studies
 from deploy.box.studies import Answering
+from deploy.box.worker import Answer
 from deploy.box.worklist import again, table
 from pipeline.errors import ConfigError, WorkerError
 from pipeline.inference.predict import Prediction
@@ -27,13 +28,13 @@ class Saying:
     def __init__(self, crashes: int = 0, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.crashes, self.meanwhile, self.asked = crashes, meanwhile, list[list[str]]()
 
-    def answer(self, files: Sequence[Path]) -> list[Prediction]:
+    def answer(self, files: Sequence[Path]) -> Answer:
         self.asked.append([path.name for path in files])
         self.meanwhile()
         if self.crashes:
             self.crashes -= 1
             raise WorkerError("the process to survive", "it ended", "See what the study is.")
-        return SAID
+        return Answer(SAID, b"DICM")
 
 
 @pytest.fixture
@@ -49,9 +50,15 @@ def came(journal: Journal, number: int, second: float, study: str = "1") -> None
 
 
 def answering(journal: Journal, worker: Saying, second: float) -> Answering:
-    """At so many seconds after the start: quiet is 60 s, the end 600 s."""
+    """At so many seconds after the start: quiet is 60 s, the end 600 s. Results lie beside the journal."""
     settings, now = Studies(quiet_s=60, forced_s=600), START + timedelta(seconds=second)
-    return Answering(journal, Path("/in"), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
+    return Answering(journal, Path("/in"), of(journal), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
+
+
+def of(journal: Journal) -> Path:
+    """The folder of results."""
+    (_, _, file) = journal._database.execute("PRAGMA database_list").fetchone()
+    return Path(file).with_name("results")
 
 
 def states(journal: Journal) -> list[tuple[str, int]]:
@@ -70,6 +77,7 @@ def test_a_study_is_complete_when_it_has_been_quiet(journal: Journal) -> None:
     (study,) = journal.studies()
     assert [each["status"] for each in json.loads(study.predictions)] == ["ok", "too_few_slices"]
     assert study.release_sha256 == "5ha"
+    assert (of(journal) / "000001-1.dcm").read_bytes() == b"DICM"
 
 
 def test_a_study_that_is_never_quiet_is_complete_at_the_end(journal: Journal) -> None:
@@ -96,6 +104,7 @@ def test_an_answer_of_what_is_no_more_is_not_kept(journal: Journal) -> None:
     answering(journal, Saying(meanwhile=lambda: came(journal, 2, 61)), 60).round()
     assert states(journal) == [("receiving", 2)]
     assert journal.studies()[0].predictions == ""
+    assert not list(of(journal).iterdir())
 
 
 def test_one_crash_is_tried_again_and_two_are_a_failure_that_stops_nobody(journal: Journal) -> None:

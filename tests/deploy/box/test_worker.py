@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
+import pydicom
 import pytest
 
-from deploy.box.worker import Limits, Worker
+from deploy.box.worker import Answer, Limits, Worker
 from pipeline.errors import ContractError, WorkerError
 from tests.inference.conftest import Maker, SeriesWriter
 
@@ -31,24 +33,31 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def uid(answer: Answer) -> str:
+    """Of the report."""
+    return str(pydicom.dcmread(BytesIO(answer.report or b"")).SOPInstanceUID)
+
+
 def test_it_answers_and_goes_on_after_its_process_was_killed(
     make_release: Maker, write_series: SeriesWriter, tmp_path: Path
 ) -> None:
     series = write_series(tmp_path / "study", 1)
     with at_work(make_release(tmp_path / "release")) as worker:
-        (first,) = worker.answer(files(tmp_path / "study"))
-        assert first.SeriesInstanceUID == series
-        assert first.status == "ok"
+        first = worker.answer(files(tmp_path / "study"))
+        assert [(each.SeriesInstanceUID, each.status) for each in first.predictions] == [(series, "ok")]
+        assert uid(first).startswith("2.25.")
         assert worker._process is not None
         os.kill(worker._process.pid or 0, signal.SIGKILL)
         worker._process.join()
-        assert worker.answer(files(tmp_path / "study")) == [first]
+        again = worker.answer(files(tmp_path / "study"))
+        assert again.predictions == first.predictions
+        assert uid(again) == uid(first)
 
 
 def test_only_the_files_that_are_named_count(make_release: Maker, write_series: SeriesWriter, tmp_path: Path) -> None:
     write_series(tmp_path / "study", 1)
     with at_work(make_release(tmp_path / "release")) as worker:
-        (found,) = worker.answer(files(tmp_path / "study")[:3])
+        (found,) = worker.answer(files(tmp_path / "study")[:3]).predictions
     assert found.status != "ok"
 
 

@@ -1,0 +1,56 @@
+"""The report, read by others: DICOM's own checkers, and highdicom."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
+import pytest
+from highdicom.sr import MeasurementReport
+
+from deploy.box.report import Answered, structured_report
+from pipeline.contract import load
+from pipeline.inference.predict import Prediction
+from tests.inference.conftest import Maker, SeriesWriter
+
+
+@pytest.fixture
+def answered(make_release: Maker, write_series: SeriesWriter, tmp_path: Path) -> Answered:
+    write_series(tmp_path / "study", 1)
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "study").iterdir())]
+    study, series = str(images[0].StudyInstanceUID), str(images[0].SeriesInstanceUID)
+    said = [
+        Prediction(study, series, probabilities=(0.8125,), decision="1"),
+        Prediction(study, series, status="too_many_slices", message="9 slices"),
+    ]
+    return Answered(images, said, load(make_release(tmp_path / "release")), "ab" * 32, "ONNX Runtime, fp32")
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+def test_dciodvfy_finds_no_error(answered: Answered, tmp_path: Path) -> None:
+    structured_report(answered).save_as(tmp_path / "sr.dcm")
+    done = subprocess.run(["dciodvfy", str(tmp_path / "sr.dcm")], capture_output=True, text=True, check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert not errors, errors
+
+
+def test_what_is_read_back_is_what_was_said(answered: Answered) -> None:
+    made = structured_report(answered)
+    found = MeasurementReport.from_sequence([made.content[0]] if hasattr(made, "content") else [made])
+    groups = found.get_image_measurement_groups()
+    values = [{str(item.name.meaning): float(item.value) for item in group.get_measurements()} for group in groups]
+    assert values == [{"Probability": 0.8125, "Threshold Value": 0.5}, {}]
+    assert [len(group.source_images) for group in groups] == [8, 8]
+    assert made.VerificationFlag == "UNVERIFIED"
+    assert made.StudyInstanceUID == answered.images[0].StudyInstanceUID
+    assert made.PatientName == "Doe^Jane"
+
+
+def test_a_repeat_is_no_second_object_and_another_answer_is_one(answered: Answered) -> None:
+    first = structured_report(answered)
+    assert structured_report(answered).SOPInstanceUID == first.SOPInstanceUID
+    other = replace(answered, predictions=answered.predictions[:1])
+    assert structured_report(other).SOPInstanceUID != first.SOPInstanceUID
