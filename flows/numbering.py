@@ -1,0 +1,58 @@
+"""The number of the release that a run in a clone makes: a new one where something is new, else none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows import programs, versions
+from pipeline import config, contract, params
+
+#: The first stage that writes the number down; before it runs, it must be known.
+FIRST = "validate"
+LAST = "release"
+
+
+def number(here: Path, stages: Sequence[str]) -> str | None:
+    """Set `release.version` of a clone to the next one, if any of these stages would find something changed.
+
+    Args:
+        here: the clone, in which everything before the stages is up to date.
+        stages: those that are still to run.
+
+    Returns:
+        The number; None where nothing changed.
+    """
+    status = json.loads(programs.dvc(here, "status", "--json", *stages))
+    if not any(_changed(each) for changes in status.values() for each in changes):
+        return None
+    path = here / "params.yaml"
+    version = versions.next_version(here, config.load(path).release.name)
+    params.update(path, [f"release.version={version}"])
+    return version
+
+
+def tag(repository: Path, here: Path, commit: str) -> str | None:
+    """Tag the commit of a clone with the number that its release bears; None if that release is tagged already."""
+    manifest = contract.load(here / "models/release")
+    known = [each for each in versions.versions(repository, manifest.name) if each.version == manifest.version]
+    released = _released((here / "dvc.lock").read_text(encoding="utf-8"))
+    if any(_released(programs.git(repository, "show", f"{each.commit}:dvc.lock")) == released for each in known):
+        return None
+    return versions.tag(repository, commit, manifest.name, manifest.version)
+
+
+def _changed(change: Any) -> bool:
+    """Whether an entry of `dvc status` says more than that what the cache holds is not checked out yet."""
+    if not isinstance(change, dict):
+        return True  # "changed command", "always changed"
+    return any(what != "deleted" for what in change.get("changed deps", {}).values())
+
+
+def _released(lock: str) -> Any:
+    """What a dvc.lock says of the release's files; None where it has none."""
+    return ((yaml.safe_load(lock) or {}).get("stages", {}).get(LAST) or {}).get("outs")
