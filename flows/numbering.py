@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from flows import programs, versions
-from pipeline import config, contract, params
+from pipeline import config, params
 
 #: The first stage that writes the number down; before it runs, it must be known.
 FIRST = "validate"
@@ -38,12 +38,12 @@ def number(here: Path, stages: Sequence[str]) -> str | None:
 
 def tag(repository: Path, here: Path, commit: str) -> str | None:
     """Tag the commit of a clone with the number that its release bears; None if that release is tagged already."""
-    manifest = contract.load(here / "models/release")
-    known = [each for each in versions.versions(repository, manifest.name) if each.version == manifest.version]
+    release = config.load(here / "params.yaml").release
+    known = [each for each in versions.versions(repository, release.name) if each.version == release.version]
     released = _released((here / "dvc.lock").read_text(encoding="utf-8"))
     if any(_released(programs.git(repository, "show", f"{each.commit}:dvc.lock")) == released for each in known):
         return None
-    return versions.tag(repository, commit, manifest.name, manifest.version)
+    return versions.tag(repository, commit, release.name, release.version)
 
 
 def _changed(change: Any) -> bool:

@@ -73,7 +73,7 @@ def worker(home: Path, environment: dict[str, str]) -> AbstractContextManager[su
 def deploy(environment: dict[str, str]) -> None:
     """What `python -m flows.deployment` does, with all schedules off: they would run this very checkout."""
     command = [sys.executable, "-m", "flows.deployment"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     with SyncPrefectClient(environment["PREFECT_API_URL"]) as client:
         for deployment in client.read_deployments():

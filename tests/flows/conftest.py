@@ -53,7 +53,7 @@ def step(params):
             {**passed, "metric": "finetuned.auroc.value"},
             {**passed, "metric": "calibration.brier.value", "passed": False, "reason": "0.1"}]})
         write_json(Path("models/backbone/card.json"), {"name": "resnet18", "licence": "a|b", "origins": []})
-    Path(f"{name}.txt").write_text(name)
+    Path(f"{name}.txt").write_text(f"{name} {params.seed} {params.release.version if name == 'release' else ''}")
 
 runner.run(name, step)
 """

@@ -15,26 +15,17 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
     FlowRunFilter,
-    FlowRunFilterDeploymentId,
     FlowRunFilterId,
 )
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from tests.flows import runs
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
-#: Runs the flow without the minutes between two tries.
-PROGRAM = """
-import json, sys
-from flows import stages
-stages.run_stage = stages.run_stage.with_options(retry_delay_seconds=0)
-from flows.retrain import retrain
-retrain(repository=sys.argv[1], in_place=True, **json.loads(sys.argv[2]))
-"""
+RETRAIN = "flows.retrain:retrain"
 Train = Callable[..., int]
 
 
@@ -54,23 +45,9 @@ def train(prefect_environment: dict[str, str], toy: Path) -> Train:
     environment = prefect_environment | {"DVC_SITE_CACHE_DIR": str(toy.parent / "site")}
 
     def run(**parameters: object) -> int:
-        command = [sys.executable, "-c", PROGRAM, str(toy), json.dumps(parameters)]
-        return subprocess.run(command, env=environment, check=False).returncode
+        return runs.call(RETRAIN, environment, repository=str(toy), in_place=True, **parameters)
 
     return run
-
-
-def _last_run(client: SyncPrefectClient) -> UUID:
-    """The newest run of this module: a deployment's runs, of other tests or scheduled meanwhile, are not looked at."""
-    deployment = FlowRunFilterDeploymentId(is_null_=True)
-    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=deployment))
-    return max(runs, key=lambda run: run.created).id
-
-
-def _artifacts(client: SyncPrefectClient, run: UUID) -> dict[str | None, tuple[str | None, Any]]:
-    """Kind and content of a run's artifacts, by key."""
-    of_this_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-    return {each.key: (each.type, each.data) for each in client.read_artifacts(artifact_filter=of_this_run)}
 
 
 def _assert_tasks(
@@ -91,10 +68,10 @@ def test_every_stage_is_a_task_in_the_order_of_the_dag_and_its_figures_are_artif
     client: SyncPrefectClient, train: Train
 ) -> None:
     assert train() == 0
-    run = _last_run(client)
+    run = runs.last(client)
     expected = [(stage, "Completed") for stage in ("demo", "split", "finetune", "validate")]
     _assert_tasks(client, run, ("name", "state_name"), expected)
-    artifacts = _artifacts(client, run)
+    artifacts = runs.artifacts(client, run)
     assert {key: kind for key, (kind, _) in artifacts.items()} == {
         None: "progress", "stages": "table", "result": "markdown", "metrics": "table", "acceptance": "table",
         "weights": "markdown", "report": "markdown",
@@ -117,7 +94,7 @@ def test_failing_stage_fails_the_flow_with_its_own_message_and_nothing_after_it_
 ) -> None:
     (toy / "split.trouble").write_text("fail")
     assert train() != 0
-    run = _last_run(client)
+    run = runs.last(client)
     _assert_tasks(client, run, ("name", "state_name"), [("demo", "Completed"), ("split", "Failed")])
     state = client.read_flow_run(run).state
     assert state.is_failed()
@@ -131,7 +108,7 @@ def test_stage_that_calls_its_error_retryable_is_tried_again_among_the_chosen_st
     (toy / "split.trouble").write_text("full")
     assert train(stages=["data/demo/dvc.yaml:demo", "split"]) == 0
     assert (toy / "runs.txt").read_text().split() == ["demo", "split", "split"]
-    _assert_tasks(client, _last_run(client), ("name", "run_count"), [("demo", 1), ("split", 2)])
+    _assert_tasks(client, runs.last(client), ("name", "run_count"), [("demo", 1), ("split", 2)])
 
 
 def test_scans_that_are_not_there_end_the_flow_before_any_stage(
@@ -139,7 +116,7 @@ def test_scans_that_are_not_there_end_the_flow_before_any_stage(
 ) -> None:
     (toy / "params.yaml").write_text((toy / "params.yaml").read_text().replace("data/demo/dicom ", "/no/scans "))
     assert train() != 0
-    state = client.read_flow_run(_last_run(client)).state
+    state = client.read_flow_run(runs.last(client)).state
     assert state.is_failed()
     assert "data.dicom_dir in params.yaml to exist; found no /no/scans" in state.message
     assert not (toy / "runs.txt").exists()
@@ -148,10 +125,10 @@ def test_scans_that_are_not_there_end_the_flow_before_any_stage(
 def test_stage_that_takes_too_long_fails_the_flow(toy: Path, client: SyncPrefectClient, train: Train) -> None:
     (toy / "split.trouble").write_text("sleep")
     assert train(timeout_minutes={"split": 0.3}) != 0
-    state = client.read_flow_run(_last_run(client)).state
+    state = client.read_flow_run(runs.last(client)).state
     assert state.is_failed()
     assert "found it still running after 0.3 minutes, and ended it. Allow it more in `timeout_minutes`" in state.message
-    artifacts = _artifacts(client, _last_run(client))
+    artifacts = runs.artifacts(client, runs.last(client))
     assert [row["outcome"] for row in json.loads(artifacts["stages"][1])] == ["ran", "did not end well"]
 
 
@@ -159,7 +136,7 @@ def test_limit_of_a_stage_that_is_not_there_is_refused_before_any_runs(
     toy: Path, client: SyncPrefectClient, train: Train
 ) -> None:
     assert train(timeout_minutes={"finetun": 5}) != 0
-    state = client.read_flow_run(_last_run(client)).state
+    state = client.read_flow_run(runs.last(client)).state
     assert "expected stages in `timeout_minutes`; found finetun. Choose among: demo, split, finetune" in state.message
     assert not (toy / "runs.txt").exists()
 
@@ -170,7 +147,8 @@ def test_training_waits_for_its_place_at_the_gpu(
     client.upsert_global_concurrency_limit_by_name("gpu", 1)
     client.increment_concurrency_slots(names=["gpu"], slots=1, mode="concurrency").raise_for_status()
     environment = prefect_environment | {"DVC_SITE_CACHE_DIR": str(toy.parent / "site")}
-    started = subprocess.Popen([sys.executable, "-c", PROGRAM, str(toy), "{}"], env=environment)
+    command = [sys.executable, "-c", runs.PROGRAM, RETRAIN, json.dumps({"repository": str(toy), "in_place": True})]
+    started = subprocess.Popen(command, env=environment)
     try:
         ran = toy / "runs.txt"
         assert within(60, lambda: ran.exists() and "split" in ran.read_text())
@@ -186,7 +164,7 @@ def test_without_a_server_nothing_runs(toy: Path, prefect_environment: dict[str,
         taken.bind(("127.0.0.1", 0))  # nobody listens
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(toy), "{}"],
+            [sys.executable, "-c", runs.PROGRAM, RETRAIN, json.dumps({"repository": str(toy), "in_place": True})],
             env=prefect_environment | {"PREFECT_API_URL": nowhere},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
