@@ -17,23 +17,19 @@ FIRST = "validate"
 LAST = "release"
 
 
-def number(here: Path, stages: Sequence[str]) -> str | None:
+def number(here: Path, stages: Sequence[str], force: bool = False) -> None:
     """Set `release.version` of a clone to the next one, if any of these stages would find something changed.
 
     Args:
         here: the clone, in which everything before the stages is up to date.
         stages: those that are still to run.
-
-    Returns:
-        The number; None where nothing changed.
+        force: they will run even where nothing changed.
     """
     status = json.loads(programs.dvc(here, "status", "--json", *stages))
-    if not any(_changed(each) for changes in status.values() for each in changes):
-        return None
-    path = here / "params.yaml"
-    version = versions.next_version(here, config.load(path).release.name)
-    params.update(path, [f"release.version={version}"])
-    return version
+    if force or any(_changed(each) for changes in status.values() for each in changes):
+        path = here / "params.yaml"
+        version = versions.next_version(here, config.load(path).release.name)
+        params.update(path, [f"release.version={version}"])
 
 
 def tag(repository: Path, here: Path, commit: str) -> str | None:

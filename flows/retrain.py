@@ -76,7 +76,7 @@ def _run(
         for position, stage in enumerate(run_stages(here, chosen, force, minutes), start=1):
             ended.append(stage)
             if branch and chosen[position : position + 1] == [numbering.FIRST]:
-                numbering.number(here, chosen[position:])
+                numbering.number(here, chosen[position:], force)
     finally:
         # Also for a model that was not accepted: one wants to see its figures then, and it opened the test set.
         if "validate" in ended:
