@@ -134,7 +134,7 @@ class Trial:
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if command and (process / "cwd").resolve().is_relative_to(clones):
                     yield int(process.name), command
-            except (FileNotFoundError, ProcessLookupError):
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
                 continue
 
     def _of_stage(self, stage: str) -> bool:
