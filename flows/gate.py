@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.snapshot import Snapshot
+from flows.snapshot import Data, Snapshot
 from pipeline.clinical.comparison import Compared, ask, compared
 from pipeline.clinical.resampling import Estimate
 from pipeline.config import Promote
@@ -76,30 +76,30 @@ def signed(folder: Path, policy: Promote) -> Check:
     return Check("signature", asked, "it holds", passed=True)
 
 
-def against(candidate: Tagged, production: Tagged, data: Snapshot, policy: Promote, confidence: float) -> list[Check]:
+def against(candidate: Tagged, production: Tagged, data: Data, policy: Promote, confidence: float) -> list[Check]:
     """The same labelled patients answered by both, none of whom is in a training or validation set of either.
 
     Args:
         candidate: whole and signed.
         production: what is there now.
-        data: the project whose data/ingested counts.
+        data: whose data/ingested counts.
         policy: section `promote` of params.yaml.
         confidence: of the interval.
 
     Raises:
-        DataError: the data is not there, or labels went since production was made.
+        DataError: the data is not there.
     """
-    require_labels(production, data)
+    whole = labels_kept(production, data)
     releases = [open_release(each.folder) for each in (candidate, production)]
     question = _same_question(releases)
     if not question.passed:
-        return [question]
+        return [whole, question]
     answered = ask(releases, data.rows(INDEX), data.rows(LABELS), taught(candidate) | taught(production), data.borrow)
     count = len(set(answered.units.patients))
     enough = Check(
         "patients", f"at least {policy.patients} that neither learnt from", str(count), count >= policy.patients
     )
-    return [question, enough, _not_worse(compared(answered, releases[0].targets, confidence), policy.margin)]
+    return [whole, question, enough, _not_worse(compared(answered, releases[0].targets, confidence), policy.margin)]
 
 
 def taught(made: Tagged) -> frozenset[str]:
@@ -107,24 +107,31 @@ def taught(made: Tagged) -> frozenset[str]:
     return frozenset(row["patient"] for row in made.project.rows(SPLIT) if row["split"] != "test")
 
 
-def labelled(project: Snapshot) -> frozenset[str]:
+def labelled(project: Data) -> frozenset[str]:
     """The patients with a label."""
     return frozenset(row["patient"] for row in project.rows(LABELS))
 
 
-def require_labels(made: Tagged, data: Snapshot) -> None:
-    """See that nobody whom a version knew with a label is without one now, but for withdrawn patients.
-
-    Raises:
-        DataError: somebody is.
-    """
+def labels_kept(made: Tagged, data: Data) -> Check:
+    """Nobody whom a version knew with a label is without one now, but for withdrawn patients."""
     withdrawn = {row["patient"] for row in data.rows(WITHDRAWN)} if data.has(WITHDRAWN) else set()
     known = labelled(made.project) - withdrawn
-    lost = known - labelled(data)
-    if lost:
+    lost = len(known - labelled(data))
+    found = f"the labels shrank: {lost} have none in {data.name}" if lost else "all have one"
+    return Check("labels", f"of the {len(known)} patients that {made.tag} had", found, passed=not lost)
+
+
+def require_labels(made: Tagged, data: Data) -> None:
+    """Stop where labels shrank.
+
+    Raises:
+        DataError: they did.
+    """
+    check = labels_kept(made, data)
+    if not check.passed:
         raise DataError(
-            f"labels of the {len(known)} patients that {made.tag} had, at {data.commit[:12]}",
-            f"none of {len(lost)} of them: the labels shrank",
+            f"labels {check.asked}",
+            check.found,
             "Give ingest the whole file of labels again (data.labels in params.yaml), and see in "
             "data/ingested/rejected.csv whether it refuses their scans now.",
         )
@@ -171,6 +178,10 @@ def _not_worse(found: Compared, margin: float) -> Check:
 
 
 def shown(estimate: Estimate, sign: str = "") -> str:
-    """A figure with its interval, such as `0.912 (0.842 to 0.961)`."""
+    """A figure with its interval, such as `0.912 (0.842 to 0.961)`, or with the end that is known."""
+    if np.isnan(estimate.value):
+        return f"undefined: {estimate.reason}"
     value, low, high = (format(each, f"{sign}.3f") for each in (estimate.value, estimate.low, estimate.high))
+    if np.isnan(estimate.high):
+        return f"{value} (no interval: {estimate.reason})" if np.isnan(estimate.low) else f"{value} (from {low})"
     return f"{value} ({low} to {high})"

@@ -1,14 +1,14 @@
-"""A project as it was at a revision, read without a checkout: from git, DVC's cache, or DVC's remote."""
+"""A project's files: at a revision without a checkout, from git, DVC's cache or DVC's remote; or in a folder."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from csv import DictReader
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
@@ -16,8 +16,51 @@ from dvc_objects.errors import ObjectDBError
 
 from flows.workspace import resolve
 from pipeline.errors import DataError
+from pipeline.files import read_csv
 
 _PULL = "Bring it back: `dvc pull` at that revision, from a remote that has it."
+
+
+class Data(Protocol):
+    """Where patients and labels are read.
+
+    Attributes:
+        name: of it, in messages.
+    """
+
+    name: str
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def rows(self, path: str) -> list[dict[str, str]]:
+        """All rows of a CSV."""
+        ...
+
+    def borrow(self, path: Path) -> AbstractContextManager[Path]:
+        """A file, for as long as the context lasts."""
+        ...
+
+
+class Checkout:
+    """The files of a folder, such as a clone in which `ingest` ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = "the data of now"
+        self._folder = folder
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return (self._folder / path).exists()
+
+    def rows(self, path: str) -> list[dict[str, str]]:
+        """All rows of a CSV."""
+        return read_csv(self._folder / path)
+
+    def borrow(self, path: Path) -> AbstractContextManager[Path]:
+        """The file itself."""
+        return nullcontext(self._folder / path)
 
 
 class Snapshot:
@@ -25,11 +68,13 @@ class Snapshot:
 
     Attributes:
         commit: of the project.
+        name: its first digits.
     """
 
     def __init__(self, repository: Path, revision: str) -> None:
         """See `flows.workspace.resolve` for what is no revision."""
         self.commit = resolve(repository, revision)
+        self.name = self.commit[:12]
         self._files = DVCFileSystem(repository, rev=self.commit)
 
     def has(self, path: str) -> bool:
@@ -83,4 +128,4 @@ class Snapshot:
         try:
             yield
         except (DvcException, ObjectDBError, OSError) as error:
-            raise DataError(f"{path} at {self.commit[:12]}", f"none ({type(error).__name__})", _PULL) from error
+            raise DataError(f"{path} at {self.name}", f"none ({type(error).__name__})", _PULL) from error

@@ -8,12 +8,12 @@ whose commands read it.
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvc.config import Config
 
+from flows.branches import push
 from flows.programs import asked, dvc, git, identity
 from pipeline import config
 from pipeline.errors import ConfigError, StorageError
@@ -71,42 +71,9 @@ def keep(workspace: Path, branch: str, message: str) -> str:
     if asked(workspace, "diff", "--cached", "--quiet") is None:
         git(workspace, "commit", "--quiet", "--no-verify", "--message", message)
     commit = git(workspace, "rev-parse", "HEAD")
-    _to_branch(workspace, commit, branch)
+    push(workspace, commit, branch)
     _push_data(workspace, commit, branch)
     return commit
-
-
-def _to_branch(workspace: Path, commit: str, branch: str) -> None:
-    """Push the commit, merged with what the branch has; or to a branch of its own, and say so."""
-    if _pushed(workspace, commit, branch) is None:
-        return
-    trouble = _pushed_merged(workspace, commit, branch)
-    if trouble is None:
-        return
-    own = f"{branch}-{commit[:12]}"
-    again = _pushed(workspace, commit, own)
-    kept = f"The run is kept on the branch {own}" if again is None else f"It is kept in {workspace} alone ({again})"
-    raise ConfigError(f"the branch {branch} to take a run", trouble, f"{kept}: merge it, nothing is lost.")
-
-
-def _pushed_merged(workspace: Path, commit: str, branch: str) -> str | None:
-    """Merge the branch as it is now and push that; why it cannot be done, or None. `commit` stays checked out."""
-    if asked(workspace, "fetch", "--quiet", "origin", branch) is None:
-        return f"git cannot fetch {branch}"
-    try:
-        if asked(workspace, "merge", "--quiet", "--no-edit", "FETCH_HEAD") is None:
-            return "other changes of the same files"
-        return _pushed(workspace, git(workspace, "rev-parse", "HEAD"), branch)
-    finally:
-        git(workspace, "checkout", "--quiet", "--force", "--detach", commit)
-
-
-def _pushed(workspace: Path, commit: str, branch: str) -> str | None:
-    """Push a commit as the branch's end; why git did not, or None. A branch that is checked out changes its files."""
-    receive = "git -c receive.denyCurrentBranch=updateInstead receive-pack"
-    command = ["git", "push", "--quiet", f"--receive-pack={receive}", "origin", f"{commit}:refs/heads/{branch}"]
-    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
-    return None if done.returncode == 0 else " ".join(done.stderr.split())
 
 
 def _push_data(workspace: Path, commit: str, branch: str) -> None:
@@ -154,7 +121,11 @@ def next_version(repository: Path, name: str) -> str:
     Args:
         repository: or a clone of it.
         name: of the model, `release.name` in params.yaml.
+
+    Raises:
+        ConfigError: a name that GTO does not take.
     """
+    _require_name(name)
     asked_for = config.load(repository / "params.yaml").release.version
     known = versions(repository, name)
     if not known:
@@ -167,12 +138,10 @@ def tag(repository: Path, commit: str, name: str, version: str) -> str:
     """Tag a commit as a version of a model.
 
     Raises:
-        ConfigError: a name that GTO does not take, no such commit, or a version that is there already or whose commit
-            is one already.
+        ConfigError: a name that GTO does not take; a version that is there already, or whose commit is one already.
+        DataError: no such commit.
     """
-    if not _NAME.fullmatch(name):
-        remedy = "Use letters, digits, `-`, `_` and `/` in release.name."
-        raise ConfigError("a name of a model that can stand in a tag", repr(name), remedy)
+    _require_name(name)
     made = Version(name, version, commit)
     for each in versions(repository, name):
         if each.version == version or each.commit == commit:
@@ -234,6 +203,12 @@ def _moves(repository: Path, name: str) -> list[tuple[int, bool, str]]:
 
 def _annotate(repository: Path, tag: str, commit: str, message: str) -> None:
     git(repository, *identity(repository), "tag", "--annotate", "--message", message, tag, commit)
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        remedy = "Use letters, digits, `-`, `_` and `/` in release.name."
+        raise ConfigError("a name of a model that can stand in a tag", repr(name), remedy)
 
 
 def _tags(repository: Path) -> list[tuple[str, str]]:

@@ -33,25 +33,32 @@ PATIENTS, TAUGHT = 64, 16
 NAME = "mri-transfer-demo"
 TRANSFORM = Transform(size=SIZE, window_percentiles=(0.5, 99.5), head_margin_mm=6.0)
 #: How much noise there is in the direction that a model looks in.
-QUALITIES = {"better": 0.0, "good": 0.6, "worse": 8.0}
+QUALITIES = {"better": 0.0, "good": 8.0}
 
 STEP = """
-import shutil
+import shutil, sys
 from pathlib import Path
 import yaml
 
 made = Path("MATERIAL") / str(yaml.safe_load(Path("params.yaml").read_text())["seed"])
-shutil.copytree(made / "ingested", "data/ingested")
-shutil.copytree(made / "release", "models/release")
-shutil.copy(made / "split.csv", "data/split.csv")
-shutil.copy(made / "acceptance.json", "reports/acceptance.json")
+if sys.argv[1] == "ingest":
+    shutil.copytree(made / "ingested", "data/ingested")
+else:
+    shutil.copytree(made / "release", "models/release")
+    shutil.copy(made / "split.csv", "data/split.csv")
+    shutil.copy(made / "acceptance.json", "reports/acceptance.json")
 """
 DAG = """
 stages:
-  release:
-    cmd: exec python step.py
+  ingest:
+    cmd: exec python step.py ingest
     params: [seed]
-    outs: [data/ingested, data/split.csv, models/release, reports/acceptance.json: {cache: false}]
+    outs: [data/ingested]
+  release:
+    cmd: exec python step.py release
+    deps: [data/ingested]
+    params: [seed]
+    outs: [data/split.csv, models/release, reports/acceptance.json: {cache: false}]
 """
 
 
@@ -62,7 +69,7 @@ def _volume(number: int) -> Volume:
     voxels[:, 6:34, 6:30] = rng.integers(300, 500, (SLICES, 28, 24))
     rows, columns = np.mgrid[:40, :36]
     disc = (rows - 20) ** 2 + (columns - 18) ** 2 < 36
-    voxels[:, disc] += (400 if number % 2 else 0) + rng.normal(scale=60)
+    voxels[:, disc] += (300 if number % 2 else 0) + rng.normal(scale=100)
     return Volume(np.clip(voxels, 0, None).astype(np.float32), np.diag([4.0, 4.0, 6.0, 1.0]))
 
 
@@ -216,6 +223,7 @@ class Released(Project):
         """The same elsewhere, with a store of its own."""
         shutil.copytree(self.folder, folder / "project", symlinks=True)
         made = Released(folder / "project", self.root, self.graphs)
+        made.material = self.material
         made.change(str(self.store), str(made.store))
         made.commit("Elsewhere")
         return made

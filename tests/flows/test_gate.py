@@ -23,6 +23,7 @@ from pipeline.inference.signature import check_sums
 from pipeline.validation_config import Waiver
 from tests.flows import releases
 from tests.flows.releases import NAME, Released
+from tests.flows.versioned import Project
 
 pytestmark = pytest.mark.acceptance
 
@@ -88,7 +89,7 @@ def test_signature_holds_or_nobody_has_to_sign(
 def test_patients_that_either_learnt_from_are_not_asked(project: Released) -> None:
     one, other = _tagged(project, "1.0.0"), _tagged(project, "1.3.0")
     data = Snapshot(project.folder, "HEAD")
-    _, enough, _ = gate.against(other, one, data, Promote(patients=33), 0.95)
+    _, _, enough, _ = gate.against(other, one, data, Promote(patients=33), 0.95)
     assert enough == Check("patients", "at least 33 that neither learnt from", "32", passed=False)
 
 
@@ -96,6 +97,19 @@ def test_data_whose_content_is_nowhere_is_named(project: Released, tmp_path: Pat
     project("git", "clone", "--quiet", str(project.folder), str(tmp_path / "bare"))
     with pytest.raises(DataError, match=r"expected data/split\.csv at .*; found none .*Bring it back: `dvc pull`"):
         Snapshot(tmp_path / "bare", "HEAD").rows("data/split.csv")
+
+
+def test_data_that_only_the_remote_has_is_read_from_there(project: Released, tmp_path: Path) -> None:
+    project("dvc", "remote", "add", "--local", "--default", "--force", "store", str(tmp_path / "remote"))
+    project("dvc", "push", "--quiet")
+    project("git", "clone", "--quiet", str(project.folder), str(tmp_path / "other"))
+    other = Project(tmp_path / "other")
+    other("dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "remote"))
+    found = Snapshot(other.folder, f"{NAME}@v1.3.0")
+    assert len(found.rows("data/split.csv")) == releases.PATIENTS
+    with found.borrow(Path("data/ingested/volumes/S-000000000001.nii.gz")) as volume:
+        assert volume.stat().st_size > 1000
+    assert not volume.exists()
 
 
 def test_failed_checks_are_all_named_unless_waived() -> None:
