@@ -214,7 +214,7 @@ def test_killed_worker_takes_its_run_along_which_is_marked_and_the_next_goes_on(
     run, _ = _start_until_finetune_sleeps(deployed, retrain, toy)
     workers.process.kill()
     assert within(10, lambda: _processes(toy) == []), _processes(toy)
-    assert within(60, lambda: _state(deployed, run).is_crashed()), _state(deployed, run)
+    assert within(120, lambda: _state(deployed, run).is_crashed()), _state(deployed, run)
     workers.start()
     _assert_next_run_goes_on(deployed, retrain, toy)
 
