@@ -1,6 +1,7 @@
 # make demo                  the whole pipeline on the embedded demo, from simulated scans to a release
 # make demo WEIGHTS=path     the same with pre-trained weights of yours: path/NAME.safetensors, NAME as timm has it
 # make demo WEIGHTS=folder   the same from the release of another project of yours: folder/manifest.json
+# make prefect               a Prefect server, work pool and worker on this machine, with every flow deployed
 # make test                  lint, types, import rules and every test
 # make lint                  the first three of them
 #
@@ -16,7 +17,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 # Assignments beyond the name, with WEIGHTS: what the network was made with (see backbone in params.yaml).
 BACKBONE ?= 'backbone.options={}' backbone.mean=null backbone.std=null
 
-.PHONY: demo test lint
+.PHONY: demo prefect test lint
 
 demo: $(READY)
 ifdef WEIGHTS
@@ -33,6 +34,9 @@ ifdef WEIGHTS
 endif
 	dvc repro
 	@python -m pipeline.summary
+
+prefect: $(READY)
+	python -m flows.local
 
 # Whole files to each worker (tests/conftest.py), in their order: the longest come first in the alphabet.
 test: lint

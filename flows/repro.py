@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from pipeline.errors import ConfigError, PipelineError
 
 #: Seconds that a child has between SIGTERM and SIGKILL.
-GRACE_S = 10.0
+GRACE_S = 5.0
 
 #: Last lines of a stage's output that stand in for its error when it left none.
 TAIL_LINES = 5
 
 _EDGE = re.compile(r'^"(?P<node>[^"]+)"(?: -> "(?P<child>[^"]+)")?;$')
+
+
+class Outcome(Enum):
+    """What DVC did for a stage, each with what it prints then."""
+
+    RAN = "ran", "Running stage "
+    UNCHANGED = "unchanged", "didn't change, skipping"
+    RESTORED = "restored from DVC's cache", "is cached - skipping run"
+
+    def __init__(self, words: str, sign: str) -> None:
+        self.words, self.sign = words, sign
 
 
 class StageError(PipelineError):
@@ -33,7 +47,7 @@ class StageError(PipelineError):
         self.retryable = retryable
 
 
-def order(workspace: Path, chosen: list[str] | None = None) -> list[str]:
+def order(workspace: Path, chosen: list[str] | None = None, last: str | None = None) -> list[str]:
     """The stages that `dvc repro` would look at, each after everything that it needs.
 
     Those are the stages of `dvc.yaml` and whatever stands upstream of them in other files.
@@ -41,11 +55,12 @@ def order(workspace: Path, chosen: list[str] | None = None) -> list[str]:
     Args:
         workspace: the folder with `dvc.yaml`.
         chosen: only these, still in the DAG's order; None for all.
+        last: this stage and what it needs; None for every stage.
 
     Raises:
         ConfigError: DVC cannot read the DAG, or `chosen` names a stage that is not in it.
     """
-    parents = _parents(_dvc(workspace, "dag", "--dot"))
+    parents = _parents(_dvc(workspace, "dag", "--dot", *([last] if last else [])))
     wanted = {node for node in parents if ":" not in node}
     for node in reversed(list(TopologicalSorter(parents).static_order())):
         if node in wanted:
@@ -58,25 +73,40 @@ def order(workspace: Path, chosen: list[str] | None = None) -> list[str]:
     return ordered if chosen is None else [stage for stage in ordered if stage in chosen]
 
 
-def reproduce(workspace: Path, stage: str, say: Callable[[str], None], force: bool = False) -> None:
+def reproduce(
+    workspace: Path, stage: str, say: Callable[[str], None], force: bool = False, minutes: float = math.inf
+) -> Outcome:
     """Run `dvc repro` for this one stage, handing each line that it prints to `say` as it comes.
 
     However this function is left, the child and all that it started are gone.
 
+    Args:
+        workspace: the folder with `dvc.yaml`.
+        stage: its name in DVC.
+        say: is given the lines.
+        force: run it even where nothing changed.
+        minutes: that it may take; then it is ended.
+
     Raises:
-        StageError: the stage failed; the message is the one that it left in `.stage-errors/`.
+        StageError: the stage failed, with the message that it left in `.stage-errors/`, or took too long.
     """
     error_file = workspace / ".stage-errors" / f"{stage.rpartition(':')[2]}.json"
     error_file.unlink(missing_ok=True)
     command = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    with _child(workspace, command) as process:
+    outcome = Outcome.RAN
+    with _child(workspace, command) as process, _limit(process, minutes) as expired:
         for line in _lines(process):
             say(line)
             tail.append(line)
+            outcome = next((known for known in Outcome if known.sign in line), outcome)
         status = process.wait()
+    if expired.is_set():
+        remedy = "Allow it more in `timeout_minutes`, or see why it hangs; training goes on from its last checkpoint."
+        raise StageError(stage, f"it still running after {minutes:g} minutes, and ended it", remedy)
     if status:
         raise _failure(stage, error_file, status, list(tail))
+    return outcome
 
 
 def _by_name(parents: dict[str, set[str]]) -> list[str]:
@@ -140,14 +170,39 @@ def _child(workspace: Path, arguments: list[str]) -> Iterator[subprocess.Popen[s
         _end(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+@contextmanager
+def _limit(process: subprocess.Popen[str], minutes: float) -> Iterator[threading.Event]:
+    """Ends the group when so many minutes are over, and says by the event that it did."""
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        _stop(process)
+
+    timer = threading.Timer(min(minutes * 60, threading.TIMEOUT_MAX), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
     """Ask the group to end, wait, then insist."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """See that the group has ended."""
+    _stop(process)
     process.wait()
     if process.stdout is not None:
         process.stdout.close()

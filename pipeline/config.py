@@ -149,6 +149,30 @@ class Release(Strict):
     key_file: Path | None = None
 
 
+class Promote(Strict):
+    """What a release must show before it goes into production, and where production lies.
+
+    Attributes:
+        store: folder of the releases as boxes take them. None: `releases` in the folder for data of this user.
+        public_key: of whoever signs the releases.
+        allow_unsigned: whether a release without a signature that a public key vouches for may go into production.
+        margin: by how much its AUROC may be lower than that of production, at the lower end of the interval.
+        patients: least number of labelled ones whom neither learnt from.
+    """
+
+    store: Annotated[Path, AfterValidator(_absolute)] | None = None
+    public_key: Annotated[Path, AfterValidator(_absolute)] | None = None
+    allow_unsigned: bool = False
+    margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    patients: Positive = 30
+
+    @property
+    def folder(self) -> Path:
+        """The store."""
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+        return self.store or data / "mri-transfer/releases"
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
@@ -169,6 +193,7 @@ class Params(Strict):
     export: Export
     compile: Compile
     release: Release
+    promote: Promote = Promote()
 
     @field_validator("calibrate")
     @classmethod

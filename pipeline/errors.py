@@ -12,6 +12,7 @@
     ├── TrainingError        training diverged or cannot start
     ├── LedgerError          the ledger of the test set is damaged or lacks lines
     ├── AcceptanceError      the model missed a criterion of params.yaml; nothing after `accept` runs
+    ├── PromotionError       a release may not go into production; the one that is there stays
     ├── EngineError          ONNX or TensorRT: export, build, parity, or the package is missing
     ├── ContractError        a release does not match its manifest, checksums or signature
     ├── WorkerError          a worker process was killed, usually for want of memory
@@ -86,6 +87,10 @@ class LedgerError(PipelineError):
 
 class AcceptanceError(PipelineError):
     """The model missed an acceptance criterion."""
+
+
+class PromotionError(PipelineError):
+    """A release may not go into production."""
 
 
 class EngineError(PipelineError):

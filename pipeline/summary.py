@@ -32,9 +32,13 @@ def rows(root: Path) -> list[tuple[str, str]]:
     path = root / "reports/metrics.json"
     if not path.is_file():
         raise DataError(f"metrics in {path}", "no such file", "Run `dvc repro` in the project's folder first.")
-    metrics = read_json(path)
+    return [*figures(read_json(path)), ("accepted", _acceptance(root)), *_release(root)]
+
+
+def figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of each headline figure in the content of a `reports/metrics.json`."""
     test = metrics["test"]
-    figures = [
+    return [
         ("test side", f"{test['patients']} patients, {test['units']} units, {_classes(test)}"),
         *((f"AUROC, {what}", _interval(metrics[model]["auroc"])) for model, what in MODELS.items()),
         ("transfer", _transfer(metrics["transfer"])),
@@ -43,7 +47,6 @@ def rows(root: Path) -> list[tuple[str, str]]:
         *_threshold(metrics["operating_point"]),
         ("Brier score", _interval(metrics["calibration"]["brier"])),
     ]
-    return [*figures, ("accepted", _acceptance(root)), *_release(root)]
 
 
 def _classes(test: Mapping[str, Any]) -> str:

@@ -79,15 +79,15 @@ class Browser:
             if not address.startswith("data:"):
                 self.requests.append(address)
 
-    def open(self, file: Path, width: int, scheme: str = "light") -> None:
-        """Show a file at so many pixels of width, in light or dark."""
+    def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
+        """Show a file or an address at so many pixels of width, in light or dark."""
         self.errors.clear()
         self.requests.clear()
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.events.clear()
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._read()
 
@@ -109,10 +109,11 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(program: str, profile: Path) -> Iterator[Browser]:
-    """Chromium with a profile of its own, cut from the network; it ends with the block."""
+def browser(program: str, profile: Path, reach: str = "nowhere.invalid") -> Iterator[Browser]:
+    """Chromium with a profile of its own, cut from the network but for the host `reach`; it ends with the block."""
     (theirs, to), (back, ours) = os.pipe(), os.pipe()
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    cut = f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {reach}"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", cut]
     command = [program, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
     # It reads commands from descriptor 3 and answers on 4; the launcher puts them there.
     launcher = [sys.executable, "-c", LAUNCHER, str(theirs), str(ours), *command]

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Files that share what takes a minute to make: the project that is built once, a server.
 TOGETHER = {
-    f"tests/acceptance/test_{name}.py": "built" for name in ("dag", "experiments", "offline", "several_classes")
+    f"tests/acceptance/test_{name}.py": "built"
+    for name in ("dag", "experiments", "offline", "rebuild", "several_classes")
 }
 
 

@@ -234,3 +234,15 @@ def test_several_classes(raw: dict[str, Any], tmp_path: Path) -> None:
     raw["data"].update(task="multilabel", classes=["a", "b"])
     targets = _load(raw, tmp_path).data.targets
     assert (targets.kind, targets.classes, targets.outputs) == ("multilabel", ("a", "b"), 2)
+
+
+def test_a_tag_older_than_the_section_promote_can_be_read_and_its_paths_are_absolute(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert _load(raw, tmp_path).promote.folder == tmp_path / "mri-transfer/releases"
+    without = {key: value for key, value in raw.items() if key != "promote"}
+    assert _load(without, tmp_path).promote == _load(raw, tmp_path).promote
+    raw["promote"]["store"] = "releases"
+    with pytest.raises(ConfigError, match=r"promote\.store.*'releases': it must be an absolute path"):
+        _load(raw, tmp_path)

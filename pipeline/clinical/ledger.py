@@ -117,6 +117,27 @@ def counted(path: Path, key: Key) -> Count | None:
     return _count(key, keys) if key in keys else None
 
 
+def take_over(other: Path, path: Path) -> None:
+    """Add the lines that another copy of this ledger has and this one has not, such as that of a run that was killed.
+
+    Every chain begins with the header, so what the other's lines follow is here, too.
+
+    Raises:
+        LedgerError: one of the two is damaged, or cannot be written.
+        StorageError: the disk is full; the ledger is then as it was before.
+    """
+    theirs = _lines(other, other.read_bytes()) if other.is_file() else []
+    _rows(other, theirs)
+    with _opened(path) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        content = handle.read()
+        own = _lines(path, content)
+        new = [line for line in theirs if line not in own]
+        if new:
+            _append(handle, path, len(content), "".join(f"{line}\n" for line in new).encode())
+
+
 def _keys(path: Path, content: bytes) -> list[Key]:
     """The openings, if the file is whole."""
     _check_begins_with(path, content, _committed(path))

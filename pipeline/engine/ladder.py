@@ -9,48 +9,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.clinical.paired import auroc_difference
-from pipeline.clinical.resampling import Estimate, Floats, Resamples
+from pipeline.clinical.resampling import Estimate, Resamples
+from pipeline.clinical.said import Said, say
 from pipeline.clinical.units import Units
 from pipeline.contract import Runs
 from pipeline.inference.answers import Backend, Slices
-from pipeline.inference.neighbours import Call, calls
 from pipeline.targets import Targets, decided, margin
 
 #: Rungs whose times differ by no more than this share of the shortest count as equally fast: clocks are no better.
 _ALIKE = 0.05
 #: Tried for what it tells of the roundings of the fp16 graph; ONNX Runtime has hardly any kernels for it on a CPU.
 _TOLD_ONLY = Runs(runtime="onnxruntime", precision="fp16")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one backend says of U units: (U, K) probabilities and pooled logits."""
-
-    probabilities: Floats
-    logits: Floats
-
-
-def say(backend: Backend, slices: Slices, units: Units, neighbours_sd: float) -> Said:
-    """Every unit answered as a box does: its slices in one call; slices that are units, some at a time.
-
-    Args:
-        backend: runs the graph.
-        slices: uint8 (N, size, size), in the order of `units.slice_units`.
-        units: U units.
-        neighbours_sd: see `calibrator.Calibration`.
-    """
-    owner = np.array(units.slice_units)
-    if len(units.ids) == len(owner):
-        asked = list(calls(units.places or [("", place) for place in range(len(owner))], neighbours_sd))
-    else:
-        mine = [np.flatnonzero(owner == unit) for unit in units.ids]
-        asked = [Call(np.array([unit]), own, np.ones((1, len(own)), np.float32)) for unit, own in enumerate(mine)]
-    probabilities = np.empty(units.labels.shape)
-    logits = np.empty(units.labels.shape)
-    for call in asked:
-        answers = backend.run(slices[call.given], call.membership)
-        probabilities[call.wanted], logits[call.wanted] = answers.probabilities, answers.logits
-    return Said(probabilities, logits)
 
 
 @dataclass(frozen=True)

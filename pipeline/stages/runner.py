@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,12 +11,11 @@ from pathlib import Path
 from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.files import FULL, storage_full, write_json
+from pipeline.parent import die_with_parent
 from pipeline.progress import say
 
 #: Where a failed stage leaves its error for whoever started it; not an output of DVC, not in git.
 ERRORS = Path(".stage-errors")
-
-_PR_SET_PDEATHSIG = 1
 
 
 def run(
@@ -29,7 +26,8 @@ def run(
     The seconds it took, and what `record` adds to them, go to `reports/times/<name>.json`, which DVC does not know:
     equal runs differ in it.
     """
-    _die_with_parent()
+    # `kill -9` of `dvc` would leave the stage running.
+    die_with_parent()
     error_file = ERRORS / f"{name}.json"
     error_file.unlink(missing_ok=True)
     begin = time.monotonic()
@@ -70,9 +68,3 @@ def _fail(name: str, error: PipelineError) -> None:
         say("the error could not be written to a file either")
     say(f"{name}: {type(error).__name__}: {error}")
     sys.exit(1)
-
-
-def _die_with_parent() -> None:
-    """`kill -9` of `dvc` would leave the stage running; ask the kernel for a SIGTERM then (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

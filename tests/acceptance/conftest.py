@@ -86,7 +86,7 @@ class Project:
         return Project(folder / "project")
 
 
-def _clone(root: Path, folder: Path) -> Path:
+def clone_of(root: Path, folder: Path) -> Path:
     """What a `git clone` of the working tree as it is would give."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -110,7 +110,7 @@ def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A fresh clone with small parameters; nothing has run in it."""
     folder = tmp_path_factory.mktemp("clone")
     (folder / "project").mkdir()
-    project = Project(_clone(root, folder / "project"))
+    project = Project(clone_of(root, folder / "project"))
     project.set(*SMALL)
     return project
 

@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.clinical.resampling import Estimate, draw
+from pipeline.clinical.said import Said, say
 from pipeline.clinical.units import Units
 from pipeline.contract import Runs
 from pipeline.engine import ladder, timing
@@ -36,8 +37,8 @@ def judge(labels: npt.NDArray[np.int64] = LABELS, targets: Targets = BINARY, **c
     return ladder.Judge(units, targets, resamples=draw(units.patients, 0, 0.95, 0), **given)
 
 
-def said(logits: npt.NDArray[np.float64]) -> ladder.Said:
-    return ladder.Said(1 / (1 + np.exp(-logits)), logits)
+def said(logits: npt.NDArray[np.float64]) -> Said:
+    return Said(1 / (1 + np.exp(-logits)), logits)
 
 
 REFERENCE = said(LOGITS)
@@ -97,7 +98,7 @@ def test_of_several_classes_the_nearest_decision_counts() -> None:
     logits[0] = [0.02, 0.0, -3.0]
     other = logits.copy()
     other[0] = [0.0, 0.02, -3.0]
-    one, two = (ladder.Said(targets.probabilities(each, 1.0), each) for each in (logits, other))
+    one, two = (Said(targets.probabilities(each, 1.0), each) for each in (logits, other))
     found = judge(labels, targets, threshold=None).change(one, two)
     assert (found.flips, found.flips_outside) == (1, 0)
     narrow = judge(labels, targets, threshold=None, asked=ladder.Asked(0.001, 0.01)).change(one, two)
@@ -156,12 +157,12 @@ def test_units_are_answered_as_a_box_does() -> None:
     units = units_of(LABELS[:5], slices=3)
     slices = RNG.integers(0, 256, (15, 2, 2), dtype=np.uint8)
     backend = Brightness()
-    found = ladder.say(backend, slices, units, 0.0)
+    found = say(backend, slices, units, 0.0)
     assert backend.given == [3] * 5
     means = slices.mean(axis=(1, 2))
     np.testing.assert_allclose(found.logits[:, 0], [means[place::5].mean() for place in range(5)], rtol=1e-6)
     alone, pictures = Brightness(), RNG.integers(0, 256, (150, 2, 2), dtype=np.uint8)
-    found = ladder.say(alone, pictures, units_of(np.zeros((150, 1), np.int64)), 0.0)
+    found = say(alone, pictures, units_of(np.zeros((150, 1), np.int64)), 0.0)
     assert alone.given == [64, 64, 22]
     np.testing.assert_allclose(found.logits[:, 0], pictures.mean(axis=(1, 2)), rtol=1e-6)
 
@@ -169,7 +170,7 @@ def test_units_are_answered_as_a_box_does() -> None:
 def test_slices_are_answered_with_those_beside_them_where_a_box_does_so() -> None:
     pictures = RNG.integers(0, 256, (9, 2, 2), dtype=np.uint8)
     units = replace(units_of(np.zeros((9, 1), np.int64)), places=[("ab"[place // 5], place) for place in range(9)])
-    found = ladder.say(Brightness(), pictures, units, 1.0).logits
+    found = say(Brightness(), pictures, units, 1.0).logits
     means = pictures.mean(axis=(1, 2))
     for own in (slice(0, 5), slice(5, 9)):
         expected = weights(np.arange(9)[own], 1.0) @ means[own]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import prefect_server
 
 #: A stage like those of the product: it reads params.yaml and runs under the same runner.
 STEP = """
@@ -52,7 +47,13 @@ def step(params):
             "calibration": {"brier": {"value": 0.1, "low": 0.05, "high": 0.15}},
             "test": {"patients": 30, "units": 31, "positives": 12},
             "transfer": {"verdict": "positive", "difference": 0.1, "low": 0.05, "high": 0.2}})
-    Path(f"{name}.txt").write_text(name)
+        Path("reports/report.html").write_text("a report")
+        passed = {"bound": "at least 0.5", "value": 0.9, "passed": True, "reason": None, "waived": False}
+        write_json(Path("reports/acceptance.json"), {"criteria": [
+            {**passed, "metric": "finetuned.auroc.value"},
+            {**passed, "metric": "calibration.brier.value", "passed": False, "reason": "0.1"}]})
+        write_json(Path("models/backbone/card.json"), {"name": "resnet18", "licence": "a|b", "origins": []})
+    Path(f"{name}.txt").write_text(f"{name} {params.seed} {params.release.version if name == 'release' else ''}")
 
 runner.run(name, step)
 """
@@ -61,9 +62,10 @@ runner.run(name, step)
 DAG = """
 stages:
   split: {cmd: exec python step.py split, deps: [demo.txt], outs: [split.txt]}
+  finetune: {cmd: exec python step.py finetune, deps: [split.txt], outs: [finetune.txt]}
   validate:
     cmd: exec python step.py validate
-    deps: [split.txt]
+    deps: [finetune.txt]
     outs: [validate.txt]
     metrics: [reports/metrics.json: {cache: false}]
 """
@@ -73,7 +75,7 @@ UNRELATED = "stages:\n  other: {cmd: exit 1, outs: [other.txt]}\n"
 
 @pytest.fixture
 def toy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three stages: `demo`, which stands in another dvc.yaml, then `split`, then `validate`."""
+    """Four stages: `demo`, which stands in another dvc.yaml, then `split`, `finetune` and `validate`."""
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     project = tmp_path / "toy"
@@ -94,57 +96,7 @@ def toy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_module() -> Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]:
-    """Starts a Python module as a program and ends it."""
-    return _start_module
-
-
-@contextmanager
-def _start_module(arguments: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python module as a process of its own group; it alone, by its id, is ended when the context is left."""
-    with open(log, "wb") as out:
-        command = [sys.executable, "-m", *arguments]
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **options)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-@pytest.fixture(scope="session")
 def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment in which `prefect` finds a real server on a free loopback port, with an empty database."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment |= {
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "DO_NOT_TRACK": "1",
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    }
-    server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    with _start_module(server, home / "server.log", env=environment) as process:
-        _wait_for(f"{environment['PREFECT_API_URL']}/health", process, home / "server.log")
+    with prefect_server.server(tmp_path_factory.mktemp("prefect")) as environment:
         yield environment
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")

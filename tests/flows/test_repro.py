@@ -17,15 +17,19 @@ pytestmark = pytest.mark.acceptance
 
 
 def test_order_takes_what_dvc_repro_would_take_and_nothing_else(toy: Path) -> None:
-    assert repro.order(toy) == ["data/demo/dvc.yaml:demo", "split", "validate"]
+    assert repro.order(toy) == ["data/demo/dvc.yaml:demo", "split", "finetune", "validate"]
 
 
 def test_chosen_stages_keep_the_order_of_the_dag(toy: Path) -> None:
     assert repro.order(toy, ["validate", "split"]) == ["split", "validate"]
 
 
+def test_stages_up_to_one_of_them(toy: Path) -> None:
+    assert repro.order(toy, last="split") == ["data/demo/dvc.yaml:demo", "split"]
+
+
 def test_unknown_stage_is_named_with_the_choices(toy: Path) -> None:
-    with pytest.raises(ConfigError, match=r"found spilt\. Choose among: .*split, validate"):
+    with pytest.raises(ConfigError, match=r"found spilt\. Choose among: .*split, finetune, validate"):
         repro.order(toy, ["spilt"])
 
 
@@ -103,10 +107,27 @@ def test_crash_shows_the_last_lines_and_no_older_error(toy: Path) -> None:
     assert "SplitError" not in str(caught.value)
 
 
+def test_stage_that_takes_too_long_is_ended(toy: Path) -> None:
+    (toy / "demo.trouble").write_text("sleep")
+    with pytest.raises(
+        repro.StageError, match=r"found it still running after 0\.3 minutes, and ended it\. Allow it more"
+    ):
+        repro.reproduce(toy, "data/demo/dvc.yaml:demo", print, minutes=0.3)
+    assert _gone(int((toy / "sleeping").read_text()))
+
+
 def test_unchanged_stage_is_skipped_unless_forced(toy: Path) -> None:
-    for force in (False, False, True):
-        repro.reproduce(toy, "data/demo/dvc.yaml:demo", print, force)
+    outcomes = [repro.reproduce(toy, "data/demo/dvc.yaml:demo", print, force) for force in (False, False, True)]
+    assert outcomes == [repro.Outcome.RAN, repro.Outcome.UNCHANGED, repro.Outcome.RAN]
     assert (toy / "runs.txt").read_text().split() == ["demo", "demo"]
+
+
+def test_output_that_is_gone_is_restored_from_the_cache(toy: Path) -> None:
+    for stage in ("data/demo/dvc.yaml:demo", "split"):
+        assert repro.reproduce(toy, stage, print) is repro.Outcome.RAN
+    (toy / "split.txt").unlink()
+    assert repro.reproduce(toy, "split", print) is repro.Outcome.RESTORED
+    assert (toy / "runs.txt").read_text().split() == ["demo", "split"]
 
 
 def _content(path: Path) -> str:

@@ -1,0 +1,121 @@
+"""Bring the server at PREFECT_API_URL to what prefect.yaml and automations.yaml say: `python -m flows.deployment`.
+
+Doing so again changes nothing but what differs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import prefect
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import get_current_settings
+from rich.console import Console
+
+from flows.stages import GPU
+from pipeline.errors import ConfigError, PipelineError
+
+ROOT = Path(__file__).resolve().parent.parent
+POOL = "mri-transfer"
+
+
+def deploy(pool_type: str = "process") -> None:
+    """Work pool, GPU limit, deployments with their schedules and triggers, automations.
+
+    A pool or limit that is there stays as it is: somebody may have fitted it to more machines.
+
+    Args:
+        pool_type: of a work pool that is not there yet: process, docker, kubernetes.
+
+    Raises:
+        ConfigError: there is no server, it is of another version, or it refuses a deployment.
+    """
+    with connected() as client:
+        for create in (
+            lambda: client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type)),
+            lambda: client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1)),
+        ):
+            with suppress(ObjectAlreadyExists):
+                create()
+        _deployments()
+        for automation in _wanted():
+            _bring(client, automation)
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """A client of the server at PREFECT_API_URL.
+
+    Raises:
+        ConfigError: nothing answers there, or a server of another version than this Prefect.
+    """
+    address = get_current_settings().api.url
+    if address is None:
+        remedy = "Set PREFECT_API_URL, or run in the project's folder."
+        raise ConfigError("the address of a Prefect server", "none", remedy)
+    with SyncPrefectClient(address) as client:
+        _require_version(client, address)
+        yield client
+
+
+def _require_version(client: SyncPrefectClient, address: str) -> None:
+    """See that a server answers, and is of this version but for its last number."""
+    try:
+        theirs = client.api_version()
+    except httpx.HTTPError as error:
+        remedy = "Start one (`make prefect`), or set PREFECT_API_URL to the address of yours."
+        raise ConfigError(f"a Prefect server at {address}", f"no answer ({type(error).__name__})", remedy) from error
+    ours = prefect.__version__
+    if theirs.split(".")[:2] != ours.split(".")[:2]:
+        remedy = f"Install prefect=={theirs} here, or {ours} there: schedules and automations differ between versions."
+        raise ConfigError(f"a Prefect server of version {ours} at {address}", theirs, remedy)
+
+
+def _deployments() -> None:
+    """What `prefect deploy --all` makes of prefect.yaml."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    # It exits with 0 where a deployment failed.
+    if done.returncode or "Failed" in done.stdout:
+        lines = (done.stdout + done.stderr).split("\n")
+        found = " ".join(line.strip() for line in lines if line.strip())[-500:]
+        raise ConfigError("deployments of prefect.yaml that the server takes", found, "Mend prefect.yaml.")
+
+
+def _wanted() -> list[AutomationCore]:
+    listed = yaml.safe_load((ROOT / "automations.yaml").read_text(encoding="utf-8"))["automations"]
+    return [AutomationCore.model_validate(each) for each in listed]
+
+
+def _bring(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Create an automation, or change the one of its name; one that somebody switched off stays so."""
+    there = next(iter(client.read_automations_by_name(automation.name)), None)
+    if there is None:
+        client.create_automation(automation)
+    else:
+        client.update_automation(there.id, automation.model_copy(update={"enabled": there.enabled}))
+
+
+def main() -> int:
+    """Deploy; exit 1 with a message where that cannot be done."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        deploy(*sys.argv[1:2])
+    except PipelineError as error:
+        console.print(f"{type(error).__name__}: {error}", markup=False)
+        return 1
+    console.print(f"Deployed to {get_current_settings().api.url}", markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

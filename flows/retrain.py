@@ -1,0 +1,108 @@
+"""The flow `retrain`: the DAG of dvc.yaml stage by stage, in a clone of the repository, to a version that is tagged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows import artifacts, numbering, programs, promotion, repro, versions, workspace
+from flows.stages import Minutes, die_with_worker, run_stages
+from pipeline import config, params
+from pipeline.errors import ConfigError
+
+
+@flow(name="retrain", description="From DICOM and labels to a validated release: `dvc repro`, stage by stage.")
+def retrain(
+    repository: Path | None = None,
+    revision: str | None = None,
+    branch: str | None = None,
+    in_place: bool = False,
+    stages: list[str] | None = None,
+    force: bool = False,
+    promote: bool = False,
+    timeout_minutes: dict[str, Minutes] | None = None,
+) -> None:
+    """Run the stages in the DAG's order; the first that fails ends the flow, and none after it runs.
+
+    Args:
+        repository: the project's folder; None for the current one.
+        revision: the commit, tag or branch that runs, in a clone; None for what is checked out.
+        branch: takes the commit of a run that opened the test set; None for the one that is checked out.
+        in_place: run in the repository itself, as `dvc repro` there does; nothing is committed or tagged.
+        stages: only these, by their names in DVC; None for all that `dvc repro` would look at.
+        force: run them even where nothing changed.
+        promote: then put the new version into production, if it may go there.
+        timeout_minutes: that a stage may take, by its name; a day for those not named.
+
+    Raises:
+        StageError: a stage failed.
+        ConfigError: no repository there, one with changes that are not committed, an unknown revision or stage, a
+            params.yaml that cannot be used, or no scans or labels where it says; nothing ran then.
+    """
+    die_with_worker()
+    folder = (repository or Path()).resolve()
+    if in_place and (revision or branch or promote):
+        remedy = "Leave them out, or run in a clone."
+        raise ConfigError("no revision, branch or promotion of a run in place", "one", remedy)
+    if in_place:
+        _run(folder, folder, None, stages, force, timeout_minutes)
+        return
+    branch = branch or _branch(folder)
+    with workspace.clone(folder, revision) as here:
+        version = _run(folder, here, branch, stages, force, timeout_minutes)
+    if promote and version is not None:
+        promotion.promote(folder, version)
+
+
+def _run(
+    folder: Path,
+    here: Path,
+    branch: str | None,
+    stages: list[str] | None,
+    force: bool,
+    minutes: dict[str, Minutes] | None,
+) -> str | None:
+    """Run the stages `here`; commit to the `branch` of the repository in `folder`, if any; the version's tag."""
+    settings = config.load(here / "params.yaml")
+    params.check(settings, here)
+    ended: list[str] = []
+    chosen = repro.order(here, stages)
+    commit = None
+    try:
+        for position, stage in enumerate(run_stages(here, chosen, force, minutes), start=1):
+            ended.append(stage)
+            if branch and chosen[position : position + 1] == [numbering.FIRST]:
+                numbering.number(here, chosen[position:], force)
+    finally:
+        # Also for a model that was not accepted: one wants to see its figures then, and it opened the test set.
+        if "validate" in ended:
+            artifacts.publish(here, _production(folder, settings.release.name), settings.cache("reports"), _name())
+            commit = branch and versions.keep(here, branch, f"Retrained by the run {_name()}")
+    if not (commit and numbering.LAST in ended):
+        return None
+    tag = numbering.tag(folder, here, commit)
+    get_run_logger().info(f"tagged {tag}" if tag else "nothing is new since the last version")
+    return tag
+
+
+def _branch(folder: Path) -> str:
+    """The branch that is checked out."""
+    branch = programs.asked(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
+    if branch is None:
+        raise ConfigError(f"a branch checked out in {folder}", "a single commit", "Check one out, or name `branch`.")
+    return branch
+
+
+def _production(folder: Path, name: str) -> dict[str, Any] | None:
+    """The figures of the version in production; None where there is none, or it left none in git."""
+    current = versions.production(folder, name)
+    shown = current and programs.asked(folder, "show", f"{current.commit}:reports/metrics.json")
+    return dict(json.loads(shown)) if shown else None
+
+
+def _name() -> str:
+    return str(flow_run.name)
