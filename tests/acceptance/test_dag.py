@@ -20,7 +20,10 @@ from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
-STAGES = "demo ingest split prepare backbone features finetune scratch calibrate export validate accept compile release"
+STAGES = (
+    "demo ingest split prepare backbone features finetune scratch calibrate export validate accept compile reference "
+    "release"
+)
 
 
 def test_demo_ends_in_a_release(built: Any) -> None:
