@@ -27,7 +27,7 @@ from pipeline.monitoring.schema import Observed
 from pipeline.progress import track
 from pipeline.strict import Strict
 
-SEED, PATIENTS = 77, 600
+SEED, PATIENTS = 77, 400
 TRAINING, RANKED = 84, 84
 WITHIN, LONG = 200, 2000
 #: Of a stream's first study on, and after so many quiet ones.
