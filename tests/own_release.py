@@ -87,7 +87,7 @@ def _evidence() -> None:
     write_json(Path("reports/metrics.json"), {})
     write_json(Path("reports/acceptance.json"), {"accepted": True, "criteria": [criterion]})
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
-    observed.write(Path("models/reference.npz"), onnx_sha256)
+    observed.write(Path("data/reference.npz"), onnx_sha256)
     write_json(
         Path("models/engine/compile.json"),
         compiled.record(Path("models/engine"), onnx_sha256, sha256_file(Path("models/finetuned/model.safetensors"))),

@@ -1,4 +1,4 @@
-"""Stage `reference`: studies of every side -> models/reference.npz, what new ones are compared with."""
+"""Stage `reference`: studies of every side -> data/reference.npz, what new ones are compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.stages import runner
 
 INGESTED, SPLIT = Path("data/ingested"), Path("data/split.csv")
 MODEL, CALIBRATION = Path("models/finetuned/model.safetensors"), Path("models/calibration.json")
-EXPORT, OUT = Path("models/export"), Path("models/reference.npz")
+EXPORT, OUT = Path("models/export"), Path("data/reference.npz")
 #: Patients of a side that are looked at, at most, evenly spread: more make no better reference, and each is read anew.
 MOST = 500
 

@@ -19,7 +19,7 @@ ACCEPTANCE = Path("reports/acceptance.json")
 MODEL = Path("models/finetuned/model.safetensors")
 EXPORT = Path("models/export")
 ENGINES = Path("models/engine")
-REFERENCE = Path("models/reference.npz")
+REFERENCE = Path("data/reference.npz")
 OUT = Path("models/release")
 
 

@@ -21,7 +21,7 @@ from tests.inference.conftest import graph as graph
 from tests.inference.conftest import make_release as make_release
 from tests.inference.conftest import network as network
 
-OUT = Path("models/reference.npz")
+OUT = Path("data/reference.npz")
 SIDES = {"train": 8, "val": 4, "test": 6}
 
 

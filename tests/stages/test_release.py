@@ -78,7 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(content)
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
-    observed.write(Path("models/reference.npz"), onnx_sha256)
+    observed.write(Path("data/reference.npz"), onnx_sha256)
     engine = compiled.engine(Path("models/engine/model.sm86.engine"), onnx_sha256=onnx_sha256)
     artefacts: dict[str, Any] = {
         "models/backbone/card.json": pretrained.card(),
@@ -415,7 +415,7 @@ def test_a_file_that_changed_since_it_was_tested_is_refused(name: str, params: c
 
 
 def test_a_reference_by_another_graph_is_refused(params: config.Params) -> None:
-    observed.write(Path("models/reference.npz"), "ef" * 32)
+    observed.write(Path("data/reference.npz"), "ef" * 32)
     with pytest.raises(ContractError, match=r"a reference by the exported graph.*efef"):
         release(params)
     assert not RELEASE.exists()

@@ -165,7 +165,7 @@ def _accept_without_engines() -> None:
     graph = sha256_file(Path("models/export/model.onnx"))
     model = sha256_file(Path("models/finetuned/model.safetensors"))
     write_json(Path("models/engine/compile.json"), compiled.record(Path("models/engine"), graph, model))
-    observed.write(Path("models/reference.npz"), graph, classes=3)
+    observed.write(Path("data/reference.npz"), graph, classes=3)
 
 
 def _scan() -> Scan:
