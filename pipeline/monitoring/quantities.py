@@ -67,12 +67,11 @@ def _categories(
     reference: npt.NDArray[np.str_],
     stream: npt.NDArray[np.str_],
 ) -> Iterator[Quantity]:
-    """The share of each category of the reference, and of all others together."""
+    """The share of each category of the reference, and of all others together; of two or one the last says no more."""
     known = np.unique(reference)
-    if len(known) > 1:  # of a single one the others say all
-        for name in known.tolist():
-            share = float(usual[1][usual[0] == name].sum())
-            yield Quantity(monitor, name, share, (reference == name).astype(float), (stream == name).astype(float))
+    for name in known[: len(known) if len(known) > 2 else -1].tolist():
+        share = float(usual[1][usual[0] == name].sum())
+        yield Quantity(monitor, name, share, (reference == name).astype(float), (stream == name).astype(float))
     new = ~np.isin(stream, known)
     yield Quantity(monitor, f"another {noun}", 0.0, np.zeros(len(reference)), new.astype(float))
 

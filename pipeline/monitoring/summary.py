@@ -151,13 +151,16 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def _alarms(monitors: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first alarm of each quantity, and how many followed: a change makes alarms until it is the usual."""
     lines: list[str] = []
     for monitor in monitors:
-        lines += [
-            f"- **{monitor['monitor']}**, {alarm['quantity']}: alarm at study {alarm['study']} ({alarm['hour']}), "
-            f"probably since study {alarm['since_study']} ({alarm['since_hour']})."
-            for alarm in monitor["alarms"]
-        ]
+        for quantity in dict.fromkeys(alarm["quantity"] for alarm in monitor["alarms"]):
+            first, *more = (alarm for alarm in monitor["alarms"] if alarm["quantity"] == quantity)
+            followed = f"; {len(more)} more, the last at study {more[-1]['study']}" if more else ""
+            lines.append(
+                f"- **{monitor['monitor']}**, {quantity}: alarm at study {first['study']} ({first['hour']}), "
+                f"probably since study {first['since_study']} ({first['since_hour']}){followed}"
+            )
         if monitor["alarms"]:
             lines.append(f"  What to do: {ADVICE[monitor['monitor']]}")
     return [*lines, ""] if lines else lines

@@ -32,15 +32,16 @@ def seen(root: Path, make_release: Any, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("demo")
     opened = open_release(make_release(folder / "release"))
     demo = config.load(root / "params.yaml").demo.model_copy(update={"patients": 120, "slices": 8, "matrix": 64})
-    found = []
-    for patient in cohort.cohort(demo, SEED):
-        own = folder / str(patient.number)
-        alone = replace(patient, contrasts=("FLAIR",), decoy=None)
-        studies.write(alone, SEED, own, folder / "masks")
-        scans = [scan for scan in load(own, opened.manifest.selection, workers=1) if isinstance(scan, Scan)]
-        volumes = [scan.volume for scan in scans]
-        found.append((alone, observe(Model.of(opened), scans[0].manufacturer, scans[0].field_strength_t, volumes)))
-    return opened, found
+    patients = [replace(patient, contrasts=("FLAIR",), decoy=None) for patient in cohort.cohort(demo, SEED)]
+    return opened, [(patient, _seen(opened, patient, folder / str(patient.number))) for patient in patients]
+
+
+def _seen(opened: Release, patient: cohort.Patient, folder: Path) -> Observed:
+    """What a release sees of a patient whose study is written to a folder."""
+    studies.write(patient, SEED, folder / "scans", folder / "masks")
+    scans = [scan for scan in load(folder / "scans", opened.manifest.selection, workers=1) if isinstance(scan, Scan)]
+    volumes = [scan.volume for scan in scans]
+    return observe(Model.of(opened), scans[0].manufacturer, scans[0].field_strength_t, volumes)
 
 
 @pytest.fixture
@@ -76,5 +77,12 @@ def test_another_field_strength_is_found_by_its_own_monitor(seen: Any, watched: 
     assert "field strength" in _alarmed(watched(strong))
 
 
-def test_another_manufacturer_is_found_by_its_own_monitor(seen: Any, watched: Callable[..., dict[str, Any]]) -> None:
-    assert "vendor" in _alarmed(watched([study for _, study in seen[1] if study.manufacturer == "GE"]))
+def test_another_manufacturer_is_found_by_its_own_monitor(
+    seen: Any, watched: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    others = []
+    for patient, _ in seen[1][80:100]:
+        scanner = replace(patient.scanner, manufacturer="CANON_MEC")
+        others.append(_seen(seen[0], replace(patient, scanner=scanner), tmp_path / str(patient.number)))
+    assert {study.manufacturer for study in others} == {"Canon"}
+    assert "vendor" in _alarmed(watched(others))

@@ -28,10 +28,10 @@ def _alarms(made: reference.Reference, stream: list[Observed], classes: list[str
 
 def test_the_limits_of_all_quantities_share_the_rate_of_false_alarms() -> None:
     watched = drift.watch(observed.made(), observed.studies(5, 0), CLASSES, observed.RELEASE)
-    assert sum(1 / one.limit for one in watched) == pytest.approx(1 / 2000)
+    assert sum(1 / one.limit for one in watched) == pytest.approx(1 / drift.STUDIES_PER_FALSE_ALARM)
     for monitor in MONITORS:
         own = sum(1 / one.limit for one in watched if one.quantity.monitor == monitor)
-        assert own == pytest.approx(1 / 2000 / len(MONITORS)), monitor
+        assert own == pytest.approx(1 / drift.STUDIES_PER_FALSE_ALARM / len(MONITORS)), monitor
 
 
 def test_at_most_one_false_alarm_in_2000_studies_is_seen() -> None:
