@@ -160,8 +160,15 @@ class Trunk(Strict):
     sha256: str
 
 
+class StudiesFile(Strict):
+    """What studies looked like when the release was made, see `pipeline.monitoring.reference`."""
+
+    file: Literal["reference.npz"]
+    sha256: str
+
+
 class Manifest(Strict):
-    """The whole contract."""
+    """The whole contract; `reference` is None in releases that were made before there was one."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     name: str
@@ -172,6 +179,7 @@ class Manifest(Strict):
     graph: Graph
     runs: Runs
     trunk: Trunk
+    reference: StudiesFile | None = None
     calibration: Calibration
     backbone: Pretrained
     data: dict[str, Any]

@@ -17,7 +17,7 @@ from pipeline.stages.export import export
 from pipeline.stages.release import release
 from pipeline.training_config import Backbone
 from pipeline.transfer.model import from_backbone, save_model
-from tests import compiled, embedded_backbone
+from tests import compiled, embedded_backbone, observed
 
 SIZE = 32
 DATA = {"source": "Hospital B", "licence": "CC BY 4.0", "positive": "bleeding"}
@@ -87,6 +87,7 @@ def _evidence() -> None:
     write_json(Path("reports/metrics.json"), {})
     write_json(Path("reports/acceptance.json"), {"accepted": True, "criteria": [criterion]})
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
+    observed.write(Path("data/reference.npz"), onnx_sha256)
     write_json(
         Path("models/engine/compile.json"),
         compiled.record(Path("models/engine"), onnx_sha256, sha256_file(Path("models/finetuned/model.safetensors"))),

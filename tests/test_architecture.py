@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 DAGS = ("dvc.yaml", "data/demo/dvc.yaml", "data/own/dvc.yaml")
 #: Stages without parameters of their own.
-NO_SECTION = {"sources"}
+NO_SECTION = {"reference", "sources"}
 SOURCES = sorted(path for folder in ("pipeline", "flows", "deploy") for path in (ROOT / folder).rglob("*.py"))
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40

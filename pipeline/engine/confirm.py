@@ -8,11 +8,11 @@ from typing import Any
 
 from pipeline.clinical.resampling import draw
 from pipeline.clinical.units import Units
-from pipeline.contract import Calibration, Runs
+from pipeline.contract import Calibration, Precision, Runs
 from pipeline.engine import ladder
 from pipeline.errors import ContractError
 from pipeline.files import read_json, sha256_file
-from pipeline.inference.answers import Slices
+from pipeline.inference.answers import Backend, Slices
 from pipeline.inference.runtimes import PLAIN, start
 from pipeline.targets import Targets
 
@@ -37,8 +37,7 @@ def confirm(
         EngineError: this machine cannot run the chosen rung.
     """
     climbed = _climbed(folder, fixed.model_sha256)
-    files = {name: folder / made["file"] for name, made in climbed["graphs"].items()}
-    runs = Runs.model_validate(climbed["runs"])
+    files, runs = _files(folder, climbed), Runs.model_validate(climbed["runs"])
     drawn = draw(units.patients, 0, confidence, 0)
     limits = ladder.Asked(**climbed["asked"])
     judge = ladder.Judge(units, targets, fixed.threshold, drawn, limits, fixed.neighbours_sd)
@@ -53,6 +52,24 @@ def confirm(
         "units": len(units.ids),
         **change.figures(),
     }
+
+
+def chosen(folder: Path, model_sha256: str) -> Backend:
+    """The rung that was chosen, loaded.
+
+    Args:
+        folder: models/export.
+        model_sha256: of the weights that it must be of.
+
+    Raises:
+        ContractError, EngineError: as of `confirm`.
+    """
+    climbed = _climbed(folder, model_sha256)
+    return start(_files(folder, climbed), Runs.model_validate(climbed["runs"]))
+
+
+def _files(folder: Path, climbed: Mapping[str, Any]) -> dict[Precision, Path]:
+    return {name: folder / made["file"] for name, made in climbed["graphs"].items()}
 
 
 def _climbed(folder: Path, model_sha256: str) -> Mapping[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.config import Params
-from pipeline.contract import Calibration, Engine, Graph, Manifest, Runs, Task, Trunk, Variant
+from pipeline.contract import Calibration, Engine, Graph, Manifest, Runs, StudiesFile, Task, Trunk, Variant
 from pipeline.engine import model_card, trunk
 from pipeline.errors import ContractError
 from pipeline.files import sha256_file, write_atomic
 from pipeline.fingerprint import ParityCases, Provenance
 from pipeline.inference import signature
 from pipeline.inference.answers import INPUTS
+from pipeline.monitoring import reference as references
 from pipeline.origins import Pretrained
 
 GRAPH = "model.onnx"
@@ -46,16 +47,20 @@ class Evidence:
     compiled: Mapping[str, Any]
 
 
-def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines: Path, out: Path) -> Manifest:
-    """Write the release to `out`, all or nothing; equal inputs give equal bytes.
+@dataclass(frozen=True)
+class Parts:
+    """The files that a release is made of: the weights that were exported, their ONNX in fp32 with its variants beside
+    it, the folder of engines and parity cases, and the studies that a box's are compared with.
+    """
 
-    Args:
-        params: params.yaml.
-        evidence: what is known of the model.
-        model: the weights that were exported, model.safetensors.
-        graph: the ONNX file in fp32; its variants lie beside it.
-        engines: the folder with the engines and the parity cases that `evidence.compiled` lists.
-        out: the release folder; what was there before is gone.
+    model: Path
+    graph: Path
+    engines: Path
+    reference: Path
+
+
+def write(params: Params, evidence: Evidence, parts: Parts, out: Path) -> Manifest:
+    """Write the release to `out`, all or nothing; equal inputs give equal bytes. What was in `out` before is gone.
 
     Raises:
         ContractError: not accepted, no licence, or the parts do not belong to one model; `out` is then untouched.
@@ -63,16 +68,17 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
     """
     _require_permission(params, evidence)
     _require_acceptance(evidence.acceptance)
-    _require_one_model(evidence, model, graph, engines)
+    _require_one_model(evidence, parts)
     key = None if params.release.key_file is None else signature.private_key(params.release.key_file)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        _copy(graph, part / GRAPH)
-        trunk.write(model, part / trunk.FILE)
-        manifest = _manifest(params, evidence, sha256_file(part / trunk.FILE), key)
-        for path in _beside(manifest, graph, engines):
+        _copy(parts.graph, part / GRAPH)
+        _copy(parts.reference, part / references.FILE)
+        trunk.write(parts.model, part / trunk.FILE)
+        manifest = _manifest(params, evidence, part, key)
+        for path in _beside(manifest, parts):
             _copy(path, part / path.name)
         manifest.save(part / "manifest.json")
         model_card.write(manifest, evidence.compiled, part)
@@ -88,7 +94,7 @@ def write(params: Params, evidence: Evidence, model: Path, graph: Path, engines:
     return manifest
 
 
-def _beside(manifest: Manifest, graph: Path, engines: Path) -> list[Path]:
+def _beside(manifest: Manifest, parts: Parts) -> list[Path]:
     """The graph in other precisions, the engines, each of a graph that comes with it, and the parity cases."""
     known = {manifest.graph.sha256, *(variant.sha256 for variant in manifest.graph.variants)}
     for engine in manifest.engines:
@@ -99,9 +105,9 @@ def _beside(manifest: Manifest, graph: Path, engines: Path) -> list[Path]:
                 f"one of {found[:12]}",
                 "Run `dvc repro`: a part is from another model.",
             )
-    variants = [graph.with_name(variant.file) for variant in manifest.graph.variants]
+    variants = [parts.graph.with_name(variant.file) for variant in manifest.graph.variants]
     names = [manifest.cases.file, *(engine.file for engine in manifest.engines)]
-    return [*variants, *(engines / name for name in names)]
+    return [*variants, *(parts.engines / name for name in names)]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -150,20 +156,21 @@ def _waived(entry: Mapping[str, Any]) -> bool:
     return entry.get("waived") is True and all(str(waiver.get(key) or "").strip() for key in ("by", "reason"))
 
 
-def _require_one_model(evidence: Evidence, model: Path, graph: Path, engines: Path) -> None:
-    """Calibration, trunk, graph and engines all come from the same weights."""
+def _require_one_model(evidence: Evidence, parts: Parts) -> None:
+    """Calibration, trunk, graph, engines and reference all come from the same weights."""
     of_graph, of_engines = evidence.parity["onnx_sha256"], evidence.compiled["onnx_sha256"]
     of_model = evidence.parity["model_sha256"]
     same = [
         ("calibration of the exported model", evidence.calibration.model_sha256, evidence.parity["model_sha256"]),
-        (f"{model.name} as it was exported", sha256_file(model), evidence.parity["model_sha256"]),
-        (f"{graph.name} as its parity was tested", sha256_file(graph), of_graph),
+        (f"{parts.model.name} as it was exported", sha256_file(parts.model), evidence.parity["model_sha256"]),
+        (f"{parts.graph.name} as its parity was tested", sha256_file(parts.graph), of_graph),
         ("engines of the exported graph", of_engines, of_graph),
         ("engines of the exported model", evidence.compiled["provenance"]["weights_sha256"], of_model),
+        ("a reference by the exported graph", references.read(parts.reference).onnx_sha256, of_graph),
     ]
-    made = [(graph.with_name(entry["file"]), entry) for entry in evidence.ladder["graphs"].values()]
+    made = [(parts.graph.with_name(entry["file"]), entry) for entry in evidence.ladder["graphs"].values()]
     compiled = [evidence.compiled["cases"], *evidence.compiled["engines"]]
-    built = [(engines / entry["file"], entry) for entry in compiled]
+    built = [(parts.engines / entry["file"], entry) for entry in compiled]
     same += [(f"{path.name} as it was made", _hash(path), entry["sha256"]) for path, entry in [*made, *built]]
     for what, found, promised in same:
         if found != promised:
@@ -212,7 +219,8 @@ def _task(params: Params, evidence: Evidence) -> Task:
     )
 
 
-def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed25519PrivateKey | None) -> Manifest:
+def _manifest(params: Params, evidence: Evidence, folder: Path, key: Ed25519PrivateKey | None) -> Manifest:
+    """The contract of a release whose trunk and reference lie in its folder."""
     data, parity = params.data, evidence.parity
     return Manifest(
         name=params.release.name,
@@ -222,7 +230,8 @@ def _manifest(params: Params, evidence: Evidence, trunk_sha256: str, key: Ed2551
         transform=params.prepare,
         graph=_graph(evidence),
         runs=Runs.model_validate(evidence.ladder["runs"]),
-        trunk=Trunk(file=trunk.FILE, sha256=trunk_sha256),
+        trunk=Trunk(file=trunk.FILE, sha256=sha256_file(folder / trunk.FILE)),
+        reference=StudiesFile(file=references.FILE, sha256=sha256_file(folder / references.FILE)),
         calibration=evidence.calibration,
         backbone=Pretrained.model_validate(evidence.backbone),
         data={"source": data.source, "licence": data.licence},

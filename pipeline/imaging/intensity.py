@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -52,24 +54,31 @@ def head_mask(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 
 
 def window(
-    voxels: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], percentiles: tuple[float, float]
+    voxels: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], wanted: tuple[float, float]
 ) -> tuple[float, float]:
     """The intensities at two percentiles of the head's voxels.
 
     Args:
         voxels: (D, H, W).
         mask: as `head_mask` gives it.
-        percentiles: low and high, 0 to 100.
+        wanted: low and high, 0 to 100.
 
     Raises:
         DataError: the two are equal, so the head has no contrast.
     """
-    ordered = voxels[_spread(mask, voxels.shape)]
-    ordered.sort()
-    low, high = (float(_percentile(ordered, percentile, np.float64)) for percentile in percentiles)
+    low, high = percentiles(voxels, mask, wanted)
     if not low < high:
         raise DataError("a head with bright and dark tissue", "one value in nearly all of it", "Leave this series out.")
     return low, high
+
+
+def percentiles(
+    voxels: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], wanted: Sequence[float]
+) -> tuple[float, ...]:
+    """The intensities at percentiles, 0 to 100, of the voxels (D, H, W) in a mask as `head_mask` gives it."""
+    ordered = voxels[_spread(mask, voxels.shape)]
+    ordered.sort()
+    return tuple(float(_percentile(ordered, percentile, np.float64)) for percentile in wanted)
 
 
 def _percentile(

@@ -19,6 +19,7 @@ ACCEPTANCE = Path("reports/acceptance.json")
 MODEL = Path("models/finetuned/model.safetensors")
 EXPORT = Path("models/export")
 ENGINES = Path("models/engine")
+REFERENCE = Path("data/reference.npz")
 OUT = Path("models/release")
 
 
@@ -39,7 +40,8 @@ def release(params: Params) -> None:
         ladder=read_json(EXPORT / "ladder.json"),
         compiled=read_json(ENGINES / "compile.json"),
     )
-    manifest = releasing.write(params, evidence, MODEL, EXPORT / releasing.GRAPH, ENGINES, OUT)
+    parts = releasing.Parts(MODEL, EXPORT / releasing.GRAPH, ENGINES, REFERENCE)
+    manifest = releasing.write(params, evidence, parts, OUT)
     built = [f"{engine.built_for} in {engine.fingerprint.precision} ({engine.status})" for engine in manifest.engines]
     say(f"release: {OUT}: {manifest.name} {manifest.version}; engines: {', '.join(built) or 'none'}")
     if manifest.signature == UNSIGNED:

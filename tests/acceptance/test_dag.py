@@ -20,13 +20,16 @@ from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
-STAGES = "demo ingest split prepare backbone features finetune scratch calibrate export validate accept compile release"
+STAGES = (
+    "demo ingest split prepare backbone features finetune scratch calibrate export validate accept compile reference "
+    "release"
+)
 
 
 def test_demo_ends_in_a_release(built: Any) -> None:
     release = built.folder / "models/release"
     manifest = contract.load(release)
-    assert {"manifest.json", "model.onnx", "model_card.md", "parity.npz", "SHA256SUMS"} <= {
+    assert {"manifest.json", "model.onnx", "model_card.md", "parity.npz", "reference.npz", "SHA256SUMS"} <= {
         path.name for path in release.iterdir()
     }
     assert manifest.signature == "UNSIGNED"
@@ -73,6 +76,15 @@ def test_release_predicts_from_dicom_where_there_is_no_torch(built: Any, tmp_pat
     accepted = read_csv(built.folder / "data/ingested/index.csv")
     assert len(probabilities) == len(accepted)
     assert all(0 <= float(probability) <= 1 for probability in probabilities)
+
+
+def test_studies_of_a_box_are_watched_against_the_release(built: Any, tmp_path: Path) -> None:
+    for shift, status in (("none", 0), ("field strength", 3)):
+        folder = str(tmp_path / shift)
+        options = ["--studies", "400", "--after", "200", "--shift", shift]
+        built.run("python", "-m", "pipeline.monitoring.simulate", "models/release", folder, *options)
+        said = built.run("python", "-m", "pipeline.monitoring", "models/release", folder, status=status)
+        assert said.startswith("# Drift" if status else "# No drift")
 
 
 def test_mistyped_key_is_named_with_the_nearest(built: Any, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pipeline.engine import export, release
 from pipeline.engine.graph import ReleaseGraph
 from pipeline.engine.quantise import quantise
 from pipeline.files import sha256_file
-from tests import compiled, small_network
+from tests import compiled, observed, small_network
 from tests.pretrained import card
 from tests.small_network import SIZE
 
@@ -99,7 +99,8 @@ class Maker:
             ladder=self.ladder(runs),
             compiled=compiled.record(self.graph.parent, **hashes),
         )
-        release.write(params, evidence, model, self.graph, self.graph.parent, out)
+        studies = observed.write(self.graph.with_name("reference.npz"), hashes["onnx_sha256"])
+        release.write(params, evidence, release.Parts(model, self.graph, self.graph.parent, studies), out)
         return out
 
     def ladder(self, runs: dict[str, str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pipeline.errors import ContractError
 from pipeline.files import read_json, sha256_file, write_json
 from pipeline.inference import signature
 from pipeline.stages.release import release
-from tests import compiled, pretrained
+from tests import compiled, observed, pretrained
 
 RELEASE = Path("models/release")
 NETWORK = {"trunk.conv.weight": torch.arange(6.0).view(2, 3), "head.1.weight": torch.ones(1, 2)}
@@ -78,6 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(content)
     onnx_sha256 = sha256_file(Path("models/export/model.onnx"))
+    observed.write(Path("data/reference.npz"), onnx_sha256)
     engine = compiled.engine(Path("models/engine/model.sm86.engine"), onnx_sha256=onnx_sha256)
     artefacts: dict[str, Any] = {
         "models/backbone/card.json": pretrained.card(),
@@ -133,7 +134,7 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
             "model_card.json",
             "model_card.md",
         ),
-        *("trunk.safetensors", "parity.npz", "SHA256SUMS"),
+        *("trunk.safetensors", "parity.npz", "reference.npz", "SHA256SUMS"),
     }
     signature.check_sums(RELEASE)
     assert "UNSIGNED" in (RELEASE / "model_card.md").read_text().splitlines()[0]
@@ -154,6 +155,8 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
     assert manifest.data["licence"] == params.data.licence
     assert manifest.validation["metrics"]["finetuned"]["auroc"]["low"] == 0.851
     assert [engine.file for engine in manifest.engines] == ["model.sm86.engine"]
+    assert manifest.reference is not None
+    assert manifest.reference.sha256 == sha256_file(RELEASE / "reference.npz")
 
 
 def test_it_carries_the_trunk_of_the_exported_model(params: config.Params) -> None:
@@ -407,6 +410,13 @@ def test_a_broken_chain_makes_no_release_and_keeps_the_last(
 def test_a_file_that_changed_since_it_was_tested_is_refused(name: str, params: config.Params) -> None:
     Path(name).write_bytes(b"another")
     with pytest.raises(ContractError, match=f"{Path(name).name} as "):
+        release(params)
+    assert not RELEASE.exists()
+
+
+def test_a_reference_by_another_graph_is_refused(params: config.Params) -> None:
+    observed.write(Path("data/reference.npz"), "ef" * 32)
+    with pytest.raises(ContractError, match=r"a reference by the exported graph.*efef"):
         release(params)
     assert not RELEASE.exists()
 

@@ -31,7 +31,7 @@ from pipeline.transfer.backbone import empty_trunk, feature_count
 from pipeline.transfer.model import TransferModel, load, save_model
 from pipeline.transfer.predict import rows
 from pipeline.transfer.probe import Probe
-from tests import compiled, training_curves
+from tests import compiled, observed, training_curves
 
 SIZE, NAMES = 32, ("low", "mid", "high")
 LABELS = {"multiclass": ["0", "1", "2"], "multilabel": ["0", "1;2", "", "0;2", "1"]}
@@ -165,6 +165,7 @@ def _accept_without_engines() -> None:
     graph = sha256_file(Path("models/export/model.onnx"))
     model = sha256_file(Path("models/finetuned/model.safetensors"))
     write_json(Path("models/engine/compile.json"), compiled.record(Path("models/engine"), graph, model))
+    observed.write(Path("data/reference.npz"), graph, classes=3)
 
 
 def _scan() -> Scan:
