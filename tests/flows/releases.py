@@ -22,7 +22,7 @@ from pipeline.imaging.prepare import prepare
 from pipeline.imaging.volume import Volume
 from pipeline.inference.backends import OnnxRuntime
 from pipeline.transfer.model import TransferModel, save_model
-from tests import compiled, small_network
+from tests import compiled, observed, small_network
 from tests.flows import versioned
 from tests.flows.versioned import Project
 from tests.pretrained import card
@@ -131,7 +131,9 @@ def write(root: Path, graphs: Path, folder: Path, quality: str, version: str, ke
     )
     made = _graph(graphs, quality)
     hashes = {"onnx_sha256": sha256_file(made / "model.onnx"), "model_sha256": sha256_file(made / "model.safetensors")}
-    release.write(params, _evidence(made, hashes), made / "model.safetensors", made / "model.onnx", made, folder)
+    studies = observed.write(made / "reference.npz", hashes["onnx_sha256"])
+    parts = release.Parts(made / "model.safetensors", made / "model.onnx", made, studies)
+    release.write(params, _evidence(made, hashes), parts, folder)
 
 
 def _graph(graphs: Path, quality: str) -> Path:

@@ -94,4 +94,4 @@ def _told(environment: dict[str, str], commit: str) -> list[int]:
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         events: list[dict[str, Any]] = json.load(answer)["events"]
-    return [event["payload"]["new"] for event in events if event["payload"]["since"] == commit]
+    return [event["payload"]["new"] for event in events if event["payload"].get("since") == commit]
