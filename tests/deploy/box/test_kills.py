@@ -20,7 +20,7 @@ from deploy.box.journal import Journal
 from tests.deploy.box.conftest import associate, instance
 
 pytestmark = pytest.mark.acceptance
-KILLS = int(os.environ.get("MRI_BOX_KILLS", "8"))
+KILLS = int(os.environ.get("MRI_BOX_KILLS", "4"))
 
 
 class Sender(threading.Thread):
