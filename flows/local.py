@@ -19,6 +19,7 @@ from prefect.settings import get_current_settings
 from rich.console import Console
 
 from flows.deployment import POOL, ROOT, deploy
+from flows.programs import WITH_THIS
 from pipeline.errors import ConfigError, PipelineError
 
 #: Seconds that a server may take to start, and a worker to end.
@@ -72,8 +73,7 @@ def _server(address: str) -> Iterator[None]:
 def _program(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command of Prefect that runs until the context is left."""
     process = subprocess.Popen(
-        # It ends with this program, however that ends.
-        ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "prefect", *arguments],
+        [*WITH_THIS, sys.executable, "-m", "prefect", *arguments],
         cwd=ROOT,
         env={**os.environ, "DO_NOT_TRACK": "1"},
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pipeline.errors import DataError, StorageError
 
+#: Before a command: the kernel ends it with this process, even if that is killed with -9.
+WITH_THIS = ("setpriv", "--pdeathsig", "TERM")
 #: Who commits and tags where nobody told git a name.
 NOBODY = {"user.name": "mri-transfer", "user.email": "mri-transfer@localhost"}
 
@@ -47,7 +49,7 @@ def dvc(folder: Path, *arguments: str) -> str:
         StorageError: it failed; what it moves may be away for a while.
     """
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
-    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "dvc", *arguments]
+    command = [*WITH_THIS, sys.executable, "-m", "dvc", *arguments]
     done = _run(command, cwd=folder, env=environment)
     if done.returncode:
         raise StorageError(f"`dvc {arguments[0]}` to end well in {folder}", _said(done), "Mend that, then try again.")

@@ -17,7 +17,8 @@ from enum import Enum
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from pipeline.errors import ConfigError, PipelineError
+from flows.programs import WITH_THIS, dvc
+from pipeline.errors import ConfigError, PipelineError, StorageError
 
 #: Seconds that a child has between SIGTERM and SIGKILL.
 GRACE_S = 5.0
@@ -60,7 +61,7 @@ def order(workspace: Path, chosen: list[str] | None = None, last: str | None = N
     Raises:
         ConfigError: DVC cannot read the DAG, or `chosen` names a stage that is not in it.
     """
-    parents = _parents(_dvc(workspace, "dag", "--dot", *([last] if last else [])))
+    parents = _parents(_dag(workspace, last))
     wanted = {node for node in parents if ":" not in node}
     for node in reversed(list(TopologicalSorter(parents).static_order())):
         if node in wanted:
@@ -133,28 +134,21 @@ def _parents(dot: str) -> dict[str, set[str]]:
     return parents
 
 
-def _dvc(workspace: Path, *arguments: str) -> str:
-    """What a DVC command prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=workspace,
-        env=_environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        found = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        raise ConfigError(f"a DVC project in {workspace}", found, "Give the folder that holds dvc.yaml as `workspace`.")
-    return done.stdout
+def _dag(workspace: Path, last: str | None) -> str:
+    """What `dvc dag --dot` prints."""
+    try:
+        return dvc(workspace, "dag", "--dot", *([last] if last else []))
+    except StorageError as error:
+        remedy = "Give the folder that holds dvc.yaml as `workspace`."
+        raise ConfigError(f"a DVC project in {workspace}", error.found, remedy) from error
 
 
 @contextmanager
 def _child(workspace: Path, arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
     """DVC in its own process group; the whole group has ended when the context is left."""
     process = subprocess.Popen(
-        # Should this process be killed with -9, the kernel ends DVC, and the stage ends with DVC.
-        ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "dvc", *arguments],
+        # The stage ends with DVC.
+        [*WITH_THIS, sys.executable, "-m", "dvc", *arguments],
         cwd=workspace,
         env=_environment(),
         stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from flows.snapshot import Snapshot
 from flows.versions import STAGE, Version
 from pipeline import contract
 from pipeline.errors import ContractError
-from pipeline.files import sha256_file
+from pipeline.files import sha256_file, sync_folder
 from pipeline.inference import signature
 
 RELEASE = "models/release"
@@ -71,7 +71,7 @@ def point(folder: Path, version: Version) -> str:
     link.unlink(missing_ok=True)
     link.symlink_to(f"v{version.version}")
     link.replace(folder / STAGE)
-    _flush_folder(folder)
+    sync_folder(folder)
     return sha256_file(folder / STAGE / signature.SUMS)
 
 
@@ -97,12 +97,4 @@ def _flush(release: Path) -> None:
     for path in release.iterdir():
         with open(path, "rb") as handle:
             os.fsync(handle.fileno())
-    _flush_folder(release)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(release)

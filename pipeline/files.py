@@ -50,6 +50,15 @@ def storage_full(path: Path, error: OSError) -> StorageError:
     )
 
 
+def sync_folder(folder: Path) -> None:
+    """See that what was renamed into or out of a folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     write_atomic(path, lambda handle: handle.write(text.encode()))

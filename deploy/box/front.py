@@ -102,12 +102,8 @@ class Measured:
         try:
             super().shutdown(how)  # type: ignore[misc]
         except OSError:
-            self.close()
+            self.close()  # type: ignore[attr-defined]
             raise
-
-    def close(self) -> None:
-        """Let go of it."""
-        super().close()  # type: ignore[misc]
 
 
 class _Plain(Measured, socket.socket):

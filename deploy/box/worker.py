@@ -114,13 +114,13 @@ def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     # Of the box's memory nothing is left lying about where this one crashes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    opened: Release | None = None
+    opened: tuple[Release, str] | None = None
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             files = pipe.recv()
             try:
-                opened = opened or open_release(release, public_key)
-                pipe.send(_answered(opened, sha256_file(release / signature.SUMS), files))
+                opened = opened or (open_release(release, public_key), sha256_file(release / signature.SUMS))
+                pipe.send(_answered(*opened, files))
             except PipelineError as error:
                 pipe.send(error)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from tests import prefect_server
 
@@ -100,3 +102,14 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     """The environment in which `prefect` finds a real server on a free loopback port, with an empty database."""
     with prefect_server.server(tmp_path_factory.mktemp("prefect")) as environment:
         yield environment
+
+
+@pytest.fixture
+def client(prefect_environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    """Of that server, which is then the one of this process, too."""
+    place = {
+        PREFECT_API_URL: prefect_environment["PREFECT_API_URL"],
+        PREFECT_HOME: prefect_environment["PREFECT_HOME"],
+    }
+    with temporary_settings(place), get_client(sync_client=True) as client:
+        yield client

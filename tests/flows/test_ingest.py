@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +46,6 @@ def project(root: Path, tmp_path: Path, scans: Path) -> versioned.Project:
     project("dvc", "repro", "ingest")
     project.commit("Ingested")
     return project
-
-
-@pytest.fixture
-def client(prefect_environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    with SyncPrefectClient(prefect_environment["PREFECT_API_URL"]) as client:
-        yield client
 
 
 def test_new_labelled_patients_are_told_of_once_and_when_they_are_enough(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows import versions
 from pipeline.files import write_csv
@@ -72,16 +71,6 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Released:
 @pytest.fixture
 def project(built: Released, tmp_path: Path) -> Released:
     return built.copy(tmp_path)
-
-
-@pytest.fixture
-def client(prefect_environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    place = {
-        PREFECT_API_URL: prefect_environment["PREFECT_API_URL"],
-        PREFECT_HOME: prefect_environment["PREFECT_HOME"],
-    }
-    with temporary_settings(place), get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

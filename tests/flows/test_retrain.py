@@ -7,18 +7,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from tests.flows import runs
 from tests.waiting import within
@@ -27,16 +26,6 @@ pytestmark = pytest.mark.acceptance
 
 RETRAIN = "flows.retrain:retrain"
 Train = Callable[..., int]
-
-
-@pytest.fixture
-def client(prefect_environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    place = {
-        PREFECT_API_URL: prefect_environment["PREFECT_API_URL"],
-        PREFECT_HOME: prefect_environment["PREFECT_HOME"],
-    }
-    with temporary_settings(place), get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

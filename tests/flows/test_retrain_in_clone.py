@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,12 +41,6 @@ def retrain(prefect_environment: dict[str, str], project: versioned.Project) -> 
         return runs.call("flows.retrain:retrain", prefect_environment, repository=str(project.folder), **parameters)
 
     return run
-
-
-@pytest.fixture
-def client(prefect_environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    with SyncPrefectClient(prefect_environment["PREFECT_API_URL"]) as client:
-        yield client
 
 
 def _outcomes(client: SyncPrefectClient) -> list[str]:

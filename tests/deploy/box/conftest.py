@@ -37,7 +37,6 @@ def instance(number: int = 1, study: int = 1, size: int = 64, **changes: Any) ->
     made.HighBit, made.PixelRepresentation, made.SamplesPerPixel = 15, 0, 1
     made.PhotometricInterpretation = "MONOCHROME2"
     made.PixelData = np.random.default_rng(number).integers(0, 4096, (size, size), np.uint16).tobytes()
-    made.update(changes)
     for name, value in changes.items():
         setattr(made, name, value)
     made.file_meta = FileMetaDataset()
