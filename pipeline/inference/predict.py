@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -14,15 +14,13 @@ from pipeline.dicom.reasons import OF_FILES, Rejection
 from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
-from pipeline.inference.answers import Slices
-from pipeline.inference.neighbours import calls
+from pipeline.inference.answers import Answers, Slices
+from pipeline.inference.neighbours import of_slices
 from pipeline.inference.release import Release
 from pipeline.targets import Targets, decided
 
 #: A DICOM UID, PS3.5 chapter 9.
 _UID = re.compile(r"[0-9.]{1,64}")
-
-_Kept = list[tuple[Scan, Slices]]
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,39 @@ def cells(prediction: Prediction, targets: Targets) -> list[str | int | float]:
     return row
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What was answered together: the slices of one scan, each by itself, or of all scans of one unit; or a refusal.
+
+    Attributes:
+        scans: with their prepared slices; none where nothing could be answered.
+        answers: of the graph, for all slices in their order; None without scans.
+        predictions: what is said of them.
+    """
+
+    scans: Sequence[tuple[Scan, Slices]]
+    answers: Answers | None
+    predictions: Sequence[Prediction]
+
+
 def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Prediction]:
     """Answer for each scan, in their order; what cannot be answered is said and does not stop the next.
 
     Models of a study or patient answer at the end, over all slices of all their series that could be read; models of
     a series over all its volumes that were taken, and are silent about the others.
     """
+    for examined in examine(release, scans):
+        yield from examined.predictions
+
+
+def examine(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Examined]:
+    """The same with what the graph was given and said."""
     level = release.manifest.task.label_level
-    kept: _Kept = []
+    kept: list[tuple[Scan, Slices]] = []
     for scan in scans:
         if isinstance(scan, Rejection):
             if not scan.part:
-                yield _refused(scan)
+                yield Examined((), None, [_refused(scan)])
             continue
         if level == "series" and kept and kept[0][0].series_uid != scan.series_uid:
             yield from _of_units(release, kept)
@@ -85,10 +104,11 @@ def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Pre
         try:
             slices = prepare(scan.volume, release.manifest.transform)
         except PipelineError as error:
-            yield Prediction(scan.study_uid, scan.series_uid, status="not_prepared", message=str(error))
+            said = Prediction(scan.study_uid, scan.series_uid, status="not_prepared", message=str(error))
+            yield Examined((), None, [said])
             continue
         if level == "slice":
-            yield from _of_slices(release, scan, slices)
+            yield _of_slices(release, scan, slices)
         else:
             kept.append((scan, slices))
     yield from _of_units(release, kept)
@@ -101,44 +121,44 @@ def _refused(rejection: Rejection) -> Prediction:
     return Prediction(SeriesInstanceUID=series_uid, status=rejection.reason, message=rejection.message)
 
 
-def _of_slices(release: Release, scan: Scan, slices: Slices) -> Iterator[Prediction]:
+def _of_slices(release: Release, scan: Scan, slices: Slices) -> Examined:
     """One answer for each slice, or for the series the reason why there is none."""
-    places = [("", place) for place in range(len(slices))]
-    asked = calls(places, release.manifest.calibration.neighbours_sd)
-    probabilities = np.concatenate(
-        [release.backend.run(slices[call.given], call.membership).probabilities for call in asked]
-    )
-    if not np.isfinite(probabilities).all():
-        yield _not_finite(Prediction(scan.study_uid, scan.series_uid))
-        return
-    for row, (sop_uid, frame) in zip(probabilities, scan.slice_keys, strict=True):
-        place = Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
-        yield _answered(place, row, release)
+    answers = of_slices(release.backend, slices, release.manifest.calibration.neighbours_sd)
+    if not np.isfinite(answers.probabilities).all():
+        return Examined((), None, [_not_finite(Prediction(scan.study_uid, scan.series_uid))])
+    places = [
+        Prediction(scan.study_uid, scan.series_uid, sop_uid, "" if frame is None else frame)
+        for sop_uid, frame in scan.slice_keys
+    ]
+    said = [_answered(*pair, release) for pair in zip(places, answers.probabilities, strict=True)]
+    return Examined([(scan, slices)], answers, said)
 
 
-def _of_units(release: Release, kept: _Kept) -> Iterator[Prediction]:
+def _of_units(release: Release, kept: Sequence[tuple[Scan, Slices]]) -> Iterator[Examined]:
     """One answer for each series or study, by the slices of it or of its patient."""
     level = release.manifest.task.label_level
-    unit_of = {_place(scan, level): _unit(scan, level) for scan, _ in kept}
-    slices: dict[str, list[Slices]] = {}
-    for scan, own in kept:
-        slices.setdefault(_unit(scan, level), []).append(own)
-    answers = {unit: _of_unit(release, np.concatenate(parts)) for unit, parts in slices.items()}
-    for place, unit in unit_of.items():
-        found = answers[unit]
-        yield replace(found, StudyInstanceUID=place.StudyInstanceUID, SeriesInstanceUID=place.SeriesInstanceUID)
+    units: dict[str, list[tuple[Scan, Slices]]] = {}
+    for scan, slices in kept:
+        units.setdefault(_unit(scan, level), []).append((scan, slices))
+    for scans in units.values():
+        places = dict.fromkeys(_place(scan, level) for scan, _ in scans)
+        answers, said = _of_unit(release, np.concatenate([slices for _, slices in scans]))
+        placed = [
+            replace(said, StudyInstanceUID=at.StudyInstanceUID, SeriesInstanceUID=at.SeriesInstanceUID) for at in places
+        ]
+        yield Examined(scans if answers else (), answers, placed)
 
 
-def _of_unit(release: Release, slices: Slices) -> Prediction:
+def _of_unit(release: Release, slices: Slices) -> tuple[Answers | None, Prediction]:
     """The answer for one unit, without its place."""
     most = release.manifest.graph.most_slices
     if len(slices) > most:
         message = f"{len(slices)} slices, and the release was made for {most} at most (compile.slices)"
-        return Prediction(status="too_many_slices", message=message)
-    (probabilities,) = release.backend.run(slices, np.ones((1, len(slices)), np.float32)).probabilities
-    if not np.isfinite(probabilities).all():
-        return _not_finite(Prediction())
-    return _answered(Prediction(), probabilities, release)
+        return None, Prediction(status="too_many_slices", message=message)
+    answers = release.backend.run(slices, np.ones((1, len(slices)), np.float32))
+    if not np.isfinite(answers.probabilities).all():
+        return None, _not_finite(Prediction())
+    return answers, _answered(Prediction(), answers.probabilities[0], release)
 
 
 def _not_finite(place: Prediction) -> Prediction:

@@ -13,8 +13,8 @@ from pipeline.contract import LabelLevel, Transform
 from pipeline.imaging.intensity import head_mask, percentiles
 from pipeline.imaging.prepare import prepare
 from pipeline.imaging.volume import Volume
-from pipeline.inference.answers import Backend, Floats, Slices
-from pipeline.inference.neighbours import calls
+from pipeline.inference.answers import Answers, Backend, Floats, Slices
+from pipeline.inference.neighbours import of_slices
 from pipeline.inference.release import Release
 from pipeline.monitoring.schema import MANUFACTURERS, PERCENTILES, Manufacturer, Observed
 from pipeline.targets import decided
@@ -74,11 +74,12 @@ def answered(model: Model, prepared: Sequence[Slices]) -> Answer:
         every = np.concatenate(prepared)
         said = model.backend.run(every, np.ones((1, len(every)), np.float32))
         return Answer(said.embedding[0], said.probabilities[0])
-    said_of = [
-        model.backend.run(slices[call.given], call.membership)
-        for slices in prepared
-        for call in calls([("", place) for place in range(len(slices))], model.calibration.neighbours_sd)
-    ]
+    said_of = [of_slices(model.backend, slices, model.calibration.neighbours_sd) for slices in prepared]
+    return together(said_of)
+
+
+def together(said_of: Sequence[Answers]) -> Answer:
+    """Of answers for slices that are units the mean embedding and the highest probabilities."""
     embedding = np.concatenate([each.embedding for each in said_of]).mean(axis=0)
     return Answer(embedding, np.concatenate([each.probabilities for each in said_of]).max(axis=0))
 
