@@ -81,7 +81,8 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
     worker = Worker(settings.release, settings.public_key, limits)
     release = sha256_file(settings.release / signature.SUMS)
-    answering = Answering(journal, incoming.folder, settings.state / "results", worker, settings.studies, release)
+    results, reports = settings.state / "results", settings.state / "reports"
+    answering = Answering(journal, incoming.folder, results, reports, worker, settings.studies, release)
     thread = threading.Thread(target=answering.run, args=(stop,), name="answer")
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     try:

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from deploy.box.answer import Answer
 from deploy.box.journal import Journal, Study
 from deploy.box.settings import Studies
-from deploy.box.worker import Answer, Worker
+from deploy.box.worker import Worker
 from pipeline.errors import PipelineError, WorkerError
 from pipeline.files import write_atomic
 
@@ -30,6 +31,7 @@ class Answering:
         journal: Journal,
         incoming: Path,
         results: Path,
+        reports: Path,
         worker: Worker,
         settings: Studies,
         release_sha256: str,
@@ -41,13 +43,14 @@ class Answering:
             journal: where studies stand.
             incoming: the folder of their files.
             results: the folder of reports, `<study>-<revision>.dcm`.
+            reports: the folder of what monitoring reads.
             worker: answers.
             settings: when a study is complete.
             release_sha256: that the worker answers by.
             now: the time, in UTC.
         """
         self._journal, self._incoming, self._results = journal, incoming, results
-        self._worker, self._settings = worker, settings
+        self._reports, self._worker, self._settings = reports, worker, settings
         self._release_sha256, self._now = release_sha256, now
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
@@ -85,6 +88,7 @@ class Answering:
         predictions = json.dumps([asdict(each) for each in answer.predictions])
         if self._journal.settle(study, "answered", release_sha256=self._release_sha256, predictions=predictions):
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
+            answer.tell(self._reports, self._release_sha256, self._now())
         else:
             report.unlink(missing_ok=True)
             _LOG.info("study %d: more came while it was answered", study.study)

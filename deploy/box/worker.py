@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,25 +15,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-import pydicom
-
-from deploy.box.report import Answered, encoded
-from pipeline.dicom.load import load
-from pipeline.errors import DicomError, PipelineError, WorkerError
-from pipeline.files import sha256_file
-from pipeline.inference import signature
-from pipeline.inference.predict import Prediction, predict
-from pipeline.inference.release import Release, open_release
+from deploy.box.answer import Answer, Opened, answer, opened
+from pipeline.errors import PipelineError, WorkerError
+from pipeline.parent import die_with_parent
 
 _ENDED_S = 5.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a release says of a study, and the same as a DICOM file; without one where there is nothing to report."""
-
-    predictions: list[Prediction]
-    report: bytes | None
 
 
 @dataclass(frozen=True)
@@ -111,33 +96,16 @@ class Worker:
 
 def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int) -> None:
     """The process: answers until its parent has gone."""
+    die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     # Of the box's memory nothing is left lying about where this one crashes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    opened: tuple[Release, str] | None = None
+    ready: Opened | None = None
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             files = pipe.recv()
             try:
-                opened = opened or (open_release(release, public_key), sha256_file(release / signature.SUMS))
-                pipe.send(_answered(*opened, files))
+                ready = ready or opened(release, public_key)
+                pipe.send(answer(ready, files))
             except PipelineError as error:
                 pipe.send(error)
-
-
-def _answered(release: Release, release_sha256: str, files: Sequence[Path]) -> Answer:
-    # A folder of links: exactly what the journal names, whatever else lies where those files are.
-    with tempfile.TemporaryDirectory() as folder:
-        for number, path in enumerate(files):
-            (Path(folder) / f"{number:06}").symlink_to(path)
-        found: list[Prediction] = []
-        with suppress(DicomError):
-            # It says that nothing could be used, after every reason was given.
-            found.extend(predict(release, load(Path(folder), release.manifest.selection, workers=1)))
-    if not found:
-        return Answer(found, None)
-    try:
-        images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
-        return Answer(found, encoded(Answered(images, found, release.manifest, release_sha256, release.backend.name)))
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error

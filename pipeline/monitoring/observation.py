@@ -70,17 +70,21 @@ def observe(model: Model, manufacturer: str, field_strength_t: float | None, vol
 
 def answered(model: Model, prepared: Sequence[Slices]) -> Answer:
     """The network's answer for the slices of a study, each array those of a volume."""
-    if model.level != "slice":
-        every = np.concatenate(prepared)
-        said = model.backend.run(every, np.ones((1, len(every)), np.float32))
-        return Answer(said.embedding[0], said.probabilities[0])
-    said_of = [of_slices(model.backend, slices, model.calibration.neighbours_sd) for slices in prepared]
+    if model.level == "slice":
+        said_of = [of_slices(model.backend, slices, model.calibration.neighbours_sd) for slices in prepared]
+    else:
+        units = prepared if model.level == "series" else [np.concatenate(prepared)]
+        said_of = [model.backend.run(slices, np.ones((1, len(slices)), np.float32)) for slices in units]
     return together(said_of)
 
 
 def together(said_of: Sequence[Answers]) -> Answer:
-    """Of answers for slices that are units the mean embedding and the highest probabilities."""
-    embedding = np.concatenate([each.embedding for each in said_of]).mean(axis=0)
+    """Of all units of a study the mean embedding of their slices, and of each class the highest probability."""
+    embeddings = np.concatenate([each.embedding for each in said_of])
+    weights = np.concatenate(
+        [np.full(len(each.embedding), len(each.slice_scores) / len(each.embedding)) for each in said_of]
+    )
+    embedding = np.average(embeddings, axis=0, weights=weights).astype(np.float32)
     return Answer(embedding, np.concatenate([each.probabilities for each in said_of]).max(axis=0))
 
 

@@ -54,7 +54,7 @@ def quantities(reference: Reference, stream: Studies, classes: Sequence[str]) ->
         *_categories("field strength", "field strength", (shape.fields, shape.shares), own.fields, stream.fields),
         *(
             Quantity(monitor, name, None, values, new)
-            for (monitor, name, values), (*_, new) in zip(_numbers(own), _numbers(stream), strict=True)
+            for (monitor, name, values), (*_, new) in zip(numbers(own), numbers(stream), strict=True)
         ),
         *_outputs(reference, stream, classes),
     ]
@@ -76,8 +76,8 @@ def _categories(
     yield Quantity(monitor, f"another {noun}", 0.0, np.zeros(len(reference)), new.astype(float))
 
 
-def _numbers(studies: Studies) -> Iterator[tuple[Monitor, str, Floats]]:
-    """Monitor, name and values (N,) of what is a number."""
+def numbers(studies: Studies) -> Iterator[tuple[Monitor, str, Floats]]:
+    """Monitor, name and values (N,) of all that is a number and no output."""
     yield "intensity", "brightness for the scanner", studies.brightness
     yield "intensity", "midtone", studies.midtone
     yield "intensity", "mean of the prepared slices", studies.seen[:, 0]

@@ -50,7 +50,7 @@ class Observed(Strict):
             volumes the median of each.
         seen: mean and standard deviation of the prepared slices' pixels, 0 to 1.
         embedding: (F,) mean of the network's features over the slices.
-        probabilities: (K,) calibrated; of slices that are units the highest, otherwise of all slices together.
+        probabilities: (K,) calibrated; of a study of several units the highest of each class.
         decisions: (K,) whether the class is said to be there.
     """
 

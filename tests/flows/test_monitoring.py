@@ -27,7 +27,7 @@ PROGRAM += "print(monitor(*map(Path, sys.argv[1:])))"
 
 @pytest.fixture(scope="session")
 def release(make_release: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_release(tmp_path_factory.mktemp("monitored") / "release")
+    return make_release(tmp_path_factory.mktemp("monitored") / "release", drawn=True)
 
 
 @pytest.fixture

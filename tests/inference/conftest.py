@@ -16,11 +16,16 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from safetensors.torch import save_file
 
 from pipeline import config
-from pipeline.contract import Calibration
+from pipeline.contract import Calibration, Runs
+from pipeline.dicom.load import load
+from pipeline.dicom.scan import Scan
 from pipeline.engine import export, release
 from pipeline.engine.graph import ReleaseGraph
 from pipeline.engine.quantise import quantise
 from pipeline.files import sha256_file
+from pipeline.inference.runtimes import start
+from pipeline.monitoring import reference
+from pipeline.monitoring.observation import Model, observe
 from tests import compiled, observed, small_network
 from tests.pretrained import card
 from tests.small_network import SIZE
@@ -61,8 +66,9 @@ class Maker:
         key_file: Path | None = None,
         runs: dict[str, str] = PLAIN,
         neighbours_sd: float = 0.0,
+        drawn: bool = False,
     ) -> Path:
-        """A release that runs so; of int8 with the graph of `int8`."""
+        """A release that runs so; of int8 with that of `int8`; its reference is of series like those below, or drawn."""
         params = self.params.model_copy(
             update={
                 "data": self.params.data.model_copy(update={"label_level": level}),
@@ -75,16 +81,17 @@ class Maker:
         save_file({"trunk.weight": torch.zeros(1)}, model)
         compiled.write_cases(self.graph.with_name("parity.npz"), self.graph)
         hashes = {"onnx_sha256": sha256_file(self.graph), "model_sha256": sha256_file(model)}
+        calibration = Calibration(
+            temperature=TEMPERATURE,
+            threshold=THRESHOLD,
+            neighbours_sd=neighbours_sd,
+            rule="youden",
+            model_sha256=hashes["model_sha256"],
+            split_sha256="ef" * 32,
+        )
         evidence = release.Evidence(
             backbone=card("test_efficientnet"),
-            calibration=Calibration(
-                temperature=TEMPERATURE,
-                threshold=THRESHOLD,
-                neighbours_sd=neighbours_sd,
-                rule="youden",
-                model_sha256=hashes["model_sha256"],
-                split_sha256="ef" * 32,
-            ),
+            calibration=calibration,
             metrics={},
             acceptance={"criteria": [{"metric": "m", "bound": "at least 0", "value": 1.0, "passed": True}]},
             parity={
@@ -99,9 +106,23 @@ class Maker:
             ladder=self.ladder(runs),
             compiled=compiled.record(self.graph.parent, **hashes),
         )
-        studies = observed.write(self.graph.with_name("reference.npz"), hashes["onnx_sha256"])
+        drawn_from = self.graph.with_name("drawn.npz")
+        studies = observed.write(drawn_from, hashes["onnx_sha256"]) if drawn else self.reference(params, calibration)
         release.write(params, evidence, release.Parts(model, self.graph, self.graph.parent, studies), out)
         return out
+
+    def reference(self, params: config.Params, calibration: Calibration) -> Path:
+        """What the graph sees of studies like those below; made once."""
+        path = self.graph.with_name("reference.npz")
+        if not path.is_file():
+            model = Model(start({"fp32": self.graph}, Runs(**PLAIN)), params.prepare, calibration, "series")
+            folder = self.graph.with_name("known")
+            for seed in range(1000, 1060):
+                _write_series(folder, seed)
+            scans = [scan for scan in load(folder, params.ingest.selection, workers=1) if isinstance(scan, Scan)]
+            seen = [observe(model, scan.manufacturer, scan.field_strength_t, [scan.volume]) for scan in scans]
+            reference.make(sha256_file(self.graph), model.backend.name, seen[:24], seen[24:]).save(path)
+        return path
 
     def ladder(self, runs: dict[str, str]) -> dict[str, Any]:
         """What the stage `export` would have found."""

@@ -20,7 +20,7 @@ from tests import observed
 
 @pytest.fixture(scope="session")
 def release(make_release: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_release(tmp_path_factory.mktemp("release") / "release")
+    return make_release(tmp_path_factory.mktemp("release") / "release", drawn=True)
 
 
 def _simulated(release: Path, folder: Path, *options: str) -> Path:

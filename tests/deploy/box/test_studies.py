@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.box.answer import Answer
 from deploy.box.journal import Instance, Journal
 from deploy.box.settings import Studies
 from deploy.box.studies import Answering
-from deploy.box.worker import Answer
 from deploy.box.worklist import again, table
 from pipeline.errors import ConfigError, WorkerError
 from pipeline.inference.predict import Prediction
@@ -34,7 +34,7 @@ class Saying:
         if self.crashes:
             self.crashes -= 1
             raise WorkerError("the process to survive", "it ended", "See what the study is.")
-        return Answer(SAID, b"DICM")
+        return Answer(SAID, b"DICM", None, "not_assessed")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def came(journal: Journal, number: int, second: float, study: str = "1") -> None
 def answering(journal: Journal, worker: Saying, second: float) -> Answering:
     """At so many seconds after the start: quiet is 60 s, the end 600 s. Results lie beside the journal."""
     settings, now = Studies(quiet_s=60, forced_s=600), START + timedelta(seconds=second)
-    return Answering(journal, Path("/in"), of(journal), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
+    return Answering(journal, Path("/in"), of(journal), of(journal), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
 
 
 def of(journal: Journal) -> Path:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from deploy.box.worker import Answer, Limits, Worker
+from deploy.box.answer import Answer
+from deploy.box.worker import Limits, Worker
 from pipeline.errors import ContractError, WorkerError
 from tests.inference.conftest import Maker, SeriesWriter
 

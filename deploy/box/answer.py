@@ -1,0 +1,175 @@
+"""From the files of a study to what a box says of it: predictions, a report, and what monitoring reads."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from deploy.box.report import Answered, encoded
+from pipeline.dicom.load import load
+from pipeline.errors import ContractError, DicomError, StorageError
+from pipeline.files import sha256_file
+from pipeline.inference import signature
+from pipeline.inference.predict import Examined, Prediction, examine
+from pipeline.inference.release import Release, open_release
+from pipeline.monitoring import observation, reference
+from pipeline.monitoring.novelty import novelty
+from pipeline.monitoring.reference import Reference
+from pipeline.monitoring.reports import append
+from pipeline.monitoring.schema import Observed, Quality, StudyReport
+
+OUT_OF_DISTRIBUTION = "out_of_distribution"
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a release says of a study.
+
+    Attributes:
+        predictions: the answers, and why there are none.
+        report: the same as a DICOM file; None where there is nothing to report.
+        observed: what monitoring reads; None where nothing was answered.
+        quality: whether the study is like those that the release knows.
+    """
+
+    predictions: list[Prediction]
+    report: bytes | None
+    observed: Observed | None
+    quality: Quality
+
+    def tell(self, folder: Path, release_sha256: str, now: datetime) -> None:
+        """Add what monitoring reads to its folder; where that cannot be written, the answer stands all the same.
+
+        Args:
+            folder: of reports.
+            release_sha256: that answered.
+            now: the time, in UTC.
+        """
+        if self.observed is None:
+            return
+        report = StudyReport(
+            **self.observed.model_dump(),
+            hour=now.replace(minute=0, second=0, microsecond=0),
+            release_sha256=release_sha256,
+            refused=sum(each.status not in ("ok", OUT_OF_DISTRIBUTION) for each in self.predictions),
+            quality=self.quality,
+        )
+        try:
+            append(folder, report)
+        except (OSError, StorageError) as error:
+            _LOG.error("monitoring is not told of a study: %s", error)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A release, ready to answer.
+
+    Attributes:
+        release: its contract and graph.
+        sha256: of its SHA256SUMS.
+        reference: what studies are compared with; None in releases that were made before there was one.
+    """
+
+    release: Release
+    sha256: str
+    reference: Reference | None
+
+
+def opened(folder: Path, public_key: Path | None) -> Opened:
+    """Verify and load a release.
+
+    Raises:
+        ContractError: it is not whole, or not by the owner of the key.
+        EngineError: this machine cannot run it.
+    """
+    release = open_release(folder, public_key)
+    studies = release.manifest.reference
+    known = None if studies is None else reference.read(folder / studies.file)
+    features = release.backend.outputs["embedding"]
+    if known is not None and len(known.shape.centre) != features:
+        raise ContractError(
+            f"a reference of studies with embeddings of {features} values, as the graph gives them",
+            f"one of {len(known.shape.centre)}",
+            "The release was put together wrongly; ask its maker.",
+        )
+    return Opened(release, sha256_file(folder / signature.SUMS), known)
+
+
+def answer(by: Opened, files: Sequence[Path]) -> Answer:
+    """What a release says of the series in these files, and why of others nothing.
+
+    Raises:
+        DicomError: no report can be made of these headers.
+    """
+    examined = _examined(by.release, files)
+    observed = _observed(by.release, examined)
+    predictions = [each for found in examined for each in found.predictions]
+    quality: Quality = "not_assessed"
+    if observed is not None and by.reference is not None:
+        predictions = _of_the_known(predictions, observed, by.reference)
+        novel = any(each.status == OUT_OF_DISTRIBUTION for each in predictions)
+        quality = "flagged" if novel else "passed"
+    return Answer(predictions, _report(by, files, predictions) if predictions else None, observed, quality)
+
+
+def _report(by: Opened, files: Sequence[Path], predictions: Sequence[Prediction]) -> bytes:
+    try:
+        images: list[Dataset] = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+        return encoded(Answered(images, predictions, by.release.manifest, by.sha256, by.release.backend.name))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error
+
+
+def _examined(release: Release, files: Sequence[Path]) -> list[Examined]:
+    # A folder of links: exactly what the journal names, whatever else lies where those files are.
+    with tempfile.TemporaryDirectory() as folder:
+        for number, path in enumerate(files):
+            (Path(folder) / f"{number:06}").symlink_to(path)
+        found: list[Examined] = []
+        with suppress(DicomError):
+            # It says that nothing could be used, after every reason was given.
+            found.extend(examine(release, load(Path(folder), release.manifest.selection, workers=1)))
+    return found
+
+
+def _observed(release: Release, examined: Sequence[Examined]) -> Observed | None:
+    """What monitoring is told of a study, by what was examined already."""
+    answers = [found.answers for found in examined if found.answers is not None]
+    if not answers:
+        return None
+    told = observation.together(answers)
+    if not np.isfinite(told.embedding).all():
+        return None
+    scans = [scan for found in examined for scan, _ in found.scans]
+    return observation.described(
+        scans[0].manufacturer,
+        scans[0].field_strength_t,
+        [scan.volume for scan in scans],
+        [slices for found in examined for _, slices in found.scans],
+        told,
+        release.manifest.calibration,
+    )
+
+
+def _of_the_known(predictions: Sequence[Prediction], observed: Observed, known: Reference) -> list[Prediction]:
+    """The predictions, none of which has a number where the study is like none of those that the release knows."""
+    found = novelty(known, observed)
+    if not found.novel:
+        return list(predictions)
+    message = (
+        f"unlike each of the {len(known.studies)} studies that the release was compared with: "
+        f"{found.name}, {found.ratio:.1f} times as far out as the farthest of them"
+    )
+    refused = {"probabilities": (), "decision": "", "status": OUT_OF_DISTRIBUTION, "message": message}
+    return [replace(each, **refused) if each.status == "ok" else each for each in predictions]  # type: ignore[arg-type]
