@@ -2,7 +2,8 @@
 # make demo WEIGHTS=path     the same with pre-trained weights of yours: path/NAME.safetensors, NAME as timm has it
 # make demo WEIGHTS=folder   the same from the release of another project of yours: folder/manifest.json
 # make prefect               a Prefect server, work pool and worker on this machine, with every flow deployed
-# make test                  lint, types, import rules and every test
+# make test                  lint, types, import rules and every test but the long ones
+# make test-long             tests that take longer than they show, each with a short form among the others
 # make lint                  the first three of them
 #
 # Needs Python 3.11 or newer with its venv module, git and make; everything else goes to .venv.
@@ -17,7 +18,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 # Assignments beyond the name, with WEIGHTS: what the network was made with (see backbone in params.yaml).
 BACKBONE ?= 'backbone.options={}' backbone.mean=null backbone.std=null
 
-.PHONY: demo prefect test lint
+.PHONY: demo prefect test test-long lint
 
 demo: $(READY)
 ifdef WEIGHTS
@@ -40,7 +41,10 @@ prefect: $(READY)
 
 # Whole files to each worker (tests/conftest.py), in their order: the longest come first in the alphabet.
 test: lint
-	pytest -n logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
+	pytest -m "not long" -n logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
+
+test-long: $(READY)
+	pytest -m long
 
 lint: $(READY)
 	ruff check

@@ -28,6 +28,7 @@ def test_an_experiment_runs_what_depends_on_its_parameter_and_is_listed(built: A
     assert row["finetune.dropout"] == "0.3"
 
 
+@pytest.mark.long
 def test_queued_experiments_run_one_after_another(built: Any, tmp_path: Any) -> None:
     project = built.copy(tmp_path)
     for name, patience in (("one", 1), ("two", 2)):

@@ -13,6 +13,7 @@ from tests import photographs
 pytestmark = pytest.mark.acceptance
 
 
+@pytest.mark.long
 def test_the_recipe_runs_in_dvc_and_then_has_nothing_to_do(clone: Any, root: Path, tmp_path: Path) -> None:
     project = clone.copy(tmp_path)
     folder = project.folder / "models/embedded"

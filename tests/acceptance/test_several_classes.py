@@ -16,7 +16,7 @@ pytestmark = pytest.mark.acceptance
 CLASSES = {"multiclass": ["healthy", "lesion", "not FLAIR"], "multilabel": ["not FLAIR", "lesion"]}
 
 
-@pytest.fixture(scope="module", params=list(CLASSES))
+@pytest.fixture(scope="module", params=["multiclass", pytest.param("multilabel", marks=pytest.mark.long)])
 def several(built: Any, cut: list[str], request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The demo with other labels, after `dvc repro`: whether a series is FLAIR, and whether there is a lesion."""
     kind = request.param

@@ -219,6 +219,7 @@ def test_killed_worker_takes_its_run_along_which_is_marked_and_the_next_goes_on(
     _assert_next_run_goes_on(deployed, retrain, toy)
 
 
+@pytest.mark.long
 def test_run_whose_process_vanished_is_marked_as_crashed(
     deployed: SyncPrefectClient, retrain: DeploymentResponse, toy: Path, workers: Workers
 ) -> None:

@@ -68,7 +68,7 @@ class Maker:
         neighbours_sd: float = 0.0,
         drawn: bool = False,
     ) -> Path:
-        """A release that runs so; of int8 with that of `int8`; its reference is of series like those below, or drawn."""
+        """A release that runs so; of int8 with that of `int8`; its reference: series like those below, or drawn."""
         params = self.params.model_copy(
             update={
                 "data": self.params.data.model_copy(update={"label_level": level}),
