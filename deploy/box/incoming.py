@@ -23,6 +23,7 @@ from pydicom.uid import UID
 
 from deploy.box.journal import Instance, Journal
 from pipeline.errors import DicomError, StorageError
+from pipeline.files import fsync_folder
 
 _PARTS = "parts"
 #: With what the meta information, which comes from the C-STORE command, calls the same.
@@ -110,9 +111,9 @@ class Incoming:
                 os.fsync(handle.fileno())
             if not path.parent.is_dir():
                 path.parent.mkdir(exist_ok=True)
-                _fsync_folder(self.folder)
+                fsync_folder(self.folder)
             part.replace(path)
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -138,11 +139,3 @@ def _identity(content: bytes) -> tuple[str, str, str, str]:
 
 def _hash(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:32]
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
