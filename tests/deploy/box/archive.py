@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -86,3 +87,53 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
         finally:
             stop.set()
             thread.join()
+
+
+@contextmanager
+def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
+    """A port that leads to another; the first connections `drop`, or `stop` to be read, after so many bytes each."""
+    stop, left = threading.Event(), list(after)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+
+        def serve() -> None:
+            while not stop.is_set():
+                try:
+                    line, _ = server.accept()
+                except TimeoutError:
+                    continue
+                with line, socket.create_connection(("127.0.0.1", port)) as onward:
+                    _carry(line, onward, left.pop(0) if left else None, ends, stop)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _carry(line: socket.socket, onward: socket.socket, most: int | None, ends: str, stop: threading.Event) -> None:
+    """Both ways, until one side ends or `most` bytes came."""
+    came = 0
+    while not stop.is_set():
+        ready, _, _ = select.select([line, onward], [], [], 0.1)
+        for each in ready:
+            chunk = each.recv(16_384)
+            if not chunk:
+                return
+            came += len(chunk) if each is line else 0
+            if most is not None and came > most:
+                if ends == "stop":
+                    _until_closed(line, stop)
+                return
+            (onward if each is line else line).sendall(chunk)
+
+
+def _until_closed(line: socket.socket, stop: threading.Event) -> None:
+    """Read nothing; the end of a connection shows as a hang-up."""
+    watch = select.poll()
+    watch.register(line, select.POLLRDHUP)
+    while not stop.is_set() and not watch.poll(100):
+        pass
