@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
@@ -93,7 +93,7 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
     """A port that leads to another; the first connections `drop`, or `stop` to be read, after so many bytes each."""
     stop, left = threading.Event(), list(after)
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as unread:
         server.settimeout(0.1)
 
         def serve() -> None:
@@ -102,8 +102,12 @@ def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
                     line, _ = server.accept()
                 except TimeoutError:
                     continue
-                with line, socket.create_connection(("127.0.0.1", port)) as onward:
-                    _carry(line, onward, left.pop(0) if left else None, ends, stop)
+                with ExitStack() as both:
+                    both.enter_context(line)
+                    onward = both.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    _carry(line, onward, left.pop(0) if left else None, stop)
+                    if ends == "stop" and not stop.is_set():
+                        unread.push(both.pop_all())
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -114,26 +118,14 @@ def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
             thread.join()
 
 
-def _carry(line: socket.socket, onward: socket.socket, most: int | None, ends: str, stop: threading.Event) -> None:
+def _carry(line: socket.socket, onward: socket.socket, most: int | None, stop: threading.Event) -> None:
     """Both ways, until one side ends or `most` bytes came."""
     came = 0
     while not stop.is_set():
         ready, _, _ = select.select([line, onward], [], [], 0.1)
         for each in ready:
             chunk = each.recv(16_384)
-            if not chunk:
-                return
             came += len(chunk) if each is line else 0
-            if most is not None and came > most:
-                if ends == "stop":
-                    _until_closed(line, stop)
+            if not chunk or (most is not None and came > most):
                 return
             (onward if each is line else line).sendall(chunk)
-
-
-def _until_closed(line: socket.socket, stop: threading.Event) -> None:
-    """Read nothing; the end of a connection shows as a hang-up."""
-    watch = select.poll()
-    watch.register(line, select.POLLRDHUP)
-    while not stop.is_set() and not watch.poll(100):
-        pass
