@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset
 
-from deploy.box.report import Answered, encoded
+from deploy.box import report, summary
+from deploy.box.destinations import Kind
+from deploy.box.report import Answered
+from deploy.box.summary import Picture
 from pipeline.dicom.load import load
 from pipeline.errors import ContractError, DicomError, StorageError
 from pipeline.files import sha256_file
@@ -28,6 +30,8 @@ from pipeline.monitoring.reports import append
 from pipeline.monitoring.schema import Observed, Quality, StudyReport
 
 OUT_OF_DISTRIBUTION = "out_of_distribution"
+#: Shown in a study's summary.
+KEY_SLICES = 4
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,13 +42,13 @@ class Answer:
 
     Attributes:
         predictions: the answers, and why there are none.
-        report: the same as a DICOM file; None where there is nothing to report.
+        contents: the same as files of DICOM; none where there is nothing to report.
         observed: what monitoring reads; None where nothing was answered.
         quality: whether the study is like those that the release knows.
     """
 
     predictions: list[Prediction]
-    report: bytes | None
+    contents: dict[Kind, bytes]
     observed: Observed | None
     quality: Quality
 
@@ -120,15 +124,34 @@ def answer(by: Opened, files: Sequence[Path]) -> Answer:
         predictions = _of_the_known(predictions, observed, by.reference)
         novel = any(each.status == OUT_OF_DISTRIBUTION for each in predictions)
         quality = "flagged" if novel else "passed"
-    return Answer(predictions, _report(by, files, predictions) if predictions else None, observed, quality)
+    contents = _contents(by, files, predictions, _pictures(examined)) if predictions else {}
+    return Answer(predictions, contents, observed, quality)
 
 
-def _report(by: Opened, files: Sequence[Path], predictions: Sequence[Prediction]) -> bytes:
+def _contents(
+    by: Opened, files: Sequence[Path], predictions: Sequence[Prediction], pictures: Sequence[Picture]
+) -> dict[Kind, bytes]:
     try:
-        images: list[Dataset] = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
-        return encoded(Answered(images, predictions, by.release.manifest, by.sha256, by.release.backend.name))
+        images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+        answered = Answered(images, predictions, by.release.manifest, by.sha256, by.release.backend.name)
+        return {"sr": report.encoded(answered), "sc": summary.encoded(answered, pictures)}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error
+
+
+def _pictures(examined: Sequence[Examined]) -> list[Picture]:
+    """The slices with the highest scores, the highest first, as the network saw them and where it looked."""
+    found: list[Picture] = []
+    for each in examined:
+        if each.answers is None:
+            continue
+        keys = [key for scan, _ in each.scans for key in scan.slice_keys]
+        pixels = np.concatenate([slices for _, slices in each.scans])
+        scores, maps = each.answers.slice_scores, each.answers.saliency
+        for place in np.argsort(-scores.max(axis=1), kind="stable")[:KEY_SLICES].tolist():
+            (uid, frame), saliency = keys[place], None if maps is None else maps[place]
+            found.append(Picture(uid, frame, pixels[place], tuple(scores[place].tolist()), saliency))
+    return sorted(found, key=lambda picture: -max(picture.scores))[:KEY_SLICES]
 
 
 def _examined(release: Release, files: Sequence[Path]) -> list[Examined]:

@@ -12,10 +12,14 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.box import engines, scp
+from deploy.box.destinations import Destination
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
 from deploy.box.quarantine import Quarantine
+from deploy.box.sender import Channel, Sending
 from deploy.box.settings import Settings
+from deploy.box.store_scu import StoreScu
 from deploy.box.studies import Answering
 from deploy.box.worker import Limits, Worker
 from pipeline.errors import ConfigError
@@ -81,20 +85,41 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
     worker = Worker(settings.release, settings.public_key, limits)
     release = sha256_file(settings.release / signature.SUMS)
-    results, reports = settings.state / "results", settings.state / "reports"
-    answering = Answering(journal, incoming.folder, results, reports, worker, settings.studies, release)
-    thread = threading.Thread(target=answering.run, args=(stop,), name="answer")
+    outbox = _outbox(settings, journal)
+    reports = settings.state / "reports"
+    answering = Answering(journal, incoming.folder, outbox, reports, worker, settings.studies, release)
+    # A destination that is silent keeps no other waiting.
+    sending = [Sending(outbox, each, _channel(each, settings, outbox.folder)) for each in settings.send]
+    working: list[Answering | Sending] = [answering, *sending]
+    threads = [threading.Thread(target=each.run, args=(stop,), name=type(each).__name__) for each in working]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     try:
         with scp.listening(settings.receive, incoming, quarantine) as port:
-            thread.start()
+            for thread in threads:
+                thread.start()
             yield port
     finally:
         stop.set()
-        if thread.ident is not None:
-            thread.join()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
         worker.close()
         journal.close()
+
+
+def _outbox(settings: Settings, journal: Journal) -> Outbox:
+    """With nothing in it that has no row, and nobody to whom it waits in vain."""
+    outbox = Outbox(journal, settings.state / "results", settings.send)
+    if strays := outbox.sweep():
+        _LOG.info("%d results that were never entered are removed", strays)
+    if lost := outbox.abandon():
+        _LOG.warning("%d deliveries are dead: the settings no longer name their destination", lost)
+    return outbox
+
+
+def _channel(destination: Destination, settings: Settings, results: Path) -> Channel:
+    assert destination.dicom is not None
+    return StoreScu(destination.dicom, settings.receive.ae_title, results)
 
 
 @contextmanager

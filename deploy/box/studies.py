@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,13 +13,15 @@ from pathlib import Path
 
 from deploy.box.answer import Answer
 from deploy.box.journal import Journal, Study
+from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.worker import Worker
-from pipeline.errors import PipelineError, WorkerError
-from pipeline.files import write_atomic
+from pipeline.errors import PipelineError, StorageError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
+#: Until the disk is tried again after it failed.
+DISK_S = 30.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ class Answering:
         self,
         journal: Journal,
         incoming: Path,
-        results: Path,
+        outbox: Outbox,
         reports: Path,
         worker: Worker,
         settings: Studies,
@@ -42,21 +45,25 @@ class Answering:
         Args:
             journal: where studies stand.
             incoming: the folder of their files.
-            results: the folder of reports, `<study>-<revision>.dcm`.
+            outbox: where their answers go.
             reports: the folder of what monitoring reads.
             worker: answers.
             settings: when a study is complete.
             release_sha256: that the worker answers by.
             now: the time, in UTC.
         """
-        self._journal, self._incoming, self._results = journal, incoming, results
+        self._journal, self._incoming, self._outbox = journal, incoming, outbox
         self._reports, self._worker, self._settings = reports, worker, settings
         self._release_sha256, self._now = release_sha256, now
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
-        """Until `stop` is set; a study that is under way is finished."""
+        """Until `stop` is set; a study that is under way is finished. A disk that fails is looked at again later."""
         while not stop.wait(every_s):
-            self.round(stop)
+            try:
+                self.round(stop)
+            except (StorageError, OSError, sqlite3.Error) as error:
+                _LOG.error("answers cannot be kept, and are tried again: %s", error)
+                stop.wait(DISK_S)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Settle what is complete now; how many studies that were."""
@@ -80,17 +87,13 @@ class Answering:
             _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
             self._journal.settle(study, "failed", reason=str(error))
             return
-        # Before the journal says so: a stop in between has it made again, the same.
-        report = self._results / f"{study.study:06}-{study.revision}.dcm"
-        if answer.report is not None:
-            content = answer.report
-            write_atomic(report, lambda handle: handle.write(content))
         predictions = json.dumps([asdict(each) for each in answer.predictions])
-        if self._journal.settle(study, "answered", release_sha256=self._release_sha256, predictions=predictions):
+        positive = any(each.decision not in ("", "0") for each in answer.predictions)
+        values = {"release_sha256": self._release_sha256, "predictions": predictions}
+        if self._outbox.enter(study, answer.contents, positive, **values):
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
             answer.tell(self._reports, self._release_sha256, self._now())
         else:
-            report.unlink(missing_ok=True)
             _LOG.info("study %d: more came while it was answered", study.study)
 
     def _answer(self, files: list[Path]) -> Answer:

@@ -55,7 +55,7 @@ def test_a_study_like_no_other_has_words_and_no_number(
     assert (said.status, said.probabilities, said.decision) == (OUT_OF_DISTRIBUTION, (), "")
     assert "36 studies" in said.message
     assert found.quality == "flagged"
-    text = str(pydicom.dcmread(BytesIO(found.report or b"")))
+    text = str(pydicom.dcmread(BytesIO(found.contents["sr"])))
     assert "out of distribution" in text
     assert "Probability" not in text
 
@@ -70,7 +70,7 @@ def test_monitoring_is_told_of_what_was_answered_and_of_nobody(
     assert (told.hour, told.release_sha256) == (NOW.replace(minute=0), ready.sha256)
     assert (told.series, told.refused, told.quality) == (1, 0, "passed")
     assert told.probabilities == pytest.approx(found.predictions[0].probabilities)
-    Answer([], None, None, "not_assessed").tell(tmp_path / "reports", ready.sha256, NOW)
+    Answer([], {}, None, "not_assessed").tell(tmp_path / "reports", ready.sha256, NOW)
     assert len(reports.read(tmp_path / "reports")) == 1
 
 
