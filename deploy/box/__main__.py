@@ -3,6 +3,8 @@
 serve SETTINGS                  receive from scanners and archives, and answer what is complete
 studies SETTINGS [--again N]    what came, how far it is, and what was said of it
 outbox SETTINGS [--replay N]    what was sent of it, to whom, and what is not there and why
+release SETTINGS [--shadow DIR] [--switch [DIR]] [--rollback]
+                                which release answers, which runs in its shadow, and how far they agree
 compile RELEASE --state DIR     a release's engine, built and tried on this machine's GPU
 """
 
@@ -11,8 +13,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from deploy.box import engines, settings, worklist
 from deploy.box.journal import Journal
@@ -71,6 +74,26 @@ def _outbox(asked: argparse.Namespace) -> None:
         journal.close()
 
 
+def _release(asked: argparse.Namespace) -> None:
+    from deploy.box import changes  # `compile` needs nothing of `[box]`
+    from deploy.box.releases import Releases
+
+    read = settings.read(asked.settings)
+    releases = Releases(read.state / "releases", read.public_key, read.allow_unsigned)
+    if asked.rollback:
+        releases.rollback()
+    elif asked.switch is not None:
+        releases.switch(asked.switch or None)
+    elif asked.shadow is not None:
+        releases.shadow(asked.shadow or None)
+    with closing(Journal(read.state / "journal.sqlite")) as journal:
+        say(changes.said(releases, journal))
+
+
+def _folder(text: str) -> Path | Literal[""]:
+    return Path(text) if text else ""
+
+
 def _replayed(text: str) -> int | str:
     return text if text == "all" else int(text)
 
@@ -91,6 +114,17 @@ def _parser() -> argparse.ArgumentParser:
         "--replay", type=_replayed, metavar="N", help="send this delivery again; all: those that were given up"
     )
     outbox.set_defaults(run=_outbox)
+    release = commands.add_parser("release", help="which release answers; another in its shadow; switch, and back")
+    release.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    change = release.add_mutually_exclusive_group()
+    change.add_argument(
+        "--shadow", type=_folder, nargs="?", const="", metavar="DIR", help="run this one beside it; without DIR, none"
+    )
+    change.add_argument(
+        "--switch", type=_folder, nargs="?", const="", metavar="DIR", help="to this one; without DIR, to the shadow"
+    )
+    change.add_argument("--rollback", action="store_true", help="to the one that answered before")
+    release.set_defaults(run=_release)
     compile_ = commands.add_parser("compile", help="build the TensorRT engine of a release on this machine")
     compile_.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
     compile_.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")

@@ -59,4 +59,16 @@ MIGRATIONS = (
     CREATE INDEX deliveries_that_are_due ON deliveries (destination, state, next_try);
     CREATE INDEX deliveries_in_transactions ON deliveries (transaction_uid);
     """,
+    """
+    CREATE TABLE shadows (
+        study INTEGER NOT NULL REFERENCES studies,
+        revision INTEGER NOT NULL,
+        shadow_sha256 TEXT NOT NULL,
+        beside_sha256 TEXT NOT NULL,
+        beside TEXT NOT NULL,
+        predictions TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (study, revision, shadow_sha256, beside_sha256)
+    ) STRICT;
+    """,
 )

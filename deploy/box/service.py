@@ -7,24 +7,26 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from deploy.box import engines, scp
+from deploy.box import scp
 from deploy.box.destinations import Destination
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
 from deploy.box.quarantine import Quarantine
+from deploy.box.releases import Releases
+from deploy.box.retention import Forgetting
 from deploy.box.sender import Channel, Sending
 from deploy.box.settings import Settings
+from deploy.box.shadow import Shadowing
 from deploy.box.store_scu import StoreScu
 from deploy.box.studies import Answering
-from deploy.box.worker import Limits, Worker
+from deploy.box.worker import Limits
+from deploy.box.workers import Workers
 from pipeline.errors import ConfigError
-from pipeline.files import sha256_file
-from pipeline.inference import signature
 
 #: Of refused instances.
 _QUARANTINE_BYTES = 2**30
@@ -42,6 +44,11 @@ def journal_of(settings: Settings) -> Journal:
     return Journal(settings.state / "journal.sqlite")
 
 
+def releases_of(settings: Settings) -> Releases:
+    """The releases in the box's state."""
+    return Releases(settings.state / "releases", settings.public_key, settings.allow_unsigned)
+
+
 def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT; what is under way is finished then.
 
@@ -49,7 +56,6 @@ def serve(settings: Settings) -> None:
         ContractError: the release is not whole or not by the owner of the key.
         ConfigError: the port or a file of TLS cannot be used.
     """
-    engines.require_trusted(settings.release, settings.public_key, settings.allow_unsigned)
     stop = threading.Event()
 
     def ask(number: int, _: FrameType | None) -> None:
@@ -73,8 +79,7 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
     Raises:
         ConfigError: see `serve`; or another box is at work in the same state.
     """
-    journal = journal_of(settings)
-    with _alone(settings.state):
+    with closing(journal_of(settings)) as journal, _alone(settings.state):
         yield from _running(settings, journal, stop)
 
 
@@ -83,14 +88,17 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     if strays := incoming.sweep():
         _LOG.info("%d files that were never acknowledged are removed", strays)
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
-    worker = Worker(settings.release, settings.public_key, limits)
-    release = sha256_file(settings.release / signature.SUMS)
+    releases = releases_of(settings)
+    workers, shadows = Workers(releases, limits), Workers(releases, limits)
+    _LOG.info("release %s answers", releases.start(settings.release).answering[:12])
     outbox = _outbox(settings, journal)
     reports = settings.state / "reports"
-    answering = Answering(journal, incoming.folder, outbox, reports, worker, settings.studies, release)
+    answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies)
     # A destination that is silent keeps no other waiting.
     sending = [Sending(outbox, each, _channel(each, settings, outbox.folder)) for each in settings.send]
-    working: list[Answering | Sending] = [answering, *sending]
+    shadowing = Shadowing(journal, incoming.folder, shadows)
+    forgetting = Forgetting(journal, incoming.folder, outbox.folder, settings.retention)
+    working: list[Answering | Forgetting | Sending | Shadowing] = [answering, shadowing, forgetting, *sending]
     threads = [threading.Thread(target=each.run, args=(stop,), name=type(each).__name__) for each in working]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     try:
@@ -103,8 +111,8 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
-        worker.close()
-        journal.close()
+        workers.close()
+        shadows.close()
 
 
 def _outbox(settings: Settings, journal: Journal) -> Outbox:

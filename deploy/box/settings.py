@@ -83,6 +83,21 @@ class Work(Strict):
     study_s: float = Field(default=600.0, gt=0)
 
 
+class Retention(Strict):
+    """How long what nothing waits for is kept, in days.
+
+    Attributes:
+        answered_days: instances of answered studies.
+        failed_days: instances of studies that could not be answered.
+        results_days: results that were sent to all destinations; then the study's row goes, too. What was given up
+            stays until it is sent.
+    """
+
+    answered_days: float = Field(default=7.0, gt=0)
+    failed_days: float = Field(default=30.0, gt=0)
+    results_days: float = Field(default=90.0, gt=0)
+
+
 class Settings(Strict):
     """All of it.
 
@@ -94,6 +109,7 @@ class Settings(Strict):
         receive: what comes in.
         studies: when it is complete.
         work: how it is answered.
+        retention: how long what is done with is kept.
         send: to whom the answers go.
     """
 
@@ -104,6 +120,7 @@ class Settings(Strict):
     receive: Receive
     studies: Studies = Studies()
     work: Work = Work()
+    retention: Retention = Retention()
     send: Annotated[tuple[Destination, ...], AfterValidator(named_apart)] = ()
 
 

@@ -16,7 +16,7 @@ from deploy.box.journal import Journal, Study
 from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.worker import Worker
-from pipeline.errors import PipelineError, StorageError, WorkerError
+from pipeline.errors import ContractError, PipelineError, StorageError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
@@ -35,9 +35,8 @@ class Answering:
         incoming: Path,
         outbox: Outbox,
         reports: Path,
-        worker: Worker,
+        current: Callable[[], tuple[str, Worker]],
         settings: Studies,
-        release_sha256: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Nothing is done yet.
@@ -47,22 +46,20 @@ class Answering:
             incoming: the folder of their files.
             outbox: where their answers go.
             reports: the folder of what monitoring reads.
-            worker: answers.
+            current: the release that answers now, by the hash of its SHA256SUMS, and its worker.
             settings: when a study is complete.
-            release_sha256: that the worker answers by.
             now: the time, in UTC.
         """
         self._journal, self._incoming, self._outbox = journal, incoming, outbox
-        self._reports, self._worker, self._settings = reports, worker, settings
-        self._release_sha256, self._now = release_sha256, now
+        self._reports, self._current, self._settings, self._now = reports, current, settings, now
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Until `stop` is set; a study that is under way is finished. A disk that fails is looked at again later."""
         while not stop.wait(every_s):
             try:
                 self.round(stop)
-            except (StorageError, OSError, sqlite3.Error) as error:
-                _LOG.error("answers cannot be kept, and are tried again: %s", error)
+            except (ContractError, StorageError, OSError, sqlite3.Error) as error:
+                _LOG.error("nothing can be answered, which is tried again: %s", error)
                 stop.wait(DISK_S)
 
     def round(self, stop: threading.Event | None = None) -> int:
@@ -81,25 +78,27 @@ class Answering:
 
     def _settle(self, study: Study) -> None:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
+        release_sha256, worker = self._current()
         try:
-            answer = self._answer(files)
+            answer = _answer(worker, files)
         except PipelineError as error:
             _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
             self._journal.settle(study, "failed", reason=str(error))
             return
         predictions = json.dumps([asdict(each) for each in answer.predictions])
         positive = any(each.decision not in ("", "0") for each in answer.predictions)
-        values = {"release_sha256": self._release_sha256, "predictions": predictions}
+        values = {"release_sha256": release_sha256, "predictions": predictions}
         if self._outbox.enter(study, answer.contents, positive, **values):
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
-            answer.tell(self._reports, self._release_sha256, self._now())
+            answer.tell(self._reports, release_sha256, self._now())
         else:
             _LOG.info("study %d: more came while it was answered", study.study)
 
-    def _answer(self, files: list[Path]) -> Answer:
-        for _ in range(TRIES - 1):
-            try:
-                return self._worker.answer(files)
-            except WorkerError as error:
-                _LOG.warning("the worker was lost, and is tried again: %s", error)
-        return self._worker.answer(files)
+
+def _answer(worker: Worker, files: list[Path]) -> Answer:
+    for _ in range(TRIES - 1):
+        try:
+            return worker.answer(files)
+        except WorkerError as error:
+            _LOG.warning("the worker was lost, and is tried again: %s", error)
+    return worker.answer(files)

@@ -31,8 +31,11 @@ def again(journal: Journal, number: int) -> None:
         ConfigError: there is none of this number that was answered or failed.
     """
     for study in journal.studies():
-        if study.study == number and study.state in ("answered", "failed") and journal.settle(study, "complete"):
-            return
+        if study.study == number and study.state in ("answered", "failed"):
+            if not journal.instances(study.study_instance_uid):
+                raise ConfigError(f"the instances of study {number}", "none", "They were removed: have it sent again.")
+            if journal.settle(study, "complete"):
+                return
     raise ConfigError("the number of a study that was answered or failed", str(number), "`studies` lists them.")
 
 

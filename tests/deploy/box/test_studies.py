@@ -55,7 +55,7 @@ def answering(journal: Journal, worker: Saying, second: float) -> Answering:
     """At so many seconds after the start: quiet is 60 s, the end 600 s. Results lie beside the journal."""
     settings, now = Studies(quiet_s=60, forced_s=600), START + timedelta(seconds=second)
     outbox = Outbox(journal, of(journal))
-    return Answering(journal, Path("/in"), outbox, of(journal), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
+    return Answering(journal, Path("/in"), outbox, of(journal), lambda: ("5ha", worker), settings, lambda: now)  # type: ignore[arg-type]
 
 
 def of(journal: Journal) -> Path:

@@ -1,0 +1,97 @@
+"""What a box forgets: what was received once it was answered, results once they were sent, each after so many days."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from deploy.box.journal import Journal
+from deploy.box.settings import Retention
+
+_LOG = logging.getLogger(__name__)
+
+#: Nothing of them waits: neither to be answered, nor to be sent.
+_RECEIVED = """
+    SELECT sop_instance_uid, file FROM instances JOIN studies USING (study)
+    WHERE (state = 'answered' AND last_received < ?) OR (state = 'failed' AND last_received < ?)
+"""
+_RESULTS = """
+    SELECT sop_instance_uid, file FROM results WHERE answered < ? AND NOT EXISTS
+    (SELECT 1 FROM deliveries WHERE deliveries.sop_instance_uid = results.sop_instance_uid
+        AND state NOT IN ('sent', 'committed', 'superseded'))
+"""
+_STUDIES = """
+    state IN ('answered', 'failed') AND last_received < ?
+    AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.study = studies.study)
+    AND NOT EXISTS (SELECT 1 FROM results WHERE results.study = studies.study)
+"""
+
+
+class Forgetting:
+    """Looks once in a while for what is old enough."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        incoming: Path,
+        results: Path,
+        settings: Retention,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Nothing is removed yet.
+
+        Args:
+            journal: of what there is.
+            incoming, results: the folders of the files.
+            settings: how long each is kept.
+            now: the time, in UTC.
+        """
+        self._journal, self._settings, self._now = journal, settings, now
+        self._incoming, self._results = incoming, results
+
+    def run(self, stop: threading.Event, every_s: float = 600.0) -> None:
+        """Until `stop` is set."""
+        while True:
+            try:
+                self.round()
+            except (OSError, sqlite3.Error) as error:
+                _LOG.error("nothing was removed, which is tried again: %s", error)
+            if stop.wait(every_s):
+                return
+
+    def round(self) -> tuple[int, int, int]:
+        """Remove what is old enough; how many instances, results and studies that were.
+
+        A row goes before its file: what a stop in between leaves is swept at the next start.
+        """
+        kept = self._settings
+        with self._journal.transaction() as database:
+            times = (self._before(kept.answered_days), self._before(kept.failed_days))
+            received = database.execute(_RECEIVED, times).fetchall()
+            made = database.execute(_RESULTS, (self._before(kept.results_days),)).fetchall()
+            uids = [(uid,) for uid, _ in made]
+            database.executemany("DELETE FROM instances WHERE sop_instance_uid = ?", [(uid,) for uid, _ in received])
+            database.executemany("DELETE FROM deliveries WHERE sop_instance_uid = ?", uids)
+            database.executemany("DELETE FROM results WHERE sop_instance_uid = ?", uids)
+            last = (self._before(max(kept.results_days, kept.failed_days)),)
+            database.execute(
+                f"DELETE FROM shadows WHERE study IN (SELECT study FROM studies WHERE {_STUDIES})",  # noqa: S608
+                last,
+            )
+            studies = database.execute(f"DELETE FROM studies WHERE {_STUDIES}", last).rowcount  # noqa: S608
+        for folder, rows in ((self._incoming, received), (self._results, made)):
+            for _, file in rows:
+                with suppress(FileNotFoundError):
+                    (folder / file).unlink()
+        counts = len(received), len(made), studies
+        if any(counts):
+            _LOG.info("removed as their time has come: %d instances, %d results, %d studies", *counts)
+        return counts
+
+    def _before(self, days: float) -> str:
+        return (self._now() - timedelta(days=days)).isoformat(timespec="milliseconds")

@@ -1,0 +1,120 @@
+"""What is forgotten, when, and what is not while anything waits for it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy.box.journal import Instance, Journal
+from deploy.box.outbox import Outbox
+from deploy.box.retention import Forgetting
+from deploy.box.settings import Retention
+from deploy.box.worklist import again
+from pipeline.errors import ConfigError
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SETTINGS = Retention(answered_days=7, failed_days=30, results_days=90)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    (tmp_path / "incoming").mkdir()
+    Outbox(Journal(tmp_path / "journal.sqlite"), tmp_path / "results")
+    return Journal(tmp_path / "journal.sqlite")
+
+
+def forgetting(folder: Path, journal: Journal) -> Forgetting:
+    return Forgetting(journal, folder / "incoming", folder / "results", SETTINGS, lambda: NOW)
+
+
+def came(folder: Path, journal: Journal, days: float, state: str) -> int:
+    """A study of one instance that came so many days ago; its number."""
+    number = len(journal.studies()) + 1
+    file, time = f"{number}.dcm", (NOW - timedelta(days=days)).isoformat(timespec="milliseconds")
+    (folder / "incoming" / file).write_bytes(b"DICM")
+    journal.add(Instance(f"1.{number}.1", f"1.{number}", f"1.{number}.0", "c", "ab", 4, file, "A", time))
+    with journal.transaction() as database:
+        database.execute("UPDATE studies SET state = ? WHERE study = ?", (state, number))
+    return number
+
+
+def result(folder: Path, journal: Journal, study: int, days: float, *deliveries: str) -> None:
+    """A result of a study, and in which states its deliveries are."""
+    time = (NOW - timedelta(days=days)).isoformat(timespec="milliseconds")
+    (folder / "results" / f"{study}-sr.dcm").write_bytes(b"DICM")
+    with journal.transaction() as database:
+        values = (f"2.{study}", "sr", f"2.{study}.0", "c", "ab", f"{study}-sr.dcm", study, 1, time)
+        database.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        for place, state in enumerate(deliveries):
+            row = (f"2.{study}", f"PACS{place}", state, time, time)
+            database.execute("INSERT INTO deliveries VALUES (NULL, ?, ?, ?, 0, ?, ?, NULL, '', '')", row)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for name in ("incoming", "results") for path in (folder / name).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("state", "days", "removed"),
+    [
+        ("answered", 6.9, False),
+        ("answered", 7.1, True),
+        ("failed", 29.0, False),
+        ("failed", 31.0, True),
+        ("receiving", 400.0, False),
+        ("complete", 400.0, False),
+    ],
+)
+def test_instances_go_when_their_study_is_done_with(
+    state: str, days: float, removed: bool, journal: Journal, tmp_path: Path
+) -> None:
+    came(tmp_path, journal, days, state)
+    assert forgetting(tmp_path, journal).round()[0] == int(removed)
+    assert files(tmp_path) == ([] if removed else ["1.dcm"])
+    assert len(journal.instances()) == int(not removed)
+    assert len(journal.studies()) == 1
+
+
+@pytest.mark.parametrize(("last", "removed"), [("sent", True), ("committed", True), ("queued", False), ("dead", False)])
+def test_results_go_when_they_are_where_they_should_be(
+    last: str, removed: bool, journal: Journal, tmp_path: Path
+) -> None:
+    number = came(tmp_path, journal, 100, "answered")
+    result(tmp_path, journal, number, 99, "sent", last)
+    assert forgetting(tmp_path, journal).round() == (1, int(removed), int(removed))
+    assert files(tmp_path) == ([] if removed else ["1-sr.dcm"])
+    assert len(journal.studies()) == int(not removed)
+
+
+def test_a_study_of_which_nothing_is_left_is_not_answered_again(journal: Journal, tmp_path: Path) -> None:
+    number = came(tmp_path, journal, 8, "answered")
+    forgetting(tmp_path, journal).round()
+    with pytest.raises(ConfigError, match="have it sent again"):
+        again(journal, number)
+
+
+def test_a_file_that_is_gone_already_and_a_shadow_are_no_hindrance(journal: Journal, tmp_path: Path) -> None:
+    number = came(tmp_path, journal, 100, "answered")
+    (tmp_path / "incoming" / "1.dcm").unlink()
+    with journal.transaction() as database:
+        row = (number, 1, "b", "a", json.dumps([]), json.dumps([]), "")
+        database.execute("INSERT INTO shadows VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    assert forgetting(tmp_path, journal).round() == (1, 0, 1)
+    assert not journal.studies()
+
+
+def test_nothing_goes_where_the_journal_cannot_be_written(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came(tmp_path, journal, 8, "answered")
+    at_work = forgetting(tmp_path, journal)
+    with sqlite3.connect(tmp_path / "journal.sqlite") as other:
+        other.execute("CREATE TRIGGER no BEFORE DELETE ON instances BEGIN SELECT raise(ABORT, 'full'); END")
+    other.close()
+    with pytest.raises(sqlite3.Error):
+        at_work.round()
+    assert files(tmp_path) == ["1.dcm"]
