@@ -17,8 +17,8 @@ from pipeline.files import sha256_file
 
 #: Until the disk is tried again after it failed.
 DISK_S = 30.0
-#: Statuses that say that the object was stored, though not as it was sent (PS3.4, table B.2-1).
-WARNINGS = (0xB000, 0xB006, 0xB007)
+#: First digit of statuses that say that the object was stored, though not as it was sent (PS3.7, annex C.4).
+WARNING = 0xB
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Sending:
         if outcome.status == 0:
             self._outbox.move(delivery, "sent", **tried)
             _LOG.info("%s is sent", self._named(delivery))
-        elif outcome.status in WARNINGS:
+        elif outcome.status is not None and outcome.status >> 12 == WARNING:
             self._outbox.move(delivery, "warned", **tried)
             _LOG.warning("%s is sent, with a warning: %s", self._named(delivery), outcome.reason)
         else:

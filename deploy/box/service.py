@@ -23,6 +23,7 @@ from deploy.box.sender import Channel, Sending
 from deploy.box.settings import Settings
 from deploy.box.shadow import Shadowing
 from deploy.box.store_scu import StoreScu
+from deploy.box.stow import StowRs
 from deploy.box.studies import Answering
 from deploy.box.worker import Limits
 from deploy.box.workers import Workers
@@ -126,8 +127,10 @@ def _outbox(settings: Settings, journal: Journal) -> Outbox:
 
 
 def _channel(destination: Destination, settings: Settings, results: Path) -> Channel:
-    assert destination.dicom is not None
-    return StoreScu(destination.dicom, settings.receive.ae_title, results)
+    if destination.dicom is not None:
+        return StoreScu(destination.dicom, settings.receive.ae_title, results)
+    assert destination.stow is not None
+    return StowRs(destination.stow, results)
 
 
 @contextmanager
