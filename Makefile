@@ -2,6 +2,7 @@
 # make demo WEIGHTS=path     the same with pre-trained weights of yours: path/NAME.safetensors, NAME as timm has it
 # make demo WEIGHTS=folder   the same from the release of another project of yours: folder/manifest.json
 # make prefect               a Prefect server, work pool and worker on this machine, with every flow deployed
+# make box                   Orthanc and the box on this machine, which answers what is sent to Orthanc (after make demo)
 # make test                  lint, types, import rules and every test but the long ones
 # make test-long             tests that take longer than they show, each with a short form among the others
 # make lint                  the first three of them
@@ -18,7 +19,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 # Assignments beyond the name, with WEIGHTS: what the network was made with (see backbone in params.yaml).
 BACKBONE ?= 'backbone.options={}' backbone.mean=null backbone.std=null
 
-.PHONY: demo prefect test test-long lint
+.PHONY: demo prefect box test test-long lint
 
 demo: $(READY)
 ifdef WEIGHTS
@@ -39,6 +40,9 @@ endif
 prefect: $(READY)
 	python -m flows.local
 
+box: $(READY)
+	python -m deploy.box.local --scans data/demo/dicom
+
 # Whole files to each worker (tests/conftest.py), in their order: the longest come first in the alphabet.
 test: lint
 	pytest -m "not long" -n logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
@@ -57,5 +61,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' || { echo "expected Python with its venv module; found none. apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --disable-pip-version-check \
-	  -c constraints.txt -e '.[train,flows,tensorrt-rtx,dev]'
+	  -c constraints.txt -e '.[train,flows,box,tensorrt-rtx,dev]'
 	@touch $@
