@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -25,9 +25,10 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, evt
+from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from deploy.box.front import Front
@@ -53,13 +54,16 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> Iterator[int]:
+def listening(
+    settings: Receive, incoming: Incoming, quarantine: Quarantine, reports: Sequence[EventHandlerType] = ()
+) -> Iterator[int]:
     """Receive until the context is left; gives the port.
 
     Args:
         settings: who may send what.
         incoming: where it goes.
         quarantine: where that goes which cannot be understood.
+        reports: who hears reports of storage commitment.
 
     Raises:
         ConfigError: the port is taken, or a file of TLS cannot be used.
@@ -71,7 +75,7 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
     entity.acse_timeout = min(settings.idle_s, _REQUEST_S)
     entity.require_called_aet = True
     entity.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
-    server = _server(entity, settings, incoming, quarantine)
+    server = _server(entity, settings, incoming, quarantine, reports)
     thread = threading.Thread(target=server.serve_forever, name="receive", daemon=True)
     thread.start()
     try:
@@ -81,14 +85,26 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
         thread.join()
 
 
-def _server(entity: AE, settings: Receive, incoming: Incoming, quarantine: Quarantine) -> ThreadedAssociationServer:
+def _server(
+    entity: AE,
+    settings: Receive,
+    incoming: Incoming,
+    quarantine: Quarantine,
+    reports: Sequence[EventHandlerType],
+) -> ThreadedAssociationServer:
+    contexts = [build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)]
+    if reports:
+        # Who reports asks for the association, and is the SCP in it (PS3.4, J.3.3).
+        contexts.append(commitment := build_context(StorageCommitmentPushModel))
+        commitment.scu_role, commitment.scp_role = False, True
     try:
         return entity.make_server(
             (settings.address, settings.port),
-            contexts=[build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)],
+            contexts=contexts,
             evt_handlers=[
                 (evt.EVT_REQUESTED, _require_sender, [settings]),
                 (evt.EVT_C_STORE, _store, [incoming, quarantine]),
+                *reports,
             ],
             server_class=Front,
             limits=settings,

@@ -11,15 +11,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from pynetdicom import evt
+
 from deploy.box import scp
+from deploy.box.commitment import CommitmentScu, heard
 from deploy.box.destinations import Destination
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
+from deploy.box.peer import Peer
 from deploy.box.quarantine import Quarantine
 from deploy.box.releases import Releases
 from deploy.box.retention import Forgetting
-from deploy.box.sender import Channel, Sending
+from deploy.box.sender import Sending
 from deploy.box.settings import Settings
 from deploy.box.shadow import Shadowing
 from deploy.box.store_scu import StoreScu
@@ -96,14 +100,15 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     reports = settings.state / "reports"
     answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies)
     # A destination that is silent keeps no other waiting.
-    sending = [Sending(outbox, each, _channel(each, settings, outbox.folder)) for each in settings.send]
+    sending = [_sending(outbox, each, settings.receive.ae_title) for each in settings.send]
     shadowing = Shadowing(journal, incoming.folder, shadows)
     forgetting = Forgetting(journal, incoming.folder, outbox.folder, settings.retention)
     working: list[Answering | Forgetting | Sending | Shadowing] = [answering, shadowing, forgetting, *sending]
     threads = [threading.Thread(target=each.run, args=(stop,), name=type(each).__name__) for each in working]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     try:
-        with scp.listening(settings.receive, incoming, quarantine) as port:
+        reports = [(evt.EVT_N_EVENT_REPORT, heard, [outbox])]
+        with scp.listening(settings.receive, incoming, quarantine, reports) as port:
             for thread in threads:
                 thread.start()
             yield port
@@ -126,11 +131,13 @@ def _outbox(settings: Settings, journal: Journal) -> Outbox:
     return outbox
 
 
-def _channel(destination: Destination, settings: Settings, results: Path) -> Channel:
-    if destination.dicom is not None:
-        return StoreScu(destination.dicom, settings.receive.ae_title, results)
-    assert destination.stow is not None
-    return StowRs(destination.stow, results)
+def _sending(outbox: Outbox, destination: Destination, calling_ae_title: str) -> Sending:
+    if destination.stow is not None:
+        return Sending(outbox, destination, StowRs(destination.stow, outbox.folder))
+    assert destination.dicom is not None
+    peer = Peer(destination.dicom, calling_ae_title)
+    commitment = CommitmentScu(peer, outbox) if destination.dicom.commitment else None
+    return Sending(outbox, destination, StoreScu(peer, outbox.folder), commitment)
 
 
 @contextmanager

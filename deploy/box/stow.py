@@ -15,7 +15,8 @@ import urllib3
 
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.destinations import Stow
-from deploy.box.store_scu import client_context, meaning
+from deploy.box.peer import client_context
+from deploy.box.store_scu import meaning
 from pipeline.errors import ConfigError
 
 #: Of an answer; more is not read.
