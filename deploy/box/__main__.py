@@ -43,6 +43,8 @@ def _serve(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # It reports each association, with what the other side says of itself.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    # Its errors carry words of exceptions, which may hold what a header said; the application logs them without.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     service.serve(settings.read(asked.settings))
 
 

@@ -141,7 +141,7 @@ class Journal:
         A study that was complete is receiving again, in its next revision.
         """
         (sop, study, *rest) = astuple(instance)
-        with self._transaction():
+        with self.transaction():
             self._database.execute(
                 "INSERT INTO studies VALUES (NULL, ?1, 1, ?2, ?2, 'receiving', '', '', '') "
                 "ON CONFLICT (study_instance_uid) DO UPDATE SET last_received = excluded.last_received, "
@@ -163,7 +163,7 @@ class Journal:
 
     def complete(self, quiet_since: str, begun_before: str) -> int:
         """Studies of which nothing came since one time, or that began before the other, are complete; how many are."""
-        with self._transaction():
+        with self.transaction():
             done = self._database.execute(
                 "UPDATE studies SET state = 'complete' "
                 "WHERE state = 'receiving' AND (last_received <= ? OR first_received <= ?)",
@@ -181,7 +181,7 @@ class Journal:
         """
         columns = {"state": state, "reason": "", **values}
         assignments = ", ".join(f"{name} = ?" for name in columns)
-        with self._transaction():
+        with self.transaction():
             done = self._database.execute(
                 f"UPDATE studies SET {assignments} WHERE study = ? AND revision = ? AND state = ?",  # noqa: S608
                 (*columns.values(), study.study, study.revision, study.state),
@@ -189,11 +189,16 @@ class Journal:
         return done.rowcount == 1
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of what happens within, or nothing, on the disk when it ends; one within another is a part of it."""
         with self._lock:
+            within = self._database.in_transaction
+            if within:
+                yield self._database
+                return
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
                 # A COMMIT that found no room has not ended the transaction; some errors have.
@@ -210,7 +215,7 @@ class Journal:
                 "A later box wrote it: install that version again, or go back to a backup of this one's.",
             )
         for place in range(version, len(MIGRATIONS)):
-            with self._transaction():
+            with self.transaction():
                 for statement in MIGRATIONS[place].split(";"):
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA user_version = {place + 1}")

@@ -34,6 +34,7 @@ from deploy.box.front import Front
 from deploy.box.incoming import Incoming
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Receive
+from deploy.box.watch import Watch
 from pipeline.errors import ConfigError, DicomError, StorageError
 
 #: What a study is answered from.
@@ -53,13 +54,16 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> Iterator[int]:
+def listening(
+    settings: Receive, incoming: Incoming, quarantine: Quarantine, watch: Watch | None = None
+) -> Iterator[int]:
     """Receive until the context is left; gives the port.
 
     Args:
         settings: who may send what.
         incoming: where it goes.
         quarantine: where that goes which cannot be understood.
+        watch: is told what comes; None: nobody is.
 
     Raises:
         ConfigError: the port is taken, or a file of TLS cannot be used.
@@ -71,7 +75,7 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
     entity.acse_timeout = min(settings.idle_s, _REQUEST_S)
     entity.require_called_aet = True
     entity.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
-    server = _server(entity, settings, incoming, quarantine)
+    server = _server(entity, settings, watch or Watch(), incoming, quarantine)
     thread = threading.Thread(target=server.serve_forever, name="receive", daemon=True)
     thread.start()
     try:
@@ -81,17 +85,23 @@ def listening(settings: Receive, incoming: Incoming, quarantine: Quarantine) -> 
         thread.join()
 
 
-def _server(entity: AE, settings: Receive, incoming: Incoming, quarantine: Quarantine) -> ThreadedAssociationServer:
+def _server(
+    entity: AE, settings: Receive, watch: Watch, incoming: Incoming, quarantine: Quarantine
+) -> ThreadedAssociationServer:
     try:
         return entity.make_server(
             (settings.address, settings.port),
             contexts=[build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)],
             evt_handlers=[
-                (evt.EVT_REQUESTED, _require_sender, [settings]),
-                (evt.EVT_C_STORE, _store, [incoming, quarantine]),
+                (evt.EVT_REQUESTED, _require_sender, [settings, watch]),
+                (evt.EVT_ACCEPTED, lambda _: watch.association("accepted")),
+                (evt.EVT_REJECTED, lambda event: watch.turned_away(event.assoc.requestor.address, _calling(event))),
+                (evt.EVT_ABORTED, lambda _: watch.association("aborted")),
+                (evt.EVT_C_STORE, _store, [watch, incoming, quarantine]),
             ],
             server_class=Front,
             limits=settings,
+            watch=watch,
         )
     except OSError as error:
         where = f"{settings.address}:{settings.port}"
@@ -99,20 +109,29 @@ def _server(entity: AE, settings: Receive, incoming: Incoming, quarantine: Quara
         raise ConfigError(f"to listen at {where}", str(error), remedy) from error
 
 
-def _require_sender(event: evt.Event, settings: Receive) -> None:
+def _require_sender(event: evt.Event, settings: Receive, watch: Watch) -> None:
     """Reject where the AE title is one of the senders', but not from there; pynetdicom rejects other titles."""
     title = _calling(event)
     address = ipaddress.ip_address(event.assoc.requestor.address)
     mine = [sender for sender in settings.senders if sender.ae_title == title]
     if mine and not any(address in network for sender in mine for network in sender.networks):
-        _LOG.warning("an association was rejected: %s does not come from its networks", title)
+        watch.turned_away(str(address), title)
         event.assoc.acse.send_reject(0x01, 0x01, 0x03)
         event.assoc.kill()
 
 
-def _store(event: evt.Event, incoming: Incoming, quarantine: Quarantine) -> int:
-    """The status of one C-STORE; success only for what `Incoming.keep` has kept."""
-    sender, content = _calling(event), event.encoded_dataset()
+def _store(event: evt.Event, watch: Watch, incoming: Incoming, quarantine: Quarantine) -> int:
+    """The status of one C-STORE, counted."""
+    status = _kept(_calling(event), event.encoded_dataset(), incoming, quarantine)
+    if status == SUCCESS:
+        watch.received("dimse")
+    else:
+        watch.refused("dimse", status)
+    return status
+
+
+def _kept(sender: str, content: bytes, incoming: Incoming, quarantine: Quarantine) -> int:
+    """The status for one instance; success only for what `Incoming.keep` has kept."""
     try:
         incoming.keep(content, sender)
     except StorageError as error:

@@ -12,12 +12,18 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.box import engines, scp
+from deploy.box.health import Health
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Settings
 from deploy.box.studies import Answering
+from deploy.box.watch import Watch
+from deploy.box.web.app import application
+from deploy.box.web.release import Running
+from deploy.box.web.server import serving
 from deploy.box.worker import Limits, Worker
+from pipeline import contract
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_file
 from pipeline.inference import signature
@@ -75,17 +81,22 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
 
 
 def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[int]:
+    watch = Watch()
     incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
     if strays := incoming.sweep():
         _LOG.info("%d files that were never acknowledged are removed", strays)
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
     worker = Worker(settings.release, settings.public_key, limits)
     release = sha256_file(settings.release / signature.SUMS)
-    answering = Answering(journal, incoming.folder, settings.state / "results", worker, settings.studies, release)
+    results = settings.state / "results"
+    answering = Answering(journal, incoming.folder, results, worker, settings.studies, release, watch=watch)
     thread = threading.Thread(target=answering.run, args=(stop,), name="answer")
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     try:
-        with scp.listening(settings.receive, incoming, quarantine) as port:
+        with (
+            _web(settings, journal, watch, release),
+            scp.listening(settings.receive, incoming, quarantine, watch) as port,
+        ):
             thread.start()
             yield port
     finally:
@@ -94,6 +105,24 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
             thread.join()
         worker.close()
         journal.close()
+
+
+@contextmanager
+def _web(settings: Settings, journal: Journal, watch: Watch, release_sha256: str) -> Iterator[None]:
+    """The page and all else over HTTP, where the settings ask for it.
+
+    Raises:
+        ConfigError: the token, the port or a file of TLS cannot be used.
+    """
+    if settings.web is None:
+        yield
+        return
+    running = Running(contract.load(settings.release), release_sha256, settings.public_key is not None)
+    health = Health(settings, journal, watch, release_sha256)
+    app = application(settings, settings.web, journal, watch, health, running)
+    with serving(settings.web, app) as port:
+        _LOG.info("the page is at %s:%d", settings.web.address, port)
+        yield
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from deploy.box.journal import Journal, Study
 from deploy.box.settings import Studies
+from deploy.box.watch import Watch
 from deploy.box.worker import Answer, Worker
-from pipeline.errors import PipelineError, WorkerError
+from pipeline.errors import ContractError, EngineError, PipelineError, WorkerError
 from pipeline.files import write_atomic
 
 #: Times that a study may cost the worker's process before it is given up.
@@ -34,6 +35,7 @@ class Answering:
         settings: Studies,
         release_sha256: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        watch: Watch | None = None,
     ) -> None:
         """Nothing is done yet.
 
@@ -45,13 +47,21 @@ class Answering:
             settings: when a study is complete.
             release_sha256: that the worker answers by.
             now: the time, in UTC.
+            watch: is told what becomes of studies; None: nobody is.
         """
         self._journal, self._incoming, self._results = journal, incoming, results
         self._worker, self._settings = worker, settings
         self._release_sha256, self._now = release_sha256, now
+        self._watch = watch or Watch()
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Until `stop` is set; a study that is under way is finished."""
+        try:
+            # So that the release is open, or the reason known, before a study needs it.
+            self._answer([])
+        except PipelineError as error:
+            _LOG.error("the release cannot answer: %s", error)
+            self._watch.worker(str(error))
         while not stop.wait(every_s):
             self.round(stop)
 
@@ -75,7 +85,8 @@ class Answering:
             answer = self._answer(files)
         except PipelineError as error:
             _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
-            self._journal.settle(study, "failed", reason=str(error))
+            if self._journal.settle(study, "failed", reason=str(error)):
+                self._watch.settled(study.last_received, False, self._now())
             return
         # Before the journal says so: a stop in between has it made again, the same.
         report = self._results / f"{study.study:06}-{study.revision}.dcm"
@@ -84,6 +95,7 @@ class Answering:
             write_atomic(report, lambda handle: handle.write(content))
         predictions = json.dumps([asdict(each) for each in answer.predictions])
         if self._journal.settle(study, "answered", release_sha256=self._release_sha256, predictions=predictions):
+            self._watch.settled(study.last_received, True, self._now())
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
         else:
             report.unlink(missing_ok=True)
@@ -92,7 +104,19 @@ class Answering:
     def _answer(self, files: list[Path]) -> Answer:
         for _ in range(TRIES - 1):
             try:
-                return self._worker.answer(files)
+                return self._asked(files)
             except WorkerError as error:
                 _LOG.warning("the worker was lost, and is tried again: %s", error)
-        return self._worker.answer(files)
+        return self._asked(files)
+
+    def _asked(self, files: list[Path]) -> Answer:
+        try:
+            found = self._worker.answer(files)
+        except WorkerError:
+            self._watch.worker_lost()
+            raise
+        except (ContractError, EngineError) as error:
+            self._watch.worker(str(error))
+            raise
+        self._watch.worker(None)
+        return found

@@ -1,0 +1,55 @@
+"""The form that takes the token, and the session that it begins."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from deploy.box.web import page
+from deploy.box.web.access import SESSION_S
+
+#: A token and its name, with room to spare.
+_MOST_BYTES = 4_096
+
+
+def form(request: Request) -> Response:
+    """The form."""
+    return page.render(request, "login.html.j2", title="Log in", wrong=False)
+
+
+async def log_in(request: Request) -> Response:
+    """A session for the right token; the form again for a wrong one."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            return PlainTextResponse("That is no token.", 413)
+    box = request.app.state.box
+    given = parse_qs(body.decode("ascii", "replace")).get("token", [""])[0]
+    address = request.client.host if request.client else ""
+    if not box.access.is_token(given):
+        box.watch.token_refused(address)
+        return page.render(request, "login.html.j2", 403, title="Log in", wrong=True)
+    box.watch.logged_in(address)
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(
+        box.access.cookie,
+        box.access.begin(),
+        max_age=SESSION_S,
+        path="/",
+        secure=box.access.secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+def log_out(request: Request) -> Response:
+    """The session ends."""
+    box = request.app.state.box
+    box.access.end(request)
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(box.access.cookie, path="/", secure=box.access.secure, httponly=True, samesite="strict")
+    return answer

@@ -1,0 +1,96 @@
+"""What a box serves over HTTP, on a free loopback port, without the rest of the box."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.box.health import Health
+from deploy.box.incoming import Incoming
+from deploy.box.journal import Journal
+from deploy.box.settings import Settings
+from deploy.box.watch import Watch
+from deploy.box.web.app import application
+from deploy.box.web.release import Running
+from deploy.box.web.server import serving
+from pipeline import contract
+from pipeline.files import sha256_file
+from tests.inference.conftest import Maker
+
+TOKEN = "0123456789abcdef" * 4
+
+
+@dataclass
+class Site:
+    """What is served, and what lies behind it."""
+
+    settings: Settings
+    journal: Journal
+    watch: Watch
+    health: Health
+    address: str
+
+    def get(self, path: str, **named: Any) -> httpx.Response:
+        """With the token."""
+        return self.ask("GET", path, headers={"authorization": f"Bearer {TOKEN}"}, **named)
+
+    def ask(self, method: str, path: str, **named: Any) -> httpx.Response:
+        """As anybody."""
+        return httpx.request(method, self.address + path, trust_env=False, timeout=60, **named)
+
+
+@pytest.fixture(scope="session")
+def release(make_release: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_release(tmp_path_factory.mktemp("seen") / "release")
+
+
+@pytest.fixture
+def site(release: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Serves with settings of `[web]` other than the usual."""
+    with ExitStack() as stack:
+
+        def start(**web: Any) -> Site:
+            state = tmp_path / "state"
+            state.mkdir(exist_ok=True)
+            (tmp_path / "token").write_text(f"{TOKEN}\n")
+            given = {"port": 0, "token_file": str(tmp_path / "token"), **web}
+            settings = Settings.model_validate(
+                {
+                    "state": str(state),
+                    "release": str(release),
+                    "allow_unsigned": True,
+                    "receive": {
+                        "ae_title": "MRIBOX",
+                        "keep_free_mb": 1,
+                        "senders": [{"ae_title": "SCANNER", "networks": ["127.0.0.1/32"]}],
+                    },
+                    "web": given,
+                }
+            )
+            assert settings.web is not None
+            journal, watch = Journal(state / "journal.sqlite"), Watch()
+            stack.callback(journal.close)
+            sha256 = sha256_file(release / "SHA256SUMS")
+            health = Health(settings, journal, watch, sha256)
+            health.threads = ("web", threading.current_thread().name)
+            watch.worker(None)
+            running = Running(contract.load(release), sha256, signed=False)
+            app = application(settings, settings.web, journal, watch, health, running)
+            scheme = "http" if settings.web.tls is None else "https"
+            port = stack.enter_context(serving(settings.web, app))
+            return Site(settings, journal, watch, health, f"{scheme}://127.0.0.1:{port}")
+
+        yield start
+
+
+@pytest.fixture
+def incoming(tmp_path: Path) -> Callable[[Journal], Incoming]:
+    """Of the same state."""
+    return lambda journal: Incoming(tmp_path / "state" / "incoming", journal, 2**20)
