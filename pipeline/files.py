@@ -41,6 +41,15 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
+def fsync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: a file that was renamed into it is there after a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def storage_full(path: Path, error: OSError) -> StorageError:
     """The error for a disk that has no room for `path`."""
     return StorageError(

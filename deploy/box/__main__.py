@@ -2,6 +2,7 @@
 
 serve SETTINGS                  receive from scanners and archives, and answer what is complete
 studies SETTINGS [--again N]    what came, how far it is, and what was said of it
+outbox SETTINGS [--replay N]    what was sent of it, to whom, and what is not there and why
 compile RELEASE --state DIR     a release's engine, built and tried on this machine's GPU
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import get_args
 
 from deploy.box import engines, settings, worklist
 from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
 from pipeline.errors import PipelineError
 from pipeline.fingerprint import Precision
 from pipeline.progress import say
@@ -43,8 +46,11 @@ def _serve(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # It reports each association, with what the other side says of itself.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    # Its errors carry words of exceptions, which may hold what a header said; the application logs them without.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    # Their errors may hold what a header or a request said; the application logs its own without.
+    for name in ("uvicorn.error", "python_multipart", "pydicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Of values that DICOM does not allow, which they quote.
+    warnings.filterwarnings("ignore", module="pydicom")
     service.serve(settings.read(asked.settings))
 
 
@@ -59,6 +65,22 @@ def _studies(asked: argparse.Namespace) -> None:
         journal.close()
 
 
+def _outbox(asked: argparse.Namespace) -> None:
+    read = settings.read(asked.settings)
+    journal = Journal(read.state / "journal.sqlite")
+    try:
+        outbox = Outbox(journal, read.state / "results", read.send)
+        if asked.replay is not None:
+            say(f"{outbox.replay(None if asked.replay == 'all' else asked.replay)} queued again")
+        say(worklist.deliveries(outbox.deliveries()))
+    finally:
+        journal.close()
+
+
+def _replayed(text: str) -> int | str:
+    return text if text == "all" else int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.box", description="The box beside a PACS.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -69,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     studies.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
     studies.add_argument("--again", type=int, metavar="N", help="have the box answer this study once more")
     studies.set_defaults(run=_studies)
+    outbox = commands.add_parser("outbox", help="what was sent, to whom, and what is not there and why")
+    outbox.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    outbox.add_argument(
+        "--replay", type=_replayed, metavar="N", help="send this delivery again; all: those that were given up"
+    )
+    outbox.set_defaults(run=_outbox)
     compile_ = commands.add_parser("compile", help="build the TensorRT engine of a release on this machine")
     compile_.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
     compile_.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")

@@ -35,17 +35,26 @@ class Check:
 class Health:
     """For several threads."""
 
-    def __init__(self, settings: Settings, journal: Journal, watch: Watch, release_sha256: str) -> None:
-        """`release_sha256`: of the release that was verified at the start."""
+    def __init__(
+        self, settings: Settings, journal: Journal, watch: Watch, release_sha256: str, threads: Sequence[str]
+    ) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            settings: of the box.
+            journal: that must take what comes.
+            watch: knows of the worker.
+            release_sha256: of the release that was verified at the start.
+            threads: names of those that must be at work.
+        """
         self._settings, self._journal, self._watch = settings, journal, watch
-        self._release_sha256 = release_sha256
-        self.threads = ("receive", "answer", "web")
+        self._release_sha256, self._threads = release_sha256, threads
         self._lock, self._checked, self._found = threading.Lock(), 0.0, list[Check]()
 
     def live(self) -> list[Check]:
         """Whether every thread of the box is at work."""
         alive = {thread.name for thread in threading.enumerate()}
-        return [Check(name, "" if name in alive else "the thread has ended") for name in self.threads]
+        return [Check(name, "" if name in alive else "the thread has ended") for name in self._threads]
 
     def ready(self) -> list[Check]:
         """Whether studies can be received and answered now."""

@@ -10,38 +10,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from deploy.box.schema import MIGRATIONS
 from pipeline.errors import ContractError
-
-#: Each entry takes the journal from the version of its place to the next; entries are only added.
-MIGRATIONS = (
-    """
-    CREATE TABLE studies (
-        study INTEGER PRIMARY KEY,
-        study_instance_uid TEXT NOT NULL UNIQUE,
-        revision INTEGER NOT NULL,
-        first_received TEXT NOT NULL,
-        last_received TEXT NOT NULL,
-        state TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        release_sha256 TEXT NOT NULL,
-        predictions TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE instances (
-        sop_instance_uid TEXT PRIMARY KEY,
-        study INTEGER NOT NULL REFERENCES studies,
-        series_instance_uid TEXT NOT NULL,
-        sop_class_uid TEXT NOT NULL,
-        sha256 TEXT NOT NULL,
-        bytes INTEGER NOT NULL,
-        file TEXT NOT NULL UNIQUE,
-        calling_ae_title TEXT NOT NULL,
-        received TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX instances_of_studies ON instances (study, series_instance_uid);
-    CREATE INDEX studies_in_a_state ON studies (state, last_received);
-    """,
-)
-
 
 State = Literal["receiving", "complete", "answered", "failed"]
 

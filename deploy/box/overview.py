@@ -34,6 +34,11 @@ class Overview:
         """How many studies are in each state."""
         return {str(state): int(count) for state, count in self._rows("SELECT state, count(*) FROM studies GROUP BY 1")}
 
+    def deliveries(self) -> dict[tuple[str, str], int]:
+        """How many deliveries to each destination are in each state."""
+        rows = self._rows("SELECT destination, state, count(*) FROM deliveries GROUP BY 1, 2")
+        return {(str(destination), str(state)): int(count) for destination, state, count in rows}
+
     def latest(self, state: State | None, most: int, skip: int = 0) -> list[Listed]:
         """Studies, those of which something came last first."""
         rows = self._rows(

@@ -12,14 +12,18 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.box import engines, scp
+from deploy.box.destinations import Destination
 from deploy.box.health import Health
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
 from deploy.box.quarantine import Quarantine
+from deploy.box.sender import Channel, Sending
 from deploy.box.settings import Settings
+from deploy.box.store_scu import StoreScu
 from deploy.box.studies import Answering
 from deploy.box.watch import Watch
-from deploy.box.web.app import application
+from deploy.box.web.app import Box, application
 from deploy.box.web.release import Running
 from deploy.box.web.server import serving
 from deploy.box.worker import Limits, Worker
@@ -88,40 +92,59 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
     worker = Worker(settings.release, settings.public_key, limits)
     release = sha256_file(settings.release / signature.SUMS)
-    results = settings.state / "results"
-    answering = Answering(journal, incoming.folder, results, worker, settings.studies, release, watch=watch)
-    thread = threading.Thread(target=answering.run, args=(stop,), name="answer")
+    outbox = _outbox(settings, journal)
+    answering = Answering(journal, incoming.folder, outbox, worker, settings.studies, release, watch=watch)
+    # A destination that is silent keeps no other waiting.
+    sending = {each.name: Sending(outbox, each, _channel(each, settings, outbox.folder)) for each in settings.send}
+    working: dict[str, Answering | Sending] = {"answer": answering}
+    working |= {f"send to {name}": each for name, each in sending.items()}
+    threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
+    running = Running(contract.load(settings.release), release, settings.public_key is not None)
+    health = Health(settings, journal, watch, release, ("receive", *working))
+    box = Box(settings, journal, outbox, incoming, quarantine, watch, health, running)
     try:
-        with (
-            _web(settings, journal, watch, release),
-            scp.listening(settings.receive, incoming, quarantine, watch) as port,
-        ):
-            thread.start()
+        with _web(box), scp.listening(settings.receive, incoming, quarantine, watch) as port:
+            for thread in threads:
+                thread.start()
             yield port
     finally:
         stop.set()
-        if thread.ident is not None:
-            thread.join()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
         worker.close()
         journal.close()
 
 
+def _outbox(settings: Settings, journal: Journal) -> Outbox:
+    """With nothing in it that has no row, and nobody to whom it waits in vain."""
+    outbox = Outbox(journal, settings.state / "results", settings.send)
+    if strays := outbox.sweep():
+        _LOG.info("%d results that were never entered are removed", strays)
+    if lost := outbox.abandon():
+        _LOG.warning("%d deliveries are dead: the settings no longer name their destination", lost)
+    return outbox
+
+
+def _channel(destination: Destination, settings: Settings, results: Path) -> Channel:
+    assert destination.dicom is not None
+    return StoreScu(destination.dicom, settings.receive.ae_title, results)
+
+
 @contextmanager
-def _web(settings: Settings, journal: Journal, watch: Watch, release_sha256: str) -> Iterator[None]:
+def _web(box: Box) -> Iterator[None]:
     """The page and all else over HTTP, where the settings ask for it.
 
     Raises:
         ConfigError: the token, the port or a file of TLS cannot be used.
     """
-    if settings.web is None:
+    web = box.settings.web
+    if web is None:
         yield
         return
-    running = Running(contract.load(settings.release), release_sha256, settings.public_key is not None)
-    health = Health(settings, journal, watch, release_sha256)
-    app = application(settings, settings.web, journal, watch, health, running)
-    with serving(settings.web, app) as port:
-        _LOG.info("the page is at %s:%d", settings.web.address, port)
+    with serving(web, application(box, web)) as port:
+        _LOG.info("the page is at %s:%d", web.address, port)
         yield
 
 

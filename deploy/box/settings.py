@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, IPvAnyNetwork, ValidationError
+from pydantic import AfterValidator, Field, IPvAnyNetwork, ValidationError
 
+from deploy.box.destinations import Destination, named_apart
 from deploy.box.fields import Absolute, Address, AeTitle
 from deploy.box.fields import Tls as Tls
 from deploy.box.web.settings import Web
@@ -93,6 +95,7 @@ class Settings(Strict):
         receive: what comes in.
         studies: when it is complete.
         work: how it is answered.
+        send: to whom the answers go.
         web: the page, metrics, health and STOW-RS; None: nothing of it.
     """
 
@@ -103,6 +106,7 @@ class Settings(Strict):
     receive: Receive
     studies: Studies = Studies()
     work: Work = Work()
+    send: Annotated[tuple[Destination, ...], AfterValidator(named_apart)] = ()
     web: Web | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,14 +12,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.box.journal import Journal, Study
+from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.watch import Watch
 from deploy.box.worker import Answer, Worker
-from pipeline.errors import ContractError, EngineError, PipelineError, WorkerError
-from pipeline.files import write_atomic
+from pipeline.errors import ContractError, EngineError, PipelineError, StorageError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
+#: Until the disk is tried again after it failed.
+DISK_S = 30.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ class Answering:
         self,
         journal: Journal,
         incoming: Path,
-        results: Path,
+        outbox: Outbox,
         worker: Worker,
         settings: Studies,
         release_sha256: str,
@@ -42,20 +45,20 @@ class Answering:
         Args:
             journal: where studies stand.
             incoming: the folder of their files.
-            results: the folder of reports, `<study>-<revision>.dcm`.
+            outbox: where their answers go.
             worker: answers.
             settings: when a study is complete.
             release_sha256: that the worker answers by.
             now: the time, in UTC.
             watch: is told what becomes of studies; None: nobody is.
         """
-        self._journal, self._incoming, self._results = journal, incoming, results
+        self._journal, self._incoming, self._outbox = journal, incoming, outbox
         self._worker, self._settings = worker, settings
         self._release_sha256, self._now = release_sha256, now
         self._watch = watch or Watch()
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
-        """Until `stop` is set; a study that is under way is finished."""
+        """Until `stop` is set; a study that is under way is finished. A disk that fails is looked at again later."""
         try:
             # So that the release is open, or the reason known, before a study needs it.
             self._answer([])
@@ -63,7 +66,11 @@ class Answering:
             _LOG.error("the release cannot answer: %s", error)
             self._watch.worker(str(error))
         while not stop.wait(every_s):
-            self.round(stop)
+            try:
+                self.round(stop)
+            except (StorageError, OSError, sqlite3.Error) as error:
+                _LOG.error("answers cannot be kept, and are tried again: %s", error)
+                stop.wait(DISK_S)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Settle what is complete now; how many studies that were."""
@@ -88,17 +95,13 @@ class Answering:
             if self._journal.settle(study, "failed", reason=str(error)):
                 self._watch.settled(study.last_received, False, self._now())
             return
-        # Before the journal says so: a stop in between has it made again, the same.
-        report = self._results / f"{study.study:06}-{study.revision}.dcm"
-        if answer.report is not None:
-            content = answer.report
-            write_atomic(report, lambda handle: handle.write(content))
         predictions = json.dumps([asdict(each) for each in answer.predictions])
-        if self._journal.settle(study, "answered", release_sha256=self._release_sha256, predictions=predictions):
+        positive = any(each.decision not in ("", "0") for each in answer.predictions)
+        values = {"release_sha256": self._release_sha256, "predictions": predictions}
+        if self._outbox.enter(study, answer.contents, positive, **values):
             self._watch.settled(study.last_received, True, self._now())
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
         else:
-            report.unlink(missing_ok=True)
             _LOG.info("study %d: more came while it was answered", study.study)
 
     def _answer(self, files: list[Path]) -> Answer:

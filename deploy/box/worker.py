@@ -6,9 +6,11 @@ either or was killed is replaced for the next call.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import resource
 import tempfile
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import pydicom
 
+from deploy.box.destinations import Kind
 from deploy.box.report import Answered, encoded
 from pipeline.dicom.load import load
 from pipeline.errors import DicomError, PipelineError, WorkerError
@@ -31,10 +34,10 @@ _ENDED_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a release says of a study, and the same as a DICOM file; without one where there is nothing to report."""
+    """What a release says of a study, and the same as files of DICOM; none where there is nothing to report."""
 
     predictions: list[Prediction]
-    report: bytes | None
+    contents: dict[Kind, bytes]
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ class Worker:
 def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int) -> None:
     """The process: answers until its parent has gone."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # pydicom's quote what a header says.
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     # Of the box's memory nothing is left lying about where this one crashes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     opened: Release | None = None
@@ -135,9 +141,10 @@ def _answered(release: Release, release_sha256: str, files: Sequence[Path]) -> A
             # It says that nothing could be used, after every reason was given.
             found.extend(predict(release, load(Path(folder), release.manifest.selection, workers=1)))
     if not found:
-        return Answer(found, None)
+        return Answer(found, {})
     try:
         images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
-        return Answer(found, encoded(Answered(images, found, release.manifest, release_sha256, release.backend.name)))
+        answered = Answered(images, found, release.manifest, release_sha256, release.backend.name)
+        return Answer(found, {"sr": encoded(answered)})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error

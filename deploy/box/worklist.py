@@ -1,22 +1,27 @@
-"""The studies of a box, for who looks after it: no names, no UIDs."""
+"""The studies of a box, and what is sent of them, for who looks after it: no names, no UIDs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
+from deploy.box.delivery import Delivery
 from deploy.box.journal import Journal, Study
 from pipeline.errors import ConfigError
 
 
 def table(studies: Sequence[Study]) -> str:
     """A line a study: its number and revision, when the last of it came, its state, and what was said."""
-    rows = [("study", "last received", "state", ""), *(_row(study) for study in studies)]
-    widths = [max(len(row[place]) for row in rows) for place in range(3)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
-        for row in rows
-    )
+    return _aligned([("study", "last received", "state", ""), *(_row(study) for study in studies)])
+
+
+def deliveries(found: Sequence[Delivery]) -> str:
+    """A line a delivery: its number, what goes where, its state, how often it was tried, and why it is not there."""
+    rows = [
+        (f"{each.delivery}", f"{each.study}", each.kind, each.destination, each.state, f"{each.tries}", each.reason)
+        for each in found
+    ]
+    return _aligned([("delivery", "study", "what", "destination", "state", "tries", ""), *rows])
 
 
 def again(journal: Journal, number: int) -> None:
@@ -29,6 +34,13 @@ def again(journal: Journal, number: int) -> None:
         if study.study == number and study.state in ("answered", "failed") and journal.settle(study, "complete"):
             return
     raise ConfigError("the number of a study that was answered or failed", str(number), "`studies` lists them.")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _row(study: Study) -> tuple[str, str, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -15,16 +15,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from deploy.box.health import Health, said
+from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
 from deploy.box.overview import Overview
+from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Settings
 from deploy.box.watch import Watch
 from deploy.box.web import drift, failures, login, metrics, release, studies, throughput
 from deploy.box.web.access import Access, read_token
 from deploy.box.web.drift import Drift
 from deploy.box.web.guard import Guard
+from deploy.box.web.multipart import Limits
 from deploy.box.web.release import Running
 from deploy.box.web.settings import Web
+from deploy.box.web.stow import Stow
 
 _HERE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
@@ -36,38 +41,49 @@ class Box:
 
     settings: Settings
     journal: Journal
-    overview: Overview
+    outbox: Outbox
+    incoming: Incoming
+    quarantine: Quarantine
     watch: Watch
     health: Health
     running: Running
-    access: Access
-    drift: Drift
+
+    @cached_property
+    def overview(self) -> Overview:
+        """Of the journal, without the lock that receiving needs."""
+        return Overview(self.settings.state)
+
+    @cached_property
+    def drift(self) -> Drift:
+        """Of what the box reported."""
+        return Drift(self.settings.release, self.settings.state / "reports")
 
     def failures(self) -> int:
-        """How much of it somebody should look at."""
-        return self.overview.states().get("failed", 0)
+        """How much there is that somebody should look at."""
+        return self.overview.states().get("failed", 0) + self.outbox.counts()["dead"]
 
 
-def application(
-    settings: Settings, web: Web, journal: Journal, watch: Watch, health: Health, running: Running
-) -> ASGIApp:
+def application(box: Box, web: Web) -> ASGIApp:
     """Everything that is served.
 
     Raises:
         ConfigError: the token cannot be used.
     """
-    overview = Overview(settings.state)
     token = None if web.token_file is None else read_token(web.token_file)
     access = Access(token, secure=web.tls is not None)
-    watch.registry.register(metrics.Standing(overview, health, running))
-    app = Starlette(routes=_routes(), exception_handlers={Exception: _unexpected})
-    compared = Drift(settings.release, settings.state / "reports")
-    app.state.box = Box(settings, journal, overview, watch, health, running, access, compared)
+    box.watch.registry.register(metrics.Standing(box.overview, box.health, box.running))
+    app = Starlette(routes=_routes(_stow(box, web)), exception_handlers={Exception: _unexpected})
+    app.state.box, app.state.access = box, access
     more_open = ("/metrics",) if web.metrics_without_token else ()
-    return Guard(app, access, watch.token_refused, *more_open)
+    return Guard(app, access, box.watch.token_refused, *more_open)
 
 
-def _routes() -> list[Route]:
+def _stow(box: Box, web: Web) -> Stow:
+    limits = Limits(box.settings.receive.instance_mb * 2**20, web.stow_mb * 2**20, web.stow_instances)
+    return Stow(box.incoming, box.quarantine, box.watch, limits)
+
+
+def _routes(stow: Stow) -> list[Route]:
     return [
         Route("/", studies.listed),
         Route("/studies/{study:int}/again", failures.again, methods=["POST"]),
@@ -75,6 +91,8 @@ def _routes() -> list[Route]:
         Route("/throughput", throughput.shown),
         Route("/drift", drift.shown),
         Route("/release", release.shown),
+        Route("/dicomweb/studies", stow.store, methods=["POST"]),
+        Route("/dicomweb/studies/{study}", stow.store, methods=["POST"]),
         Route("/health/live", _live),
         Route("/health/ready", _ready),
         Route("/metrics", metrics.metrics),

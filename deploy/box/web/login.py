@@ -26,20 +26,20 @@ async def log_in(request: Request) -> Response:
         body += chunk
         if len(body) > _MOST_BYTES:
             return PlainTextResponse("That is no token.", 413)
-    box = request.app.state.box
+    box, access = request.app.state.box, request.app.state.access
     given = parse_qs(body.decode("ascii", "replace")).get("token", [""])[0]
     address = request.client.host if request.client else ""
-    if not box.access.is_token(given):
+    if not access.is_token(given):
         box.watch.token_refused(address)
         return page.render(request, "login.html.j2", 403, title="Log in", wrong=True)
     box.watch.logged_in(address)
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
-        box.access.cookie,
-        box.access.begin(),
+        access.cookie,
+        access.begin(),
         max_age=SESSION_S,
         path="/",
-        secure=box.access.secure,
+        secure=access.secure,
         httponly=True,
         samesite="strict",
     )
@@ -48,8 +48,8 @@ async def log_in(request: Request) -> Response:
 
 def log_out(request: Request) -> Response:
     """The session ends."""
-    box = request.app.state.box
-    box.access.end(request)
+    access = request.app.state.access
+    access.end(request)
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(box.access.cookie, path="/", secure=box.access.secure, httponly=True, samesite="strict")
+    answer.delete_cookie(access.cookie, path="/", secure=access.secure, httponly=True, samesite="strict")
     return answer

@@ -27,6 +27,10 @@ class Standing(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every gauge."""
         yield _labelled("box_studies", "Studies in the journal, by state", "state", self._overview.states())
+        deliveries = GaugeMetricFamily("box_deliveries", "Deliveries, by state", labels=["destination", "state"])
+        for (destination, state), count in self._overview.deliveries().items():
+            deliveries.add_metric([destination, state], count)
+        yield deliveries
         yield _labelled("box_memory_bytes", "Resident memory", "process", resident_bytes())
         checks = {check.name: int(check.passed) for check in self._health.ready()}
         yield _labelled("box_ready", "What /health/ready says, by check", "check", checks)

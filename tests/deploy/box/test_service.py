@@ -96,7 +96,8 @@ def test_a_study_is_received_and_answered_and_the_box_stops_when_asked(
         assert box.wait(20) == 0
     (found,) = json.loads(of_journal(settings)[0][1])
     assert (found["SeriesInstanceUID"], found["status"]) == (series, "ok")
-    report = pydicom.dcmread(settings.with_name("state") / "results" / "000001-1.dcm")
+    (kept,) = settings.with_name("state").joinpath("results").glob("000001-1-sr-*.dcm")
+    report = pydicom.dcmread(kept)
     assert (report.PatientName, report.StudyInstanceUID) == ("Doe^Jane", found["StudyInstanceUID"])
     log = settings.with_name("box.log").read_text()
     assert "study 1, revision 1: answered from 8 instances" in log

@@ -66,3 +66,51 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         settings.read(tmp_path / "box.toml")
+
+
+SEND = """
+[[send]]
+name = "pacs"
+what = ["sr"]
+only = "positive"
+calling_ae_titles = ["SCANNER"]
+retry = { hours = 24 }
+[send.dicom]
+ae_title = "PACS"
+address = "pacs.example.org"
+port = 104
+[[send]]
+name = "web"
+[send.stow]
+url = "https://pacs.example.org/dicom-web/"
+secret_variable = "MRI_BOX_TOKEN"
+"""
+
+
+def test_destinations(tmp_path: Path) -> None:
+    pacs, web = read(tmp_path, WHOLE + SEND).send
+    assert (pacs.what, pacs.only, pacs.retry.hours) == (("sr",), "positive", 24)
+    assert pacs.dicom is not None
+    assert (pacs.dicom.ae_title, pacs.dicom.commitment) == ("PACS", False)
+    assert web.stow is not None
+    assert web.stow.url == "https://pacs.example.org/dicom-web"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "web"', 'name = "pacs"', "two destinations have one name"),
+        ('name = "web"', 'name = "Web PACS"', "send.1.name"),
+        ('what = ["sr"]', 'what = ["kos"]', "send.0.what"),
+        ("[send.stow]", "[send.dicom]", "send.1.dicom"),
+        ('url = "https://pacs.example.org/dicom-web/"', 'url = "ftp://pacs"', "must be such as https"),
+        ("https://pacs", "http://pacs", "over https alone"),
+        ("secret_variable =", "user =", "a `user` needs one"),
+        ("port = 104\n[[send]]", "port = 104\n[send.stow]\nurl = 'https://a'\n[[send]]", "one of `dicom` and `stow`"),
+    ],
+)
+def test_what_is_wrong_with_a_destination_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in SEND
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, WHOLE + SEND.replace(old, new))
+    assert message in str(raised.value)

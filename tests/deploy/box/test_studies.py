@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from deploy.box.journal import Instance, Journal
+from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.studies import Answering
 from deploy.box.worker import Answer
 from deploy.box.worklist import again, table
 from pipeline.errors import ConfigError, WorkerError
 from pipeline.inference.predict import Prediction
+from tests.deploy.box.results import result
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SAID = [Prediction("1", "1.0", probabilities=(0.9,), decision="1"), Prediction(status="too_few_slices", message="two")]
@@ -34,7 +36,7 @@ class Saying:
         if self.crashes:
             self.crashes -= 1
             raise WorkerError("the process to survive", "it ended", "See what the study is.")
-        return Answer(SAID, b"DICM")
+        return Answer(SAID, {"sr": result(1, "sr")})
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def came(journal: Journal, number: int, second: float, study: str = "1") -> None
 def answering(journal: Journal, worker: Saying, second: float) -> Answering:
     """At so many seconds after the start: quiet is 60 s, the end 600 s. Results lie beside the journal."""
     settings, now = Studies(quiet_s=60, forced_s=600), START + timedelta(seconds=second)
-    return Answering(journal, Path("/in"), of(journal), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
+    return Answering(journal, Path("/in"), Outbox(journal, of(journal)), worker, settings, "5ha", lambda: now)  # type: ignore[arg-type]
 
 
 def of(journal: Journal) -> Path:
@@ -77,7 +79,8 @@ def test_a_study_is_complete_when_it_has_been_quiet(journal: Journal) -> None:
     (study,) = journal.studies()
     assert [each["status"] for each in json.loads(study.predictions)] == ["ok", "too_few_slices"]
     assert study.release_sha256 == "5ha"
-    assert (of(journal) / "000001-1.dcm").read_bytes() == b"DICM"
+    (kept,) = Outbox(journal, of(journal)).results(1)
+    assert (of(journal) / kept.file).read_bytes() == result(1, "sr")
 
 
 def test_a_study_that_is_never_quiet_is_complete_at_the_end(journal: Journal) -> None:

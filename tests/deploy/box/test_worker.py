@@ -35,7 +35,7 @@ def files(folder: Path) -> list[Path]:
 
 def uid(answer: Answer) -> str:
     """Of the report."""
-    return str(pydicom.dcmread(BytesIO(answer.report or b"")).SOPInstanceUID)
+    return str(pydicom.dcmread(BytesIO(answer.contents["sr"])).SOPInstanceUID)
 
 
 def test_it_answers_and_goes_on_after_its_process_was_killed(

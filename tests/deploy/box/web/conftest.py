@@ -15,9 +15,11 @@ import pytest
 from deploy.box.health import Health
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
+from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Settings
 from deploy.box.watch import Watch
-from deploy.box.web.app import application
+from deploy.box.web.app import Box, application
 from deploy.box.web.release import Running
 from deploy.box.web.server import serving
 from pipeline import contract
@@ -31,11 +33,12 @@ TOKEN = "0123456789abcdef" * 4
 class Site:
     """What is served, and what lies behind it."""
 
-    settings: Settings
-    journal: Journal
-    watch: Watch
-    health: Health
+    box: Box
     address: str
+
+    def __getattr__(self, name: str) -> Any:
+        """Of what lies behind it."""
+        return getattr(self.box, name)
 
     def get(self, path: str, **named: Any) -> httpx.Response:
         """With the token."""
@@ -78,19 +81,15 @@ def site(release: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
             journal, watch = Journal(state / "journal.sqlite"), Watch()
             stack.callback(journal.close)
             sha256 = sha256_file(release / "SHA256SUMS")
-            health = Health(settings, journal, watch, sha256)
-            health.threads = ("web", threading.current_thread().name)
+            health = Health(settings, journal, watch, sha256, ("web", threading.current_thread().name))
             watch.worker(None)
             running = Running(contract.load(release), sha256, signed=False)
-            app = application(settings, settings.web, journal, watch, health, running)
+            incoming = Incoming(state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
+            outbox = Outbox(journal, state / "results", settings.send)
+            quarantine = Quarantine(state / "quarantine", 2**20)
+            box = Box(settings, journal, outbox, incoming, quarantine, watch, health, running)
+            port = stack.enter_context(serving(settings.web, application(box, settings.web)))
             scheme = "http" if settings.web.tls is None else "https"
-            port = stack.enter_context(serving(settings.web, app))
-            return Site(settings, journal, watch, health, f"{scheme}://127.0.0.1:{port}")
+            return Site(box, f"{scheme}://127.0.0.1:{port}")
 
         yield start
-
-
-@pytest.fixture
-def incoming(tmp_path: Path) -> Callable[[Journal], Incoming]:
-    """Of the same state."""
-    return lambda journal: Incoming(tmp_path / "state" / "incoming", journal, 2**20)

@@ -37,7 +37,7 @@ def test_a_box_at_work_is_live_and_ready(site: Start) -> None:
 
 def test_a_thread_that_ended_is_said(site: Start) -> None:
     box = site()
-    box.health.threads = ("web", "answer")
+    box.health._threads = ("web", "answer")
     found = box.ask("GET", "/health/live")
     assert (found.status_code, found.json()["checks"]["answer"]) == (503, "the thread has ended")
 

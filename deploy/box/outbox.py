@@ -1,0 +1,203 @@
+"""What a box has to send, and to whom it was sent: rows beside those of the studies, in one transaction with them.
+
+A result is a file, on the disk before a row names it; a study is `answered` in the same transaction in which its
+results are entered and queued. A stop in between leaves a file without a row, which `sweep` removes, and the study is
+answered once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple, fields
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import get_args
+
+import pydicom
+
+from deploy.box.delivery import Delivery, Result, State
+from deploy.box.destinations import Destination, Kind
+from deploy.box.journal import Journal, Study
+from pipeline.errors import ConfigError
+from pipeline.files import fsync_folder, sha256_file, write_atomic
+
+_COLUMNS = ", ".join(field.name for field in fields(Delivery))
+_SELECT = f"SELECT {_COLUMNS} FROM deliveries JOIN results USING (sop_instance_uid)"  # noqa: S608
+_OF_RESULTS = ", ".join(field.name for field in fields(Result))
+
+
+def now() -> str:
+    """As the journal writes times."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Outbox:
+    """Results and their deliveries; its methods may be called from any thread."""
+
+    def __init__(self, journal: Journal, folder: Path, destinations: Sequence[Destination] = ()) -> None:
+        """Make the folder.
+
+        Args:
+            journal: holds the rows.
+            folder: of the results.
+            destinations: to whom what is entered goes.
+        """
+        self._journal, self.folder, self._destinations = journal, folder, destinations
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def enter(self, study: Study, contents: Mapping[Kind, bytes], positive: bool, **values: str) -> bool:
+        """Settle a study as answered, with its results queued, unless something came since it was read; then False.
+
+        A result that is known by its UID is kept as it is: a repeat is the same object. What the study was answered
+        before, and was not sent yet, is superseded.
+
+        Args:
+            study: as it was read.
+            contents: its results, as files of PS3.10.
+            positive: whether a decision is; some destinations take no others.
+            values: other columns of the study.
+
+        Raises:
+            OSError, StorageError, sqlite3.Error: the disk is full or failed; nothing is entered.
+        """
+        entered = False
+        try:
+            results = [self._kept(study, kind, content) for kind, content in contents.items()]
+            with self._journal.transaction() as database:
+                settled = self._journal.settle(study, "answered", **values)
+                if settled:
+                    self._queue(database, study, results, positive)
+            entered = settled
+        finally:
+            if not entered:
+                self.sweep()
+        return entered
+
+    def results(self, study: int) -> list[Result]:
+        """Those of a study's last answer."""
+        query = (
+            f"SELECT {_OF_RESULTS} FROM results WHERE study = ?1 AND answered = "  # noqa: S608
+            "(SELECT max(answered) FROM results WHERE study = ?1) ORDER BY kind DESC"
+        )
+        with self._journal.transaction() as database:
+            return [Result(*row) for row in database.execute(query, (study,))]
+
+    def deliveries(self, state: State | None = None) -> list[Delivery]:
+        """All, or those in one state, in the order of their numbers."""
+        query = f"{_SELECT} WHERE ?1 IS NULL OR state = ?1 ORDER BY delivery"
+        with self._journal.transaction() as database:
+            return [Delivery(*row) for row in database.execute(query, (state,))]
+
+    def counts(self) -> dict[State, int]:
+        """How many deliveries are in each state."""
+        with self._journal.transaction() as database:
+            found = dict(database.execute("SELECT state, count(*) FROM deliveries GROUP BY state").fetchall())
+        return {state: found.get(state, 0) for state in get_args(State)}
+
+    def replay(self, number: int | None = None) -> int:
+        """Queue a delivery again, whatever became of it, or all that are dead (None); how many those are.
+
+        Raises:
+            ConfigError: there is none of this number.
+        """
+        with self._journal.transaction() as database:
+            done = database.execute(
+                "UPDATE deliveries SET state = 'queued', tries = 0, queued = ?1, next_try = ?1, reason = '', "
+                "transaction_uid = '' WHERE iif(?2 IS NULL, state = 'dead', delivery = ?2)",
+                (now(), number),
+            )
+        if number is not None and not done.rowcount:
+            raise ConfigError("the number of a delivery", str(number), "`outbox` lists them.")
+        return done.rowcount
+
+    def due(self, destination: str, time: str, most: int = 64) -> list[Delivery]:
+        """What is to be tried now, the longest due first."""
+        query = f"{_SELECT} WHERE destination = ? AND state = 'queued' AND next_try <= ? ORDER BY next_try LIMIT ?"
+        with self._journal.transaction() as database:
+            return [Delivery(*row) for row in database.execute(query, (destination, time, most))]
+
+    def move(self, delivery: Delivery, state: State, **values: str | int | None) -> bool:
+        """Move a delivery on, unless another did since it was read; False then.
+
+        Args:
+            delivery: as it was read.
+            state: where to.
+            values: other columns.
+        """
+        columns = {"state": state, **values}
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        with self._journal.transaction() as database:
+            done = database.execute(
+                f"UPDATE deliveries SET {assignments} WHERE delivery = ? AND state = ? AND transaction_uid = ?",  # noqa: S608
+                (*columns.values(), delivery.delivery, delivery.state, delivery.transaction_uid),
+            )
+        return done.rowcount == 1
+
+    def abandon(self) -> int:
+        """Give up what waits for a destination that is no longer one; how many deliveries that is."""
+        names = json.dumps([each.name for each in self._destinations])
+        with self._journal.transaction() as database:
+            done = database.execute(
+                "UPDATE deliveries SET state = 'dead', reason = 'no destination of the settings has this name' "
+                "WHERE state = 'queued' AND destination NOT IN (SELECT value FROM json_each(?))",
+                (names,),
+            )
+        return done.rowcount
+
+    def sweep(self) -> int:
+        """Remove files without a row; how many those were. Only while nothing else is entered."""
+        with self._journal.transaction() as database:
+            known = {name for (name,) in database.execute("SELECT file FROM results")}
+        strays = [path for path in self.folder.iterdir() if path.name not in known]
+        for path in strays:
+            with suppress(FileNotFoundError):
+                path.unlink()
+        return len(strays)
+
+    def _kept(self, study: Study, kind: Kind, content: bytes) -> Result:
+        """The result, on the disk: of a repeat, what was kept first."""
+        read = pydicom.dcmread(BytesIO(content), stop_before_pixels=True)
+        uid = str(read.SOPInstanceUID)
+        query = f"SELECT {_OF_RESULTS} FROM results WHERE sop_instance_uid = ?"  # noqa: S608
+        with self._journal.transaction() as database:
+            row = database.execute(query, (uid,)).fetchone()
+        if row is not None:
+            path = self.folder / (before := Result(*row)).file
+            if path.is_file() and sha256_file(path) == before.sha256:
+                return before
+        sha256 = hashlib.sha256(content).hexdigest()
+        name = f"{study.study:06}-{study.revision}-{kind}-{sha256[:16]}.dcm"
+        write_atomic(self.folder / name, lambda handle: handle.write(content))
+        fsync_folder(self.folder)
+        return Result(uid, kind, str(read.SeriesInstanceUID), str(read.SOPClassUID), sha256, name)
+
+    def _queue(self, database: sqlite3.Connection, study: Study, results: list[Result], positive: bool) -> None:
+        database.execute(
+            "UPDATE deliveries SET state = 'superseded', reason = 'the study was answered anew' "
+            "WHERE state IN ('queued', 'dead') AND sop_instance_uid IN "
+            "(SELECT sop_instance_uid FROM results WHERE study = ?)",
+            (study.study,),
+        )
+        query = "SELECT DISTINCT calling_ae_title FROM instances WHERE study = ?"
+        titles = {title for (title,) in database.execute(query, (study.study,))}
+        answered = now()
+        for each in results:
+            database.execute(
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sop_instance_uid) DO UPDATE SET "
+                "revision = excluded.revision, sha256 = excluded.sha256, file = excluded.file, "
+                "answered = excluded.answered",
+                (*astuple(each), study.study, study.revision, answered),
+            )
+            for destination in self._destinations:
+                if destination.takes(each.kind, positive, titles):
+                    database.execute(
+                        "INSERT INTO deliveries VALUES (NULL, ?1, ?2, 'queued', 0, ?3, ?3, NULL, '', '') "
+                        "ON CONFLICT (sop_instance_uid, destination) DO UPDATE SET state = 'queued', tries = 0, "
+                        "queued = ?3, next_try = ?3, reason = '' WHERE state = 'superseded'",
+                        (each.sop_instance_uid, destination.name, answered),
+                    )

@@ -1,0 +1,115 @@
+"""Delivers results to one destination, again and again until each is there or given up."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from deploy.box.delivery import Delivery, Outcome
+from deploy.box.destinations import Destination
+from deploy.box.outbox import Outbox
+from pipeline.files import sha256_file
+
+#: Until the disk is tried again after it failed.
+DISK_S = 30.0
+#: Statuses that say that the object was stored, though not as it was sent (PS3.4, table B.2-1).
+WARNINGS = (0xB000, 0xB006, 0xB007)
+
+_LOG = logging.getLogger(__name__)
+
+
+class Channel(Protocol):
+    """A way to a destination."""
+
+    def send(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
+        """What became of each that was tried; those that were not come again."""
+        ...
+
+
+class Sending:
+    """Looks for what is due to one destination, and moves each delivery on by what becomes of it."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        destination: Destination,
+        channel: Channel,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            outbox: where deliveries stand.
+            destination: that this is for.
+            channel: the way to it.
+            now: the time, in UTC.
+            chance: from 0 to 1, how much of half a wait is left out.
+        """
+        self._outbox, self._destination, self._channel = outbox, destination, channel
+        self._now, self._chance = now, chance
+
+    def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
+        """Until `stop` is set; a result that is under way is finished."""
+        while not stop.wait(every_s):
+            try:
+                while self.round(stop) and not stop.is_set():
+                    pass
+            except (OSError, sqlite3.Error) as error:
+                _LOG.error("deliveries to %s wait for the disk: %s", self._destination.name, error)
+                stop.wait(DISK_S)
+
+    def round(self, stop: threading.Event | None = None) -> int:
+        """Try what is due now; how many deliveries were tried."""
+        due = self._outbox.due(self._destination.name, self._time())
+        whole = [each for each in due if self._is_whole(each)]
+        done = 0
+        for delivery, outcome in self._channel.send(whole) if whole else ():
+            self._settle(delivery, outcome)
+            done += 1
+            if stop is not None and stop.is_set():
+                break
+        return done
+
+    def _is_whole(self, delivery: Delivery) -> bool:
+        """Whether the file is what was kept; what is not waits for no retry."""
+        path = self._outbox.folder / delivery.file
+        if path.is_file() and sha256_file(path) == delivery.sha256:
+            return True
+        reason = f"its file is missing or damaged; have it made again: `studies --again {delivery.study}`"
+        self._outbox.move(delivery, "dead", reason=reason)
+        _LOG.error("%s is dead: %s", self._named(delivery), reason)
+        return False
+
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        tried = {"tries": delivery.tries + 1, "last_status": outcome.status, "reason": outcome.reason}
+        if outcome.status == 0:
+            self._outbox.move(delivery, "sent", **tried)
+            _LOG.info("%s is sent", self._named(delivery))
+        elif outcome.status in WARNINGS:
+            self._outbox.move(delivery, "warned", **tried)
+            _LOG.warning("%s is sent, with a warning: %s", self._named(delivery), outcome.reason)
+        else:
+            self._failed(delivery, outcome, tried)
+
+    def _failed(self, delivery: Delivery, outcome: Outcome, tried: dict[str, str | int | None]) -> None:
+        retry, now = self._destination.retry, self._now()
+        age = now - datetime.fromisoformat(delivery.queued)
+        if delivery.tries + 1 >= retry.tries or age >= timedelta(hours=retry.hours):
+            self._outbox.move(delivery, "dead", **tried)
+            _LOG.error("%s is given up after %d tries: %s", self._named(delivery), delivery.tries + 1, outcome.reason)
+            return
+        wait = min(retry.longest_s, retry.first_s * 2.0 ** min(delivery.tries, 60)) * (1 - self._chance() / 2)
+        self._outbox.move(delivery, "queued", next_try=self._time(wait), **tried)
+        _LOG.warning("%s failed, the next try is in %.0f s: %s", self._named(delivery), wait, outcome.reason)
+
+    def _named(self, delivery: Delivery) -> str:
+        return f"delivery {delivery.delivery} (study {delivery.study}, {delivery.kind}) to {delivery.destination}"
+
+    def _time(self, later_s: float = 0.0) -> str:
+        return (self._now() + timedelta(seconds=later_s)).isoformat(timespec="milliseconds")

@@ -1,0 +1,88 @@
+"""An archive that behaves as it is told, and one that only listens."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pynetdicom import AE, evt
+
+CLASSES = (Comprehensive3DSRStorage, SecondaryCaptureImageStorage)
+
+
+@dataclass
+class Archive:
+    """What came, by SOP instance UID, each time it came.
+
+    Attributes:
+        port: it listens there.
+        stored: data sets as they were encoded, of those that were answered with success or a warning.
+        answer: status of the C-STORE of this number, counted from 0; None: the connection ends instead.
+    """
+
+    port: int = 0
+    stored: list[tuple[str, bytes]] = field(default_factory=list)
+    answer: Callable[[int], int | None] = lambda _: 0
+    asked: int = 0
+
+    def store(self, event: evt.Event) -> int:
+        status = self.answer(self.asked)
+        self.asked += 1
+        if status is None:
+            event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            return 0xC000
+        if status >> 12 in (0x0, 0xB):
+            self.stored.append((str(event.request.AffectedSOPInstanceUID), event.request.DataSet.getvalue()))
+        return status
+
+
+@contextmanager
+def archive(answer: Callable[[int], int | None] = lambda _: 0, port: int = 0, title: str = "PACS") -> Iterator[Archive]:
+    """It takes reports and secondary captures while the context lasts, by its own AE title alone."""
+    made = Archive(answer=answer)
+    entity = AE(title)
+    entity.require_called_aet = True
+    for each in CLASSES:
+        entity.add_supported_context(each)
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, made.store)])
+    assert server is not None
+    made.port = server.server_address[1]
+    try:
+        yield made
+    finally:
+        server.shutdown()
+
+
+@contextmanager
+def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port where each connection in turn is given to `talk`, and closed."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+
+        def serve() -> None:
+            while not stop.is_set():
+                try:
+                    line, _ = server.accept()
+                except TimeoutError:
+                    continue
+                with line:
+                    line.settimeout(0.1)
+                    while not stop.is_set():
+                        try:
+                            talk(line)
+                            break
+                        except TimeoutError:
+                            continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
