@@ -3,21 +3,26 @@
 serve SETTINGS                  receive from scanners and archives, and answer what is complete
 studies SETTINGS [--again N]    what came, how far it is, and what was said of it
 outbox SETTINGS [--replay N]    what was sent of it, to whom, and what is not there and why
+audit SETTINGS [--verify]       who sent, looked at and was refused what; whether that record is whole
 compile RELEASE --state DIR     a release's engine, built and tried on this machine's GPU
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import sys
 import warnings
 from pathlib import Path
 from typing import get_args
 
-from deploy.box import engines, settings, worklist
+from deploy.box import audit, engines, settings, worklist
+from deploy.box.audit import Audit
+from deploy.box.audit_messages import Actor
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
+from deploy.box.trail import Trail
 from pipeline.errors import PipelineError
 from pipeline.fingerprint import Precision
 from pipeline.progress import say
@@ -77,6 +82,25 @@ def _outbox(asked: argparse.Namespace) -> None:
         journal.close()
 
 
+def _audit(asked: argparse.Namespace) -> None:
+    read = settings.read(asked.settings)
+    folder = read.state / "audit"
+    trail = Trail(Audit(folder, read.receive.ae_title), read.receive.ae_title)
+    if asked.verify:
+        head = audit.verify(folder, asked.noted)
+        say(f"{head.number} records are whole; note elsewhere, for --noted: {head.number}:{head.sha256}")
+    else:
+        sys.stdout.writelines(f"{message}\n" for message in audit.messages(folder))
+    trail.log_used(Actor("user", getpass.getuser()), folder)
+
+
+def _noted(text: str) -> audit.Head:
+    number, _, sha256 = text.partition(":")
+    if not number.isdecimal() or len(sha256) != len(audit.Head().sha256):
+        raise argparse.ArgumentTypeError("as `--verify` printed it: a number, a colon and a hash")
+    return audit.Head(int(number), sha256)
+
+
 def _replayed(text: str) -> int | str:
     return text if text == "all" else int(text)
 
@@ -97,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
         "--replay", type=_replayed, metavar="N", help="send this delivery again; all: those that were given up"
     )
     outbox.set_defaults(run=_outbox)
+    audited = commands.add_parser("audit", help="who did what to whose data, as DICOM audit messages")
+    audited.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    audited.add_argument("--verify", action="store_true", help="say whether the record is whole, in place of it")
+    audited.add_argument("--noted", type=_noted, metavar="N:SHA256", help="what an earlier --verify printed")
+    audited.set_defaults(run=_audit)
     compile_ = commands.add_parser("compile", help="build the TensorRT engine of a release on this machine")
     compile_.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
     compile_.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")

@@ -60,7 +60,7 @@ class Health:
         """Whether studies can be received and answered now."""
         with self._lock:
             if not self._found or time.monotonic() > self._checked + _HOLDS_S:
-                self._found = [self._release(), self._worker(), self._disk(), self._written()]
+                self._found = [self._release(), self._worker(), self._disk(), self._written(), self._audited()]
                 self._checked = time.monotonic()
             return self._found
 
@@ -90,6 +90,9 @@ class Health:
         except sqlite3.Error as error:
             return Check("journal", f"it cannot be written: {type(error).__name__}")
         return Check("journal")
+
+    def _audited(self) -> Check:
+        return Check("audit", self._watch.trail.trouble or "")
 
 
 def said(checks: Sequence[Check]) -> Mapping[str, object]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from deploy.box.delivery import Delivery
 from deploy.box.journal import State, Study
 
+_OF_DELIVERIES = ", ".join(field.name for field in fields(Delivery))
 _OF_STUDIES = ", ".join(field.name for field in fields(Study))
 
 
@@ -39,6 +41,15 @@ class Overview:
         rows = self._rows("SELECT destination, state, count(*) FROM deliveries GROUP BY 1, 2")
         return {(str(destination), str(state)): int(count) for destination, state, count in rows}
 
+    def deliveries_of(self, number: int) -> list[Delivery]:
+        """Those of a study, in the order of their numbers."""
+        rows = self._rows(
+            f"SELECT {_OF_DELIVERIES} FROM deliveries JOIN results USING (sop_instance_uid) "  # noqa: S608
+            "WHERE study = ? ORDER BY delivery",
+            (number,),
+        )
+        return [Delivery(*row) for row in rows]
+
     def latest(self, state: State | None, most: int, skip: int = 0) -> list[Listed]:
         """Studies, those of which something came last first."""
         rows = self._rows(
@@ -58,7 +69,7 @@ class Overview:
         return next((Listed(Study(*values), count) for *values, count in rows), None)
 
     def file(self, number: int) -> str | None:
-        """That of some instance of a study, below the folder of what was received."""
+        """That of some instance of a study, below the folder of what was received; None: there is none any more."""
         rows = self._rows("SELECT file FROM instances WHERE study = ? ORDER BY sop_instance_uid LIMIT 1", (number,))
         return next((str(file) for (file,) in rows), None)
 

@@ -44,7 +44,7 @@ _EMPTY_OR_NOT = (
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
 #: Far from those of scanners.
-_SERIES_NUMBER = 9_900
+SERIES_NUMBER = 9_900
 _MRI = CodedConcept("113091000", "SCT", "Magnetic resonance imaging")
 _NO_ANSWER = CodedConcept("no-answer", _SCHEME, "Reason for no answer")
 
@@ -83,10 +83,10 @@ def uid(answered: Answered, *parts: str) -> UID:
 def structured_report(answered: Answered) -> Comprehensive3DSR:
     """The report; complete and unverified, as nobody has looked at it."""
     made = Comprehensive3DSR(
-        evidence=[_complete(image) for image in answered.images],
+        evidence=[complete(image) for image in answered.images],
         content=_content(answered),
         series_instance_uid=uid(answered, "SR series"),
-        series_number=_SERIES_NUMBER,
+        series_number=SERIES_NUMBER,
         sop_instance_uid=uid(answered, "SR"),
         instance_number=1,
         manufacturer=MANUFACTURER,
@@ -97,7 +97,7 @@ def structured_report(answered: Answered) -> Comprehensive3DSR:
         device_serial_number=answered.release_sha256[:16],
         series_description=NOTICE,
     )
-    made.SpecificCharacterSet = answered.images[0].get("SpecificCharacterSet", "ISO_IR 192")
+    made.SpecificCharacterSet = character_set(answered)
     return made
 
 
@@ -108,10 +108,20 @@ def encoded(answered: Answered) -> bytes:
     return file.getvalue()
 
 
-def _complete(image: Dataset) -> Dataset:
-    """With every attribute of patient and study that may be empty but not missing (PS3.3, tables C.7-1 and C.7-3)."""
+def character_set(answered: Answered) -> str | Sequence[str]:
+    """Of the images, so that names keep their bytes; UTF-8 where they say none."""
+    found: str | Sequence[str] = answered.images[0].get("SpecificCharacterSet", "ISO_IR 192")
+    return found
+
+
+def complete(image: Dataset) -> Dataset:
+    """With every attribute of patient and study that may be empty but not missing (PS3.3, tables C.7-1 and C.7-3).
+
+    Without its character set, of which highdicom takes none whose first value is empty, as Japanese ones are.
+    """
     made = Dataset()
     made.update({element.tag: element for element in image if element.tag.group in (0x0008, 0x0010, 0x0020)})
+    made.pop("SpecificCharacterSet", None)
     for keyword in _EMPTY_OR_NOT:
         if keyword not in made:
             setattr(made, keyword, None)
@@ -195,8 +205,12 @@ def _measured(answered: Answered, place: int, probability: float) -> list[Measur
 
 def _presence(prediction: Prediction, targets: Targets, name: str) -> CodedConcept:
     """Present or absent, as the decision says."""
-    told = prediction.decision == "1" if targets.kind == "binary" else name in prediction.decision.split(";")
-    return CodedConcept.from_code(codes.SCT.Present if told else codes.SCT.Absent)
+    return CodedConcept.from_code(codes.SCT.Present if present(prediction, targets, name) else codes.SCT.Absent)
+
+
+def present(prediction: Prediction, targets: Targets, name: str) -> bool:
+    """Whether the decision says that a class is there."""
+    return prediction.decision == "1" if targets.kind == "binary" else name in prediction.decision.split(";")
 
 
 def _images(answered: Answered, prediction: Prediction) -> list[Dataset]:

@@ -30,8 +30,10 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from deploy.box.audit_messages import Actor
 from deploy.box.front import Front
 from deploy.box.incoming import Incoming
+from deploy.box.journal import Instance
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Receive
 from deploy.box.watch import Watch
@@ -97,6 +99,7 @@ def _server(
                 (evt.EVT_ACCEPTED, lambda _: watch.association("accepted")),
                 (evt.EVT_REJECTED, lambda event: watch.turned_away(event.assoc.requestor.address, _calling(event))),
                 (evt.EVT_ABORTED, lambda _: watch.association("aborted")),
+                (evt.EVT_CONN_CLOSE, lambda event: watch.trail.ended(event.assoc)),
                 (evt.EVT_C_STORE, _store, [watch, incoming, quarantine]),
             ],
             server_class=Front,
@@ -121,19 +124,21 @@ def _require_sender(event: evt.Event, settings: Receive, watch: Watch) -> None:
 
 
 def _store(event: evt.Event, watch: Watch, incoming: Incoming, quarantine: Quarantine) -> int:
-    """The status of one C-STORE, counted."""
-    status = _kept(_calling(event), event.encoded_dataset(), incoming, quarantine)
-    if status == SUCCESS:
-        watch.received("dimse")
-    else:
-        watch.refused("dimse", status)
-    return status
+    """The status of one C-STORE; success only for what `Incoming.keep` has kept."""
+    sender, content = _calling(event), event.encoded_dataset()
+    found = _kept(sender, content, incoming, quarantine)
+    if isinstance(found, int):
+        watch.refused("dimse", found)
+        return found
+    actor = Actor("association", sender, event.assoc.requestor.address)
+    watch.received("dimse", event.assoc, actor, found, content)
+    return SUCCESS
 
 
-def _kept(sender: str, content: bytes, incoming: Incoming, quarantine: Quarantine) -> int:
-    """The status for one instance; success only for what `Incoming.keep` has kept."""
+def _kept(sender: str, content: bytes, incoming: Incoming, quarantine: Quarantine) -> Instance | int:
+    """The instance, once it is kept; else the status that says why not."""
     try:
-        incoming.keep(content, sender)
+        return incoming.keep(content, sender)
     except StorageError as error:
         _LOG.error("an instance of %s was refused: %s", sender, error)
         return NO_RESOURCES
@@ -144,7 +149,6 @@ def _kept(sender: str, content: bytes, incoming: Incoming, quarantine: Quarantin
         except (OSError, StorageError) as full:
             _LOG.error("it could not be kept for a look at it: %s", full)
         return NOT_UNDERSTOOD
-    return SUCCESS
 
 
 def _calling(event: evt.Event) -> str:

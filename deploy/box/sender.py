@@ -13,6 +13,7 @@ from typing import Protocol
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.destinations import Destination
 from deploy.box.outbox import Outbox
+from deploy.box.trail import Trail
 from pipeline.files import sha256_file
 
 #: Until the disk is tried again after it failed.
@@ -41,6 +42,7 @@ class Sending:
         channel: Channel,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[], float] = random.random,
+        trail: Trail | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -50,9 +52,11 @@ class Sending:
             channel: the way to it.
             now: the time, in UTC.
             chance: from 0 to 1, how much of half a wait is left out.
+            trail: of what was sent to whom; None: there is none.
         """
         self._outbox, self._destination, self._channel = outbox, destination, channel
         self._now, self._chance = now, chance
+        self._trail = trail or Trail(None, "")
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Until `stop` is set; a result that is under way is finished."""
@@ -90,9 +94,11 @@ class Sending:
         tried = {"tries": delivery.tries + 1, "last_status": outcome.status, "reason": outcome.reason}
         if outcome.status == 0:
             self._outbox.move(delivery, "sent", **tried)
+            self._trail.sent(self._destination, self._outbox.folder / delivery.file, delivery.sop_class_uid)
             _LOG.info("%s is sent", self._named(delivery))
         elif outcome.status in WARNINGS:
             self._outbox.move(delivery, "warned", **tried)
+            self._trail.sent(self._destination, self._outbox.folder / delivery.file, delivery.sop_class_uid)
             _LOG.warning("%s is sent, with a warning: %s", self._named(delivery), outcome.reason)
         else:
             self._failed(delivery, outcome, tried)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.box import engines, scp
+from deploy.box.audit import Audit
 from deploy.box.destinations import Destination
 from deploy.box.health import Health
 from deploy.box.incoming import Incoming
@@ -22,6 +23,7 @@ from deploy.box.sender import Channel, Sending
 from deploy.box.settings import Settings
 from deploy.box.store_scu import StoreScu
 from deploy.box.studies import Answering
+from deploy.box.trail import Trail
 from deploy.box.watch import Watch
 from deploy.box.web.app import Box, application
 from deploy.box.web.release import Running
@@ -85,7 +87,8 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
 
 
 def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[int]:
-    watch = Watch()
+    trail = Trail(Audit(settings.state / "audit", settings.receive.ae_title), settings.receive.ae_title)
+    watch = Watch(trail)
     incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
     if strays := incoming.sweep():
         _LOG.info("%d files that were never acknowledged are removed", strays)
@@ -95,7 +98,9 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     outbox = _outbox(settings, journal)
     answering = Answering(journal, incoming.folder, outbox, worker, settings.studies, release, watch=watch)
     # A destination that is silent keeps no other waiting.
-    sending = {each.name: Sending(outbox, each, _channel(each, settings, outbox.folder)) for each in settings.send}
+    sending = {
+        each.name: Sending(outbox, each, _channel(each, settings, outbox.folder), trail=trail) for each in settings.send
+    }
     working: dict[str, Answering | Sending] = {"answer": answering}
     working |= {f"send to {name}": each for name, each in sending.items()}
     threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
@@ -105,6 +110,8 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     box = Box(settings, journal, outbox, incoming, quarantine, watch, health, running)
     try:
         with _web(box), scp.listening(settings.receive, incoming, quarantine, watch) as port:
+            trail.activity(started=True)
+            trail.release(f"{running.manifest.name} {running.manifest.version}", release)
             for thread in threads:
                 thread.start()
             yield port
@@ -114,6 +121,7 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
             if thread.ident is not None:
                 thread.join()
         worker.close()
+        trail.activity(started=False)
         journal.close()
 
 

@@ -1,6 +1,7 @@
 """What happens in the box, as it happens: counted for Prometheus, and kept for a day for the page.
 
-Counts begin anew when the box starts, as is usual there. None of them is of one study or patient.
+Counts begin anew when the box starts, as is usual there. None of them is of one study or patient; who that was
+is in the audit trail alone.
 """
 
 from __future__ import annotations
@@ -8,11 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from deploy.box.audit_messages import Actor
+from deploy.box.journal import Instance
+from deploy.box.trail import Trail
 
 #: Seconds from the last instance to the answer; a quiet time of a minute lies in it.
 _BUCKETS = (5.0, 10.0, 20.0, 40.0, 60.0, 75.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1_800.0, 3_600.0)
@@ -34,7 +40,9 @@ class Settled:
 class Watch:
     """For several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, trail: Trail | None = None) -> None:
+        """`trail`: the audit trail; None: there is none."""
+        self.trail = trail or Trail(None, "")
         self.began = datetime.now(UTC)
         self.registry = CollectorRegistry()
         counter = partial(Counter, registry=self.registry, namespace="box")
@@ -50,9 +58,17 @@ class Watch:
         self._settled, self._lock = deque[Settled](maxlen=_KEPT), threading.Lock()
         self._trouble: str | None = "the worker has not opened the release yet"
 
-    def received(self, by: str) -> None:
-        """An instance was kept; `by` is `dimse` or `stow`."""
+    def received(self, by: str, transfer: Hashable, actor: Actor, instance: Instance, content: bytes) -> None:
+        """An instance was kept.
+
+        Args:
+            by: `dimse` or `stow`.
+            transfer: the association or request that brought it, which `trail.ended` ends.
+            actor: who sent it.
+            instance, content: what was kept.
+        """
         self._received.labels(by).inc()
+        self.trail.kept(transfer, actor, instance, content)
 
     def refused(self, by: str, status: int) -> None:
         """An instance was answered with a failure (PS3.4, table B.2-1)."""
@@ -71,19 +87,26 @@ class Watch:
         """
         self._associations.labels("rejected").inc()
         _LOG.warning("an association was rejected: %s from %s is no sender", title or "a connection", address)
+        self.trail.refused(Actor("association", title, address), "an association that is not allowed")
 
     def token_refused(self, address: str) -> None:
         """A wrong one was shown, from this address."""
         self._turned_away.inc()
         _LOG.warning("a wrong token was shown from %s", address)
+        self.trail.refused(Actor("nothing", "", address), "a wrong token")
 
-    def logged_in(self, address: str) -> None:
-        """A session of the page began."""
-        _LOG.info("a session of the page began from %s", address)
+    def logged_in(self, address: str, right: bool) -> None:
+        """The form of the page was given a token."""
+        self.trail.logged_in(Actor("session", "token", address), right)
+        if right:
+            _LOG.info("a session of the page began from %s", address)
+        else:
+            self._turned_away.inc()
+            _LOG.warning("a wrong token was given to the page from %s", address)
 
-    def asked_again(self, name: str, what: str) -> None:
-        """Somebody had a study answered, or a delivery sent, once more."""
-        _LOG.info("%s is tried again, as %s asked", what, name)
+    def asked_again(self, what: str) -> None:
+        """Somebody had a study answered, or a result sent, once more; `what` names it by its number."""
+        _LOG.info("%s is tried again, as somebody asked", what)
 
     def settled(self, last_received: str, answered: bool, now: datetime) -> None:
         """A study was answered, or given up.

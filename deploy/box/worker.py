@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pydicom
 
+from deploy.box import report, summary
 from deploy.box.destinations import Kind
-from deploy.box.report import Answered, encoded
+from deploy.box.report import Answered
 from pipeline.dicom.load import load
 from pipeline.errors import DicomError, PipelineError, WorkerError
 from pipeline.files import sha256_file
@@ -145,6 +146,6 @@ def _answered(release: Release, release_sha256: str, files: Sequence[Path]) -> A
     try:
         images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
         answered = Answered(images, found, release.manifest, release_sha256, release.backend.name)
-        return Answer(found, {"sr": encoded(answered)})
+        return Answer(found, {"sr": report.encoded(answered), "sc": summary.encoded(answered, [])})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error

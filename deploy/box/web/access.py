@@ -10,27 +10,18 @@ import hmac
 import secrets
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from deploy.box.audit_messages import Actor
 from pipeline.errors import ConfigError
 
 #: Of a token; what is long and by chance needs no delay against guessing.
 LEAST_CHARACTERS = 32
 SESSION_S = 8 * 3600
 _MOST_SESSIONS = 64
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who asks: by what, and what is known of them; a token does not say who holds it."""
-
-    by: str
-    name: str
-    address: str
 
 
 def read_token(path: Path) -> str:
@@ -60,7 +51,7 @@ class Access:
 
     def actor(self, request: HTTPConnection) -> Actor | None:
         """Who asks; None: nobody that is known."""
-        address = request.client.host if request.client else ""
+        address = address_of(request)
         if name := request.scope.get("state", {}).get("certificate"):
             return Actor("certificate", name, address)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -93,6 +84,11 @@ class Access:
     def _is_session(self, given: str) -> bool:
         with self._lock:
             return self._sessions.get(given, 0.0) > time.monotonic()
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Whence a request comes; empty where that is not known."""
+    return request.client.host if request.client else ""
 
 
 def foreign(request: HTTPConnection) -> bool:

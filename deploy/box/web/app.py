@@ -22,7 +22,7 @@ from deploy.box.overview import Overview
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Settings
 from deploy.box.watch import Watch
-from deploy.box.web import drift, failures, login, metrics, release, studies, throughput
+from deploy.box.web import drift, failures, login, metrics, release, studies, study, throughput
 from deploy.box.web.access import Access, read_token
 from deploy.box.web.drift import Drift
 from deploy.box.web.guard import Guard
@@ -86,6 +86,9 @@ def _stow(box: Box, web: Web) -> Stow:
 def _routes(stow: Stow) -> list[Route]:
     return [
         Route("/", studies.listed),
+        Route("/studies/{study:int}", study.shown),
+        Route("/studies/{study:int}/summary.png", study.summary),
+        Route("/deliveries/{delivery:int}/again", failures.send_again, methods=["POST"]),
         Route("/studies/{study:int}/again", failures.again, methods=["POST"]),
         Route("/failures", failures.shown),
         Route("/throughput", throughput.shown),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
@@ -25,6 +27,8 @@ def shown(request: Request) -> Response:
         title="Failures",
         failed=[row(each, box.running.manifest) for each in failed],
         failed_count=count,
+        dead=box.outbox.deliveries("dead")[-_ROWS:],
+        waiting=[each for each in box.outbox.deliveries("queued") if each.tries][-_ROWS:],
         more=count > len(failed),
         refused=latest(box.settings.state / "quarantine", _REFUSED),
     )
@@ -38,5 +42,23 @@ def again(request: Request) -> Response:
         worklist.again(box.journal, number)
     except ConfigError as error:
         return PlainTextResponse(str(error), 409)
-    box.watch.asked_again(request.scope["state"]["actor"].name, f"study {number}")
-    return RedirectResponse("/failures", 303)
+    box.watch.asked_again(f"study {number}")
+    return _back(request)
+
+
+def send_again(request: Request) -> Response:
+    """Have a result sent once more."""
+    box = request.app.state.box
+    number = request.path_params["delivery"]
+    try:
+        box.outbox.replay(number)
+    except ConfigError as error:
+        return PlainTextResponse(str(error), 409)
+    box.watch.asked_again(f"delivery {number}")
+    return _back(request)
+
+
+def _back(request: Request) -> Response:
+    """To the page whose button it was."""
+    came = urlsplit(request.headers.get("referer", "")).path
+    return RedirectResponse(came if came.startswith("/studies/") else "/failures", 303)

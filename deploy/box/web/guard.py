@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy.box.web.access import Access, foreign
+from deploy.box.web.access import Access, address_of, foreign
 
 #: What answers anybody; none of it says anything of a study.
 OPEN = ("/health/live", "/health/ready", "/login", "/style.css", "/refresh.js", "/icon.svg")
@@ -58,7 +58,7 @@ class Guard:
 
     def _turned_away(self, request: Request) -> Response:
         if "authorization" in request.headers:
-            self._refused(request.client.host if request.client else "")
+            self._refused(address_of(request))
         elif request.method in _SAFE and "text/html" in request.headers.get("accept", ""):
             return RedirectResponse("/login", 303)
         return PlainTextResponse("A token is needed.", 401, {"www-authenticate": "Bearer"})

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from deploy.box.web import page
-from deploy.box.web.access import SESSION_S
+from deploy.box.web.access import SESSION_S, address_of
 
 #: A token and its name, with room to spare.
 _MOST_BYTES = 4_096
@@ -28,11 +28,10 @@ async def log_in(request: Request) -> Response:
             return PlainTextResponse("That is no token.", 413)
     box, access = request.app.state.box, request.app.state.access
     given = parse_qs(body.decode("ascii", "replace")).get("token", [""])[0]
-    address = request.client.host if request.client else ""
-    if not access.is_token(given):
-        box.watch.token_refused(address)
+    right = access.is_token(given)
+    box.watch.logged_in(address_of(request), right)
+    if not right:
         return page.render(request, "login.html.j2", 403, title="Log in", wrong=True)
-    box.watch.logged_in(address)
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
         access.cookie,

@@ -21,6 +21,9 @@ _TEMPLATES = Environment(
 )
 PAGES = {"/": "Studies", "/failures": "Failures", "/throughput": "Throughput", "/drift": "Drift", "/release": "Release"}
 
+#: Results in words.
+KINDS = {"sr": "report (SR)", "sc": "picture (SC)"}
+
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """Fill in a template; `title` is one of the values."""
@@ -32,6 +35,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         actor=request.scope["state"]["actor"],
         name=box.settings.receive.ae_title,
         notice=NOTICE,
+        kinds=KINDS,
         troubles=[check for check in box.health.ready() if not check.passed] if known else [],
         failures=box.failures() if known else 0,
         **values,

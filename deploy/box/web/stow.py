@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from deploy.box.audit_messages import Actor
 from deploy.box.incoming import Incoming, identity
 from deploy.box.quarantine import Quarantine
 from deploy.box.scp import CLASSES, NO_RESOURCES, NOT_UNDERSTOOD, SUCCESS, SYNTAXES
@@ -75,45 +76,49 @@ class Stow:
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._limits.whole:
             raise RefusedError(413, f"more than {self._limits.whole} bytes in one request")
-        outcomes = Outcomes()
-        async for chunk in request.stream():
-            for part in parts.feed(chunk):
-                outcomes.add(await run_in_threadpool(self._kept, part, study))
+        outcomes, sender = Outcomes(), request.scope["state"]["actor"]
+        try:
+            async for chunk in request.stream():
+                for part in parts.feed(chunk):
+                    outcomes.add(await run_in_threadpool(self._kept, part, study, parts, sender))
+        finally:
+            await run_in_threadpool(self._watch.trail.ended, parts)
         parts.end()
         if not outcomes:
             raise RefusedError(400, "there is no part")
         return outcomes
 
-    def _kept(self, part: Part, study: str | None) -> Outcome:
-        """What becomes of one part, counted."""
-        found = self._tried(part, study)
+    def _kept(self, part: Part, study: str | None, transfer: Parts, sender: Actor) -> Outcome:
+        """What becomes of one part."""
+        found = self._refusal(part, study)
         if found.reason == SUCCESS:
-            self._watch.received("stow")
-        else:
-            self._watch.refused("stow", found.reason)
-            _LOG.warning("an instance of STOW-RS was refused: %04X", found.reason)
+            try:
+                instance = self._incoming.keep(part.content, CALLING)
+            except StorageError as error:
+                _LOG.error("an instance of STOW-RS was refused: %s", error)
+                found = found.failed(NO_RESOURCES)
+            else:
+                self._watch.received("stow", transfer, sender, instance, part.content)
+                return found
+        self._watch.refused("stow", found.reason)
         return found
 
-    def _tried(self, part: Part, study: str | None) -> Outcome:
+    def _refusal(self, part: Part, study: str | None) -> Outcome:
+        """0 for what may be kept, else why not."""
         if part.media_type != "application/dicom":
             return Outcome(NOT_UNDERSTOOD)
         try:
             known = identity(part.content)
-            outcome = Outcome(SUCCESS, known.sop_class_uid, known.sop_instance_uid)
-            if known.sop_class_uid not in CLASSES:
-                return outcome.failed(CLASS_NOT_SUPPORTED)
-            if known.transfer_syntax_uid not in SYNTAXES:
-                return outcome.failed(SYNTAX_NOT_SUPPORTED)
-            if study is not None and known.study_instance_uid != study:
-                return outcome.failed(OTHER_STUDY)
-            self._incoming.keep(part.content, CALLING)
-        except StorageError as error:
-            _LOG.error("an instance of STOW-RS was refused: %s", error)
-            return outcome.failed(NO_RESOURCES)
         except DicomError as error:
+            _LOG.warning("an instance of STOW-RS was refused: %s", error)
             self._quarantined(part.content, error)
             return Outcome(NOT_UNDERSTOOD)
-        return outcome
+        outcome = Outcome(SUCCESS, known.sop_class_uid, known.sop_instance_uid)
+        if known.sop_class_uid not in CLASSES:
+            return outcome.failed(CLASS_NOT_SUPPORTED)
+        if known.transfer_syntax_uid not in SYNTAXES:
+            return outcome.failed(SYNTAX_NOT_SUPPORTED)
+        return outcome if study in (None, known.study_instance_uid) else outcome.failed(OTHER_STUDY)
 
     def _quarantined(self, content: bytes, error: DicomError) -> None:
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
@@ -86,3 +87,45 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
         finally:
             stop.set()
             thread.join()
+
+
+@contextmanager
+def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
+    """A port that leads to another; the first connections `drop`, or `stop` to be read, after so many bytes each."""
+    stop, left = threading.Event(), list(after)
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as unread:
+        server.settimeout(0.1)
+
+        def serve() -> None:
+            while not stop.is_set():
+                try:
+                    line, _ = server.accept()
+                except TimeoutError:
+                    continue
+                with ExitStack() as both:
+                    both.enter_context(line)
+                    onward = both.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    _carry(line, onward, left.pop(0) if left else None, stop)
+                    if ends == "stop" and not stop.is_set():
+                        unread.push(both.pop_all())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _carry(line: socket.socket, onward: socket.socket, most: int | None, stop: threading.Event) -> None:
+    """Both ways, until one side ends or `most` bytes came."""
+    came = 0
+    while not stop.is_set():
+        ready, _, _ = select.select([line, onward], [], [], 0.1)
+        for each in ready:
+            chunk = each.recv(16_384)
+            came += len(chunk) if each is line else 0
+            if not chunk or (most is not None and came > most):
+                return
+            (onward if each is line else line).sendall(chunk)

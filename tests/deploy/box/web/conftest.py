@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.box.audit import Audit
+from deploy.box.destinations import Destination
 from deploy.box.health import Health
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Settings
+from deploy.box.trail import Trail
 from deploy.box.watch import Watch
 from deploy.box.web.app import Box, application
 from deploy.box.web.release import Running
@@ -59,7 +62,7 @@ def site(release: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Serves with settings of `[web]` other than the usual."""
     with ExitStack() as stack:
 
-        def start(**web: Any) -> Site:
+        def start(send: Sequence[Destination] = (), **web: Any) -> Site:
             state = tmp_path / "state"
             state.mkdir(exist_ok=True)
             (tmp_path / "token").write_text(f"{TOKEN}\n")
@@ -75,10 +78,12 @@ def site(release: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
                         "senders": [{"ae_title": "SCANNER", "networks": ["127.0.0.1/32"]}],
                     },
                     "web": given,
+                    "send": list(send),
                 }
             )
             assert settings.web is not None
-            journal, watch = Journal(state / "journal.sqlite"), Watch()
+            journal = Journal(state / "journal.sqlite")
+            watch = Watch(Trail(Audit(state / "audit", "MRIBOX"), "MRIBOX"))
             stack.callback(journal.close)
             sha256 = sha256_file(release / "SHA256SUMS")
             health = Health(settings, journal, watch, sha256, ("web", threading.current_thread().name))

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.box import health
+from deploy.box.audit_messages import Actor
 from deploy.box.journal import Instance
 from tests.deploy.box.web.conftest import Site
 
@@ -70,8 +71,9 @@ def test_metrics_count_what_happened(site: Start) -> None:
     box = site()
     now = datetime.now(UTC)
     last = (now - timedelta(seconds=70)).isoformat(timespec="milliseconds")
-    box.journal.add(Instance("1.2.1.1", "1.2", "1.2.1", "c", "ab", 1, "f", "A", last))
-    box.watch.received("dimse")
+    row = Instance("1.2.1.1", "1.2", "1.2.1", "c", "ab", 1, "f", "A", last)
+    box.journal.add(row)
+    box.watch.received("dimse", 1, Actor("association", "SCANNER"), row, b"")
     box.watch.refused("stow", 0xA700)
     box.watch.association("accepted")
     box.watch.settled(last, True, now)

@@ -6,13 +6,19 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from deploy.box.audit import messages
 from deploy.box.journal import Instance
 from tests.browser import Browser, browser
+from tests.deploy.box.conftest import instance
+from tests.deploy.box.results import destination, result
 from tests.deploy.box.web.conftest import TOKEN, Site
+from tests.deploy.box.web.test_stow import encoded
 from tests.waiting import within
 
 Start = Callable[..., Site]
@@ -80,7 +86,7 @@ def test_every_page_is_whole_without_another_host_or_an_error(site: Start, chrom
     box = site()
     fill(box, 7, "answered", predictions=json.dumps([POSITIVE]))
     log_in(box, chromium)
-    for path in ("/", "/?state=failed", "/failures", "/throughput", "/drift", "/release"):
+    for path in ("/", "/?state=failed", "/failures", "/throughput", "/drift", "/release", "/studies/1"):
         for width in (1200, 390):
             chromium.open(box.address + path, width, scheme)
             assert chromium.errors == [], path
@@ -131,3 +137,39 @@ def test_again_is_for_what_is_settled_alone(site: Start) -> None:
     assert box.ask("POST", "/studies/1/again", headers=head).status_code == 409
     assert box.ask("GET", "/studies/1/again", headers=head).status_code == 405
     assert box.ask("POST", "/studies/1/again").status_code == 401
+
+
+def test_whose_a_study_is_stands_on_its_page_alone_and_each_look_in_the_audit_trail(site: Start) -> None:
+    box = site()
+    content = encoded(instance())
+    box.incoming.keep(content, "SCANNER")
+    box.journal.complete("9999", "9999")
+    (study,) = box.journal.studies("complete")
+    box.outbox.enter(study, {"sc": result(1, size=16), "sr": result(1, "sr")}, True, predictions=json.dumps([POSITIVE]))
+    shown = box.get("/studies/1").text
+    assert all(words in shown for words in ("Doe^Jane", "P1", "0.930", "positive", "summary.png"))
+    assert "1.2.3" not in shown
+    for path in ("/", "/failures", "/throughput", "/metrics", "/health/ready"):
+        assert "Doe" not in box.get(path).text, path
+    (message,) = messages(box.settings.state / "audit")
+    assert all(words in message for words in ("DICOM Instances Accessed", "Doe^Jane", "1.2.3.1", 'UserID="token"'))
+    picture = box.get("/studies/1/summary.png")
+    assert Image.open(BytesIO(picture.content)).size == (16, 16)
+    assert box.get("/studies/2").status_code == box.get("/studies/2/summary.png").status_code == 404
+
+
+def test_a_delivery_that_was_given_up_is_sent_again(site: Start) -> None:
+    box = site(send=[destination()])
+    box.incoming.keep(encoded(instance()), "SCANNER")
+    box.journal.complete("9999", "9999")
+    (study,) = box.journal.studies("complete")
+    box.outbox.enter(study, {"sc": result(1)}, True, predictions="[]")
+    (delivery,) = box.outbox.deliveries()
+    box.outbox.move(delivery, "dead", reason="no connection", tries=3)
+    assert "No connection" in box.get("/failures").text
+    assert 'box_deliveries{destination="pacs",state="dead"} 1.0' in box.get("/metrics").text
+    head = {"authorization": f"Bearer {TOKEN}", "referer": f"{box.address}/studies/1"}
+    sent = box.ask("POST", "/deliveries/1/again", headers=head)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/studies/1")
+    assert [each.state for each in box.outbox.deliveries()] == ["queued"]
+    assert box.ask("POST", "/deliveries/2/again", headers=head).status_code == 409
