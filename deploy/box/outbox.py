@@ -121,6 +121,33 @@ class Outbox:
         with self._journal.transaction() as database:
             return [Delivery(*row) for row in database.execute(query, (destination, time, most))]
 
+    def uncommitted(self, destination: str, time: str) -> list[Delivery]:
+        """What was sent, and of which storage commitment was asked for, refused or not had by its time."""
+        query = f"{_SELECT} WHERE destination = ? AND state = 'sent' AND transaction_uid != '' AND next_try <= ?"
+        with self._journal.transaction() as database:
+            return [Delivery(*row) for row in database.execute(query, (destination, time))]
+
+    def commit(self, transaction_uid: str, kept: Sequence[str], failed: Mapping[str, int]) -> int:
+        """Enter a report of storage commitment; how many deliveries it commits.
+
+        Args:
+            transaction_uid: that was asked under.
+            kept: SOP instance UIDs that the destination will keep.
+            failed: those that it will not, each with its failure reason (PS3.3, C.14.1.1).
+        """
+        which = "WHERE state = 'sent' AND transaction_uid = ? AND transaction_uid != '' AND sop_instance_uid = ?"
+        done = 0
+        with self._journal.transaction() as database:
+            for uid in kept:
+                row = database.execute(f"UPDATE deliveries SET state = 'committed' {which}", (transaction_uid, uid))  # noqa: S608
+                done += row.rowcount
+            for uid, reason in failed.items():
+                database.execute(
+                    f"UPDATE deliveries SET next_try = ?, reason = ? {which}",  # noqa: S608
+                    (now(), f"it will not keep it: 0x{reason:04X}", transaction_uid, uid),
+                )
+        return done
+
     def move(self, delivery: Delivery, state: State, **values: str | int | None) -> bool:
         """Move a delivery on, unless another did since it was read; False then.
 

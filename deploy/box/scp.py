@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -25,9 +25,10 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, evt
+from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from deploy.box.audit_messages import Actor
@@ -57,7 +58,11 @@ _LOG = logging.getLogger(__name__)
 
 @contextmanager
 def listening(
-    settings: Receive, incoming: Incoming, quarantine: Quarantine, watch: Watch | None = None
+    settings: Receive,
+    incoming: Incoming,
+    quarantine: Quarantine,
+    reports: Sequence[EventHandlerType] = (),
+    watch: Watch | None = None,
 ) -> Iterator[int]:
     """Receive until the context is left; gives the port.
 
@@ -65,6 +70,7 @@ def listening(
         settings: who may send what.
         incoming: where it goes.
         quarantine: where that goes which cannot be understood.
+        reports: who hears reports of storage commitment.
         watch: is told what comes; None: nobody is.
 
     Raises:
@@ -77,7 +83,7 @@ def listening(
     entity.acse_timeout = min(settings.idle_s, _REQUEST_S)
     entity.require_called_aet = True
     entity.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
-    server = _server(entity, settings, watch or Watch(), incoming, quarantine)
+    server = _server(entity, settings, watch or Watch(), incoming, quarantine, reports)
     thread = threading.Thread(target=server.serve_forever, name="receive", daemon=True)
     thread.start()
     try:
@@ -88,12 +94,22 @@ def listening(
 
 
 def _server(
-    entity: AE, settings: Receive, watch: Watch, incoming: Incoming, quarantine: Quarantine
+    entity: AE,
+    settings: Receive,
+    watch: Watch,
+    incoming: Incoming,
+    quarantine: Quarantine,
+    reports: Sequence[EventHandlerType],
 ) -> ThreadedAssociationServer:
+    contexts = [build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)]
+    if reports:
+        # Who reports asks for the association, and is the SCP in it (PS3.4, J.3.3).
+        contexts.append(commitment := build_context(StorageCommitmentPushModel))
+        commitment.scu_role, commitment.scp_role = False, True
     try:
         return entity.make_server(
             (settings.address, settings.port),
-            contexts=[build_context(Verification), *(build_context(each, list(SYNTAXES)) for each in CLASSES)],
+            contexts=contexts,
             evt_handlers=[
                 (evt.EVT_REQUESTED, _require_sender, [settings, watch]),
                 (evt.EVT_ACCEPTED, lambda _: watch.association("accepted")),
@@ -101,6 +117,7 @@ def _server(
                 (evt.EVT_ABORTED, lambda _: watch.association("aborted")),
                 (evt.EVT_CONN_CLOSE, lambda event: watch.trail.ended(event.assoc)),
                 (evt.EVT_C_STORE, _store, [watch, incoming, quarantine]),
+                *reports,
             ],
             server_class=Front,
             limits=settings,

@@ -11,17 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from pynetdicom import evt
+
 from deploy.box import engines, scp
 from deploy.box.audit import Audit
+from deploy.box.commitment import CommitmentScu, heard
 from deploy.box.destinations import Destination
 from deploy.box.health import Health
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
+from deploy.box.peer import Peer
 from deploy.box.quarantine import Quarantine
-from deploy.box.sender import Channel, Sending
+from deploy.box.sender import Sending
 from deploy.box.settings import Settings
 from deploy.box.store_scu import StoreScu
+from deploy.box.stow import StowRs
 from deploy.box.studies import Answering
 from deploy.box.trail import Trail
 from deploy.box.watch import Watch
@@ -98,9 +103,7 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     outbox = _outbox(settings, journal)
     answering = Answering(journal, incoming.folder, outbox, worker, settings.studies, release, watch=watch)
     # A destination that is silent keeps no other waiting.
-    sending = {
-        each.name: Sending(outbox, each, _channel(each, settings, outbox.folder), trail=trail) for each in settings.send
-    }
+    sending = {each.name: _sending(outbox, each, settings.receive.ae_title, trail) for each in settings.send}
     working: dict[str, Answering | Sending] = {"answer": answering}
     working |= {f"send to {name}": each for name, each in sending.items()}
     threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
@@ -109,7 +112,8 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     health = Health(settings, journal, watch, release, ("receive", *working))
     box = Box(settings, journal, outbox, incoming, quarantine, watch, health, running)
     try:
-        with _web(box), scp.listening(settings.receive, incoming, quarantine, watch) as port:
+        reports = [(evt.EVT_N_EVENT_REPORT, heard, [outbox])]
+        with _web(box), scp.listening(settings.receive, incoming, quarantine, reports, watch) as port:
             trail.activity(started=True)
             trail.release(f"{running.manifest.name} {running.manifest.version}", release)
             for thread in threads:
@@ -135,9 +139,13 @@ def _outbox(settings: Settings, journal: Journal) -> Outbox:
     return outbox
 
 
-def _channel(destination: Destination, settings: Settings, results: Path) -> Channel:
+def _sending(outbox: Outbox, destination: Destination, calling_ae_title: str, trail: Trail) -> Sending:
+    if destination.stow is not None:
+        return Sending(outbox, destination, StowRs(destination.stow, outbox.folder), trail=trail)
     assert destination.dicom is not None
-    return StoreScu(destination.dicom, settings.receive.ae_title, results)
+    peer = Peer(destination.dicom, calling_ae_title)
+    commitment = CommitmentScu(peer, outbox) if destination.dicom.commitment else None
+    return Sending(outbox, destination, StoreScu(peer, outbox.folder), commitment, trail=trail)
 
 
 @contextmanager

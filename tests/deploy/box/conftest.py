@@ -115,7 +115,7 @@ def receiver(tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
             stack.callback(journal.close)
             incoming = Incoming(tmp_path / "state" / "incoming", journal, wanted.keep_free_mb * 2**20)
             quarantine = Quarantine(tmp_path / "state" / "quarantine", 2**20)
-            port = stack.enter_context(scp.listening(wanted, incoming, quarantine, watch))
+            port = stack.enter_context(scp.listening(wanted, incoming, quarantine, watch=watch))
             return Receiver(tmp_path / "state", port, incoming, journal, quarantine)
 
         yield start

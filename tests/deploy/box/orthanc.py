@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from tests.waiting import within
 
@@ -30,10 +31,11 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Orthanc:
-    """Where it listens; AE title ORTHANC."""
+    """Where it listens; AE title ORTHANC. With a password, for the user `box`."""
 
     dicom: int
     http: int
+    password: str | None = None
 
     @property
     def url(self) -> str:
@@ -41,8 +43,14 @@ class Orthanc:
         return f"http://127.0.0.1:{self.http}/dicom-web"
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=60) as answer:
-            return json.load(answer)
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        headers = {} if self.password is None else urllib3.make_headers(basic_auth=f"box:{self.password}")
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers=headers)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            content: bytes = answer.read()
+            return content
 
     def stored(self) -> list[str]:
         """SOP instance UIDs, one for each object that it holds."""
@@ -55,17 +63,15 @@ class Orthanc:
             for each in self.get("/instances?expand")
             if each["MainDicomTags"]["SOPInstanceUID"] == sop_instance_uid
         )
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances/{found}/file", timeout=60) as answer:
-            content: bytes = answer.read()
-            return content
+        return self.read(f"/instances/{found}/file")
 
 
 @contextmanager
-def orthanc(folder: Path, box_port: int = 11112, **changes: Any) -> Iterator[Orthanc]:
+def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) -> Iterator[Orthanc]:
     """One that knows the box by MRIBOX at that port, until the context ends."""
     assert PROGRAM is not None
     folder.mkdir()
-    here = Orthanc(free_port(), free_port())
+    here = Orthanc(free_port(), free_port(), password)
     settings = {
         "Name": "archive",
         "StorageDirectory": str(folder / "storage"),
@@ -75,10 +81,11 @@ def orthanc(folder: Path, box_port: int = 11112, **changes: Any) -> Iterator[Ort
         "DicomPort": here.dicom,
         "HttpPort": here.http,
         "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
+        "AuthenticationEnabled": password is not None,
+        "RegisteredUsers": {} if password is None else {"box": password},
         "DicomModalities": {"box": ["MRIBOX", "127.0.0.1", box_port]},
     }
-    (folder / "orthanc.json").write_text(json.dumps(settings | changes))
+    (folder / "orthanc.json").write_text(json.dumps(settings))
     with open(folder / "log", "wb") as log:
         server = subprocess.Popen([PROGRAM, str(folder / "orthanc.json")], stdout=log, stderr=log)
         try:

@@ -14,6 +14,7 @@ from deploy.box.delivery import Delivery
 from deploy.box.destinations import Destination
 from deploy.box.journal import Instance, Journal
 from deploy.box.outbox import Outbox
+from deploy.box.peer import Peer
 from deploy.box.sender import Sending
 from deploy.box.store_scu import StoreScu
 from tests.deploy.box.archive import archive, listening
@@ -43,7 +44,7 @@ def filled(journal: Journal, where: Destination, studies: int = 1, size: int = 8
 
 def sending(outbox: Outbox, where: Destination) -> Sending:
     assert where.dicom is not None
-    return Sending(outbox, where, StoreScu(where.dicom, "MRIBOX", outbox.folder))
+    return Sending(outbox, where, StoreScu(Peer(where.dicom, "MRIBOX"), outbox.folder))
 
 
 def until_settled(outbox: Outbox, where: Destination) -> list[Delivery]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +20,11 @@ from deploy.box.settings import Studies
 from deploy.box.studies import Answering
 from deploy.box.worker import Answer
 from deploy.box.worklist import again, table
-from pipeline.errors import ConfigError, WorkerError
+from pipeline.errors import ConfigError, StorageError, WorkerError
 from pipeline.inference.predict import Prediction
 from tests.deploy.box.results import result
+from tests.deploy.box.test_scp import Failing
+from tests.waiting import within
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SAID = [Prediction("1", "1.0", probabilities=(0.9,), decision="1"), Prediction(status="too_few_slices", message="two")]
@@ -28,6 +34,7 @@ class Saying:
     """In place of the worker: says the same of everything, after so many crashes."""
 
     def __init__(self, crashes: int = 0, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.said = SAID
         self.crashes, self.meanwhile, self.asked = crashes, meanwhile, list[list[str]]()
 
     def answer(self, files: Sequence[Path]) -> Answer:
@@ -36,7 +43,7 @@ class Saying:
         if self.crashes:
             self.crashes -= 1
             raise WorkerError("the process to survive", "it ended", "See what the study is.")
-        return Answer(SAID, {"sr": result(1, "sr")})
+        return Answer(self.said, {"sr": result(1, "sr")})
 
 
 @pytest.fixture
@@ -152,3 +159,55 @@ def test_the_list_says_what_was_said_and_no_uid(journal: Journal) -> None:
     assert "receiving" in shown
     assert "2 (2)" not in shown
     assert "1.2.840" not in shown
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("name", ["fsync", "replace", "open", "write"])
+def test_a_disk_that_fails_leaves_no_half_answer(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    """Each call of the kind fails once, from the first to the last that one answer takes."""
+    came(journal, 1, 0)
+    at_work = answering(journal, Saying(), 60)
+    for at in range(10):
+        failing = Failing(of(journal), name, number, at)
+        with monkeypatch.context() as patch:
+            failing.install(patch)
+            with suppress(StorageError, OSError):
+                at_work.round()
+        if not failing.struck:
+            break
+        assert states(journal) == [("complete", 1)], at
+        assert not list(of(journal).iterdir()), at
+    assert at > 0
+    assert states(journal) == [("answered", 1)]
+    assert len(list(of(journal).iterdir())) == 1
+
+
+def test_a_journal_that_is_full_leaves_no_half_answer(journal: Journal) -> None:
+    came(journal, 1, 0)
+    journal.complete(START.isoformat(timespec="milliseconds"), "")
+    (pages,) = journal._database.execute("PRAGMA page_count").fetchone()
+    large = Saying()
+    large.said = [Prediction("1", message="x" * 1_000_000)]
+    journal._database.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        answering(journal, large, 60).round()
+    assert states(journal) == [("complete", 1)]
+    assert not list(of(journal).iterdir())
+    journal._database.execute("PRAGMA max_page_count = 1000000")
+    assert answering(journal, large, 60).round() == 1
+
+
+def test_the_thread_outlives_a_disk_that_fails(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.box.studies.DISK_S", 0.01)
+    came(journal, 1, 0)
+    stop, failing = threading.Event(), Failing(of(journal), "replace", errno.ENOSPC, 0)
+    with monkeypatch.context() as patch:
+        failing.install(patch)
+        thread = threading.Thread(target=answering(journal, Saying(), 60).run, args=(stop, 0.01))
+        thread.start()
+        assert within(60, lambda: states(journal) == [("answered", 1)])
+        stop.set()
+        thread.join()
+    assert failing.struck

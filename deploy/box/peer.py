@@ -1,0 +1,103 @@
+"""An association that the box asks for: every wait in it is bounded, and its socket is let go of however it ends."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import cast
+
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from deploy.box.destinations import Dicom
+from deploy.box.fields import Tls
+from pipeline.errors import ConfigError
+
+
+class Peer:
+    """One that the box calls; for one thread."""
+
+    def __init__(self, settings: Dicom, calling_ae_title: str) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            settings: of the other side.
+            calling_ae_title: where the settings give none.
+
+        Raises:
+            ConfigError: a file of TLS cannot be used.
+        """
+        self._settings = settings
+        self._tls = None if settings.tls is None else client_context(settings.tls)
+        self._entity = AE(settings.calling_ae_title or calling_ae_title)
+        self._entity.acse_timeout = self._entity.dimse_timeout = settings.timeout_s
+        self._entity.network_timeout = self._entity.connection_timeout = settings.timeout_s
+
+    @contextmanager
+    def associated(
+        self, classes: Sequence[str], handlers: Sequence[EventHandlerType] = ()
+    ) -> Iterator[Association | str]:
+        """An association for these SOP classes, or in words why there is none."""
+        opened: list[socket.socket] = []
+
+        def bound(event: evt.Event) -> None:
+            # pynetdicom would wait without an end for a destination that reads no more.
+            transport = event.assoc.dul.socket
+            assert transport is not None
+            line = cast(socket.socket, transport.socket)
+            line.settimeout(self._settings.timeout_s)
+            opened.append(line)
+
+        try:
+            (found, *_) = socket.getaddrinfo(self._settings.address, self._settings.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            yield f"its address cannot be found: {error.strerror}"
+            return
+        for each in classes:
+            self._entity.add_requested_context(each, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        association = self._entity.associate(
+            str(found[4][0]),
+            self._settings.port,
+            ae_title=self._settings.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, bound), *handlers],
+            tls_args=None if self._tls is None else (self._tls, self._settings.address),
+        )
+        try:
+            yield association if association.is_established else _refusal(association, bool(opened))
+        finally:
+            self._entity.requested_contexts = []
+            if association.is_established:
+                association.release()
+            for line in opened:
+                # It leaves some open whose association ended badly.
+                with suppress(OSError):
+                    line.close()
+
+
+def client_context(tls: Tls) -> ssl.SSLContext:
+    """TLS 1.2 or 1.3 with a certificate of this box, and one asked of the other side (PS3.15, B.12).
+
+    Raises:
+        ConfigError: a file is missing or is no certificate or key.
+    """
+    try:
+        made = ssl.create_default_context(cafile=str(tls.authorities))
+        made.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError("certificates and a key for TLS", str(error), "See to the files of `send.….tls`.") from error
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    return made
+
+
+def _refusal(association: Association, connected: bool) -> str:
+    answer = association.acceptor.primitive
+    if association.is_rejected and isinstance(answer, A_ASSOCIATE):
+        return f"it rejected the association: {answer.reason_str.lower()}"
+    if association.acceptor.primitive is not None and not association.accepted_contexts:
+        return "it takes no objects of these classes"
+    return "it did not answer the association request, or aborted it" if connected else "no connection"

@@ -1,0 +1,128 @@
+"""A study goes in; report and summary are in archives: by C-STORE and committed, by STOW-RS, and in DCMTK's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from deploy.box.delivery import Delivery
+from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
+from deploy.box.report import NOTICE
+from tests.deploy.box.orthanc import Orthanc, free_port, needed, orthanc
+from tests.deploy.box.test_service import command, listens, send, serving
+from tests.deploy.box.test_summary import checked
+from tests.inference.conftest import Maker, SeriesWriter
+from tests.waiting import within
+
+#: DCMTK's: pynetdicom brings a program of the same name.
+STORESCP = shutil.which("storescp", path="/usr/bin:/usr/local/bin")
+pytestmark = [
+    pytest.mark.acceptance,
+    needed,
+    pytest.mark.skipif(STORESCP is None, reason="DCMTK is not installed"),
+]
+
+
+@contextmanager
+def storescp(folder: Path) -> Iterator[int]:
+    """DCMTK's archive: a file for each object."""
+    folder.mkdir()
+    port = free_port()
+    assert STORESCP is not None
+    server = subprocess.Popen([STORESCP, "-aet", "STORESCP", "-od", str(folder), str(port)])
+    try:
+        assert within(60, lambda: listens(port))
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+def settings(release: Path, state: Path, port: int, pacs: Orthanc, dcmtk: int) -> str:
+    return f"""
+        state = "{state}"
+        release = "{release}"
+        allow_unsigned = true
+        [receive]
+        ae_title = "MRIBOX"
+        port = {port}
+        keep_free_mb = 1
+        senders = [
+            {{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }},
+            {{ ae_title = "ORTHANC", networks = ["127.0.0.1/32"] }},
+        ]
+        [studies]
+        quiet_s = 1.5
+        [[send]]
+        name = "pacs"
+        dicom = {{ ae_title = "ORTHANC", address = "localhost", port = {pacs.dicom}, commitment = true }}
+        [[send]]
+        name = "web"
+        what = ["sr"]
+        stow = {{ url = "{pacs.url}" }}
+        [[send]]
+        name = "dcmtk"
+        dicom = {{ ae_title = "STORESCP", address = "127.0.0.1", port = {dcmtk} }}
+    """
+
+
+def deliveries(state: Path) -> list[Delivery]:
+    journal = Journal(state / "journal.sqlite")
+    try:
+        return Outbox(journal, state / "results").deliveries()
+    finally:
+        journal.close()
+
+
+def arrived(state: Path, wanted: dict[str, str]) -> bool:
+    found = deliveries(state)
+    return len(found) == 5 and all(each.state == wanted[each.destination] for each in found)
+
+
+def test_a_study_ends_as_results_in_the_archives(
+    root: Path, make_release: Maker, write_series: SeriesWriter, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "study", 1, SeriesNumber=3)
+    port, state, path = free_port(), tmp_path / "state", tmp_path / "box.toml"
+    with orthanc(tmp_path / "orthanc", port) as pacs, storescp(tmp_path / "dcmtk") as dcmtk:
+        path.write_text(settings(make_release(tmp_path / "release"), state, port, pacs, dcmtk))
+        with serving(root, path):
+            send(path, tmp_path / "study")
+            wanted = {"pacs": "committed", "web": "sent", "dcmtk": "sent"}
+            assert within(200, lambda: arrived(state, wanted)), [
+                (each.destination, each.state, each.reason) for each in deliveries(state)
+            ]
+        found = {each["00080060"]["Value"][0]: each for each in json.loads(pacs.read("/dicom-web/series"))}
+        assert set(found) == {"SR", "OT"}
+        assert len(pacs.stored()) == 2
+    require_as_made(root, path, tmp_path)
+
+
+def require_as_made(root: Path, settings: Path, tmp_path: Path) -> None:
+    """The objects that DCMTK stored are readable, valid, and of the study that was sent."""
+    stored = sorted((tmp_path / "dcmtk").iterdir())
+    source = sorted((tmp_path / "study").iterdir())
+    assert len(stored) == 2
+    for path in stored:
+        assert checked("dciodvfy", path) == [] or shutil.which("dciodvfy") is None
+        read = pydicom.dcmread(path)
+        assert (read.SeriesDescription, read.PatientName) == (NOTICE, "Doe^Jane")
+        assert read.StudyInstanceUID == pydicom.dcmread(source[0]).StudyInstanceUID
+    if shutil.which("dcentvfy") is not None:
+        assert checked("dcentvfy", *stored, *source) == []
+    report = next(path for path in stored if pydicom.dcmread(path).Modality == "SR")
+    shown = subprocess.run(["dsrdump", str(report)], capture_output=True, text=True, check=True).stdout
+    assert "Probability" in shown
+    listed = subprocess.run(command("outbox", settings), cwd=root, capture_output=True, text=True, check=True).stderr
+    assert listed.count("committed") == 2
+    log = settings.with_name("box.log").read_text()
+    assert "Doe" not in log
+    assert str(pydicom.dcmread(source[0]).StudyInstanceUID) not in log
