@@ -5,21 +5,27 @@ studies SETTINGS [--again N]    what came, how far it is, and what was said of i
 outbox SETTINGS [--replay N]    what was sent of it, to whom, and what is not there and why
 release SETTINGS [--shadow DIR] [--switch [DIR]] [--rollback]
                                 which release answers, which runs in its shadow, and how far they agree
+audit SETTINGS [--verify]       who sent, looked at and was refused what; whether that record is whole
 compile RELEASE --state DIR     a release's engine, built and tried on this machine's GPU
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import sys
+import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
-from deploy.box import engines, settings, worklist
+from deploy.box import audit, engines, settings, worklist
+from deploy.box.audit import Audit
+from deploy.box.audit_messages import Actor
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
+from deploy.box.trail import Trail
 from pipeline.errors import PipelineError
 from pipeline.fingerprint import Precision
 from pipeline.progress import say
@@ -48,6 +54,11 @@ def _serve(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # It reports each association, with what the other side says of itself.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    # Their errors may hold what a header or a request said; the application logs its own without.
+    for name in ("uvicorn.error", "python_multipart", "pydicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Of values that DICOM does not allow, which they quote.
+    warnings.filterwarnings("ignore", module="pydicom")
     service.serve(settings.read(asked.settings))
 
 
@@ -94,6 +105,25 @@ def _folder(text: str) -> Path | Literal[""]:
     return Path(text) if text else ""
 
 
+def _audit(asked: argparse.Namespace) -> None:
+    read = settings.read(asked.settings)
+    folder = read.state / "audit"
+    trail = Trail(Audit(folder, read.receive.ae_title), read.receive.ae_title)
+    if asked.verify:
+        head = audit.verify(folder, asked.noted)
+        say(f"{head.number} records are whole; note elsewhere, for --noted: {head.number}:{head.sha256}")
+    else:
+        sys.stdout.writelines(f"{message}\n" for message in audit.messages(folder))
+    trail.log_used(Actor("user", getpass.getuser()), folder)
+
+
+def _noted(text: str) -> audit.Head:
+    number, _, sha256 = text.partition(":")
+    if not number.isdecimal() or len(sha256) != len(audit.Head().sha256):
+        raise argparse.ArgumentTypeError("as `--verify` printed it: a number, a colon and a hash")
+    return audit.Head(int(number), sha256)
+
+
 def _replayed(text: str) -> int | str:
     return text if text == "all" else int(text)
 
@@ -125,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     change.add_argument("--rollback", action="store_true", help="to the one that answered before")
     release.set_defaults(run=_release)
+    audited = commands.add_parser("audit", help="who did what to whose data, as DICOM audit messages")
+    audited.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    audited.add_argument("--verify", action="store_true", help="say whether the record is whole, in place of it")
+    audited.add_argument("--noted", type=_noted, metavar="N:SHA256", help="what an earlier --verify printed")
+    audited.set_defaults(run=_audit)
     compile_ = commands.add_parser("compile", help="build the TensorRT engine of a release on this machine")
     compile_.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
     compile_.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")

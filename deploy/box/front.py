@@ -18,6 +18,7 @@ from typing import Any, cast
 from pynetdicom.transport import ThreadedAssociationServer
 
 from deploy.box.settings import Receive, Tls
+from deploy.box.watch import Watch
 
 #: Of every PDU: type, reserved, length (PS3.8, section 9.3.1).
 _HEADER = struct.Struct(">BBL")
@@ -137,8 +138,8 @@ class Front(ThreadedAssociationServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, *arguments: Any, limits: Receive, **named: Any) -> None:
-        self._limits = limits
+    def __init__(self, *arguments: Any, limits: Receive, watch: Watch, **named: Any) -> None:
+        self._limits, self._watch = limits, watch
         self._networks = [network for sender in limits.senders for network in sender.networks]
         self._tls = None if limits.tls is None else context(limits.tls)
         self._entering: set[socket.socket] = set()
@@ -154,8 +155,10 @@ class Front(ThreadedAssociationServer):
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether the address may connect, and there is room."""
         address = ipaddress.ip_address(client_address[0])
-        taken = len(self._entering) + len(self.active_associations)
-        if taken >= self._limits.associations + _WAITING or not any(address in network for network in self._networks):
+        if not any(address in network for network in self._networks):
+            self._watch.turned_away(str(address), "")
+            return False
+        if len(self._entering) + len(self.active_associations) >= self._limits.associations + _WAITING:
             return False
         self._entering.add(request)
         return True

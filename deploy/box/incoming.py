@@ -16,8 +16,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pydicom
+from pydicom.config import IGNORE
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
@@ -61,7 +63,7 @@ class Incoming:
             DicomError: the data set cannot be read, lacks a UID, or is not what the file's meta information says.
             StorageError: it is not kept, for want of room or because the disk failed.
         """
-        class_uid, sop, study, series = _identity(content)
+        class_uid, sop, study, series, _ = identity(content)
         sha256 = hashlib.sha256(content).hexdigest()
         before = self._journal.instance(sop)
         if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
@@ -118,15 +120,25 @@ class Incoming:
             part.unlink(missing_ok=True)
 
 
-def _identity(content: bytes) -> tuple[str, str, str, str]:
-    """Class, instance, study and series UID of a file, pixels unread.
+class Identity(NamedTuple):
+    """What an instance says that it is."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+
+
+def identity(content: bytes) -> Identity:
+    """Of a file, pixels unread.
 
     Raises:
-        DicomError: it cannot be read, or one of them is missing or no UID (PS3.5, chapter 9).
+        DicomError: it cannot be read, or one of the UIDs is missing or no UID (PS3.5, chapter 9).
     """
     try:
         read = pydicom.dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(_UIDS))
-        found = [UID(str(read.get(name) or "")) for name in _UIDS]
+        found = [UID(str(read.get(name) or ""), IGNORE) for name in _UIDS]
     except (InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, OSError, EOFError) as error:
         raise DicomError("a data set", f"{type(error).__name__} while it was read", "Send it again.") from error
     for (name, announced), uid in zip(_UIDS.items(), found, strict=True):
@@ -134,7 +146,7 @@ def _identity(content: bytes) -> tuple[str, str, str, str]:
             raise DicomError(f"a data set with its {name}", "no UID there" if uid else "none", "Mend its source.")
         if announced is not None and read.file_meta.get(announced) != uid:
             raise DicomError(f"the {name} that was announced", "another in the data set", "Mend its source.")
-    return found[0], found[1], found[2], found[3]
+    return Identity(found[0], found[1], found[2], found[3], str(read.file_meta.get("TransferSyntaxUID", "")))
 
 
 def _hash(uid: str) -> str:

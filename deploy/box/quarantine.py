@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.files import write_atomic, write_text
 
 CONTENT, REASON = ".received", ".json"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What was refused: when (UTC, ISO 8601), how much is kept of it, and why."""
+
+    time: str
+    bytes: int
+    reason: str
 
 
 class Quarantine:
@@ -43,3 +54,14 @@ class Quarantine:
             path.unlink()
             path.with_suffix(REASON).unlink(missing_ok=True)
             total -= size
+
+
+def latest(folder: Path, most: int) -> list[Refused]:
+    """The newest of a quarantine; what goes meanwhile is left out."""
+    found = []
+    for path in sorted(folder.glob(f"*{REASON}"), reverse=True)[:most]:
+        with suppress(FileNotFoundError):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            size = path.with_suffix(CONTENT).stat().st_size
+            found.append(Refused(told["time"], size, told["reason"]))
+    return found

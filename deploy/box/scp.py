@@ -31,10 +31,13 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from deploy.box.audit_messages import Actor
 from deploy.box.front import Front
 from deploy.box.incoming import Incoming
+from deploy.box.journal import Instance
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Receive
+from deploy.box.watch import Watch
 from pipeline.errors import ConfigError, DicomError, StorageError
 
 #: What a study is answered from.
@@ -55,7 +58,11 @@ _LOG = logging.getLogger(__name__)
 
 @contextmanager
 def listening(
-    settings: Receive, incoming: Incoming, quarantine: Quarantine, reports: Sequence[EventHandlerType] = ()
+    settings: Receive,
+    incoming: Incoming,
+    quarantine: Quarantine,
+    reports: Sequence[EventHandlerType] = (),
+    watch: Watch | None = None,
 ) -> Iterator[int]:
     """Receive until the context is left; gives the port.
 
@@ -64,6 +71,7 @@ def listening(
         incoming: where it goes.
         quarantine: where that goes which cannot be understood.
         reports: who hears reports of storage commitment.
+        watch: is told what comes; None: nobody is.
 
     Raises:
         ConfigError: the port is taken, or a file of TLS cannot be used.
@@ -75,7 +83,7 @@ def listening(
     entity.acse_timeout = min(settings.idle_s, _REQUEST_S)
     entity.require_called_aet = True
     entity.require_calling_aet = sorted({sender.ae_title for sender in settings.senders})
-    server = _server(entity, settings, incoming, quarantine, reports)
+    server = _server(entity, settings, watch or Watch(), incoming, quarantine, reports)
     thread = threading.Thread(target=server.serve_forever, name="receive", daemon=True)
     thread.start()
     try:
@@ -88,6 +96,7 @@ def listening(
 def _server(
     entity: AE,
     settings: Receive,
+    watch: Watch,
     incoming: Incoming,
     quarantine: Quarantine,
     reports: Sequence[EventHandlerType],
@@ -102,12 +111,17 @@ def _server(
             (settings.address, settings.port),
             contexts=contexts,
             evt_handlers=[
-                (evt.EVT_REQUESTED, _require_sender, [settings]),
-                (evt.EVT_C_STORE, _store, [incoming, quarantine]),
+                (evt.EVT_REQUESTED, _require_sender, [settings, watch]),
+                (evt.EVT_ACCEPTED, lambda _: watch.association("accepted")),
+                (evt.EVT_REJECTED, lambda event: watch.turned_away(event.assoc.requestor.address, _calling(event))),
+                (evt.EVT_ABORTED, lambda _: watch.association("aborted")),
+                (evt.EVT_CONN_CLOSE, lambda event: watch.trail.ended(event.assoc)),
+                (evt.EVT_C_STORE, _store, [watch, incoming, quarantine]),
                 *reports,
             ],
             server_class=Front,
             limits=settings,
+            watch=watch,
         )
     except OSError as error:
         where = f"{settings.address}:{settings.port}"
@@ -115,22 +129,33 @@ def _server(
         raise ConfigError(f"to listen at {where}", str(error), remedy) from error
 
 
-def _require_sender(event: evt.Event, settings: Receive) -> None:
+def _require_sender(event: evt.Event, settings: Receive, watch: Watch) -> None:
     """Reject where the AE title is one of the senders', but not from there; pynetdicom rejects other titles."""
     title = _calling(event)
     address = ipaddress.ip_address(event.assoc.requestor.address)
     mine = [sender for sender in settings.senders if sender.ae_title == title]
     if mine and not any(address in network for sender in mine for network in sender.networks):
-        _LOG.warning("an association was rejected: %s does not come from its networks", title)
+        watch.turned_away(str(address), title)
         event.assoc.acse.send_reject(0x01, 0x01, 0x03)
         event.assoc.kill()
 
 
-def _store(event: evt.Event, incoming: Incoming, quarantine: Quarantine) -> int:
+def _store(event: evt.Event, watch: Watch, incoming: Incoming, quarantine: Quarantine) -> int:
     """The status of one C-STORE; success only for what `Incoming.keep` has kept."""
     sender, content = _calling(event), event.encoded_dataset()
+    found = _kept(sender, content, incoming, quarantine)
+    if isinstance(found, int):
+        watch.refused("dimse", found)
+        return found
+    actor = Actor("association", sender, event.assoc.requestor.address)
+    watch.received("dimse", event.assoc, actor, found, content)
+    return SUCCESS
+
+
+def _kept(sender: str, content: bytes, incoming: Incoming, quarantine: Quarantine) -> Instance | int:
+    """The instance, once it is kept; else the status that says why not."""
     try:
-        incoming.keep(content, sender)
+        return incoming.keep(content, sender)
     except StorageError as error:
         _LOG.error("an instance of %s was refused: %s", sender, error)
         return NO_RESOURCES
@@ -141,7 +166,6 @@ def _store(event: evt.Event, incoming: Incoming, quarantine: Quarantine) -> int:
         except (OSError, StorageError) as full:
             _LOG.error("it could not be kept for a look at it: %s", full)
         return NOT_UNDERSTOOD
-    return SUCCESS
 
 
 def _calling(event: evt.Event) -> str:

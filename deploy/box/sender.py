@@ -17,6 +17,7 @@ from deploy.box.commitment import CommitmentScu
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.destinations import Destination
 from deploy.box.outbox import Outbox
+from deploy.box.trail import Trail
 from pipeline.files import sha256_file
 
 #: Until the disk is tried again after it failed.
@@ -46,6 +47,7 @@ class Sending:
         commitment: CommitmentScu | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[], float] = random.random,
+        trail: Trail | None = None,
     ) -> None:
         """Nothing is sent yet.
 
@@ -56,10 +58,12 @@ class Sending:
             commitment: asked of it for what was sent.
             now: the time, in UTC.
             chance: from 0 to 1, how much of half a wait is left out.
+            trail: of what was sent to whom; None: there is none.
         """
         self._outbox, self._destination, self._channel = outbox, destination, channel
         self._commitment = commitment
         self._now, self._chance = now, chance
+        self._trail = trail or Trail(None, "")
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Until `stop` is set; a result that is under way is finished."""
@@ -107,9 +111,11 @@ class Sending:
         if outcome.status == 0:
             until = self._time(0.0 if self._destination.dicom is None else self._destination.dicom.commitment_s)
             self._outbox.move(delivery, "sent", **(tried | {"transaction_uid": transaction_uid, "next_try": until}))
+            self._trail.sent(self._destination, self._outbox.folder / delivery.file, delivery.sop_class_uid)
             _LOG.info("%s is sent", self._named(delivery))
         elif outcome.status is not None and outcome.status >> 12 == WARNING:
             self._outbox.move(delivery, "warned", **tried)
+            self._trail.sent(self._destination, self._outbox.folder / delivery.file, delivery.sop_class_uid)
             _LOG.warning("%s is sent, with a warning: %s", self._named(delivery), outcome.reason)
         else:
             self._failed(delivery, outcome, delivery.tries + 1)

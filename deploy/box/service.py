@@ -14,8 +14,10 @@ from types import FrameType
 from pynetdicom import evt
 
 from deploy.box import scp
+from deploy.box.audit import Audit
 from deploy.box.commitment import CommitmentScu, heard
 from deploy.box.destinations import Destination
+from deploy.box.health import Health
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
@@ -29,6 +31,10 @@ from deploy.box.shadow import Shadowing
 from deploy.box.store_scu import StoreScu
 from deploy.box.stow import StowRs
 from deploy.box.studies import Answering
+from deploy.box.trail import Trail
+from deploy.box.watch import Watch
+from deploy.box.web.app import Box, application
+from deploy.box.web.server import serving
 from deploy.box.worker import Limits
 from deploy.box.workers import Workers
 from pipeline.errors import ConfigError
@@ -89,26 +95,33 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
 
 
 def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[int]:
+    trail = Trail(Audit(settings.state / "audit", settings.receive.ae_title), settings.receive.ae_title)
+    watch = Watch(trail)
     incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
     if strays := incoming.sweep():
         _LOG.info("%d files that were never acknowledged are removed", strays)
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
     releases = releases_of(settings)
-    workers, shadows = Workers(releases, limits), Workers(releases, limits)
-    _LOG.info("release %s answers", releases.start(settings.release).answering[:12])
+    releases.start(settings.release)
+    workers, shadows = Workers(releases, limits, trail.release), Workers(releases, limits)
     outbox = _outbox(settings, journal)
     reports = settings.state / "reports"
-    answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies)
-    # A destination that is silent keeps no other waiting.
-    sending = [_sending(outbox, each, settings.receive.ae_title) for each in settings.send]
-    shadowing = Shadowing(journal, incoming.folder, shadows)
-    forgetting = Forgetting(journal, incoming.folder, outbox.folder, settings.retention)
-    working: list[Answering | Forgetting | Sending | Shadowing] = [answering, shadowing, forgetting, *sending]
-    threads = [threading.Thread(target=each.run, args=(stop,), name=type(each).__name__) for each in working]
+    answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies, watch=watch)
+    working: dict[str, Answering | Forgetting | Sending | Shadowing] = {
+        "answer": answering,
+        "shadow": Shadowing(journal, incoming.folder, shadows),
+        "forget": Forgetting(journal, incoming.folder, outbox.folder, settings.retention),
+        # A destination that is silent keeps no other waiting.
+        **{f"send to {each.name}": _sending(outbox, each, settings.receive.ae_title, trail) for each in settings.send},
+    }
+    threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
+    health = Health(settings, journal, watch, releases, ("receive", *working))
+    box = Box(settings, journal, outbox, incoming, quarantine, watch, health, releases)
     try:
-        reports = [(evt.EVT_N_EVENT_REPORT, heard, [outbox])]
-        with scp.listening(settings.receive, incoming, quarantine, reports) as port:
+        committed = [(evt.EVT_N_EVENT_REPORT, heard, [outbox])]
+        with _web(box), scp.listening(settings.receive, incoming, quarantine, committed, watch) as port:
+            trail.activity(started=True)
             for thread in threads:
                 thread.start()
             yield port
@@ -119,6 +132,7 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
                 thread.join()
         workers.close()
         shadows.close()
+        trail.activity(started=False)
 
 
 def _outbox(settings: Settings, journal: Journal) -> Outbox:
@@ -131,13 +145,29 @@ def _outbox(settings: Settings, journal: Journal) -> Outbox:
     return outbox
 
 
-def _sending(outbox: Outbox, destination: Destination, calling_ae_title: str) -> Sending:
+def _sending(outbox: Outbox, destination: Destination, calling_ae_title: str, trail: Trail) -> Sending:
     if destination.stow is not None:
-        return Sending(outbox, destination, StowRs(destination.stow, outbox.folder))
+        return Sending(outbox, destination, StowRs(destination.stow, outbox.folder), trail=trail)
     assert destination.dicom is not None
     peer = Peer(destination.dicom, calling_ae_title)
     commitment = CommitmentScu(peer, outbox) if destination.dicom.commitment else None
-    return Sending(outbox, destination, StoreScu(peer, outbox.folder), commitment)
+    return Sending(outbox, destination, StoreScu(peer, outbox.folder), commitment, trail=trail)
+
+
+@contextmanager
+def _web(box: Box) -> Iterator[None]:
+    """The page and all else over HTTP, where the settings ask for it.
+
+    Raises:
+        ConfigError: the token, the port or a file of TLS cannot be used.
+    """
+    web = box.settings.web
+    if web is None:
+        yield
+        return
+    with serving(web, application(box, web)) as port:
+        _LOG.info("the page is at %s:%d", web.address, port)
+        yield
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, IPvAnyNetwork, ValidationError
 from deploy.box.destinations import Destination, named_apart
 from deploy.box.fields import Absolute, Address, AeTitle
 from deploy.box.fields import Tls as Tls
+from deploy.box.web.settings import Web
 from pipeline.errors import ConfigError
 from pipeline.strict import Strict
 from pipeline.typed import explain
@@ -111,6 +112,7 @@ class Settings(Strict):
         work: how it is answered.
         retention: how long what is done with is kept.
         send: to whom the answers go.
+        web: the page, metrics, health and STOW-RS; None: nothing of it.
     """
 
     state: Absolute
@@ -122,6 +124,7 @@ class Settings(Strict):
     work: Work = Work()
     retention: Retention = Retention()
     send: Annotated[tuple[Destination, ...], AfterValidator(named_apart)] = ()
+    web: Web | None = None
 
 
 def read(path: Path) -> Settings:

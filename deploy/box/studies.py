@@ -15,8 +15,9 @@ from deploy.box.answer import Answer
 from deploy.box.journal import Journal, Study
 from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
+from deploy.box.watch import Watch
 from deploy.box.worker import Worker
-from pipeline.errors import ContractError, PipelineError, StorageError, WorkerError
+from pipeline.errors import ContractError, EngineError, PipelineError, StorageError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
@@ -38,6 +39,7 @@ class Answering:
         current: Callable[[], tuple[str, Worker]],
         settings: Studies,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        watch: Watch | None = None,
     ) -> None:
         """Nothing is done yet.
 
@@ -49,12 +51,20 @@ class Answering:
             current: the release that answers now, by the hash of its SHA256SUMS, and its worker.
             settings: when a study is complete.
             now: the time, in UTC.
+            watch: is told what becomes of studies; None: nobody is.
         """
         self._journal, self._incoming, self._outbox = journal, incoming, outbox
         self._reports, self._current, self._settings, self._now = reports, current, settings, now
+        self._watch = watch or Watch()
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
         """Until `stop` is set; a study that is under way is finished. A disk that fails is looked at again later."""
+        try:
+            # So that the release is open, or the reason known, before a study needs it.
+            self._answer(self._current()[1], [])
+        except PipelineError as error:
+            _LOG.error("the release cannot answer: %s", error)
+            self._watch.worker(str(error))
         while not stop.wait(every_s):
             try:
                 self.round(stop)
@@ -80,25 +90,38 @@ class Answering:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
         release_sha256, worker = self._current()
         try:
-            answer = _answer(worker, files)
+            answer = self._answer(worker, files)
         except PipelineError as error:
             _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
-            self._journal.settle(study, "failed", reason=str(error))
+            if self._journal.settle(study, "failed", reason=str(error)):
+                self._watch.settled(study.last_received, False, self._now())
             return
         predictions = json.dumps([asdict(each) for each in answer.predictions])
         positive = any(each.decision not in ("", "0") for each in answer.predictions)
         values = {"release_sha256": release_sha256, "predictions": predictions}
         if self._outbox.enter(study, answer.contents, positive, **values):
+            self._watch.settled(study.last_received, True, self._now())
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
             answer.tell(self._reports, release_sha256, self._now())
         else:
             _LOG.info("study %d: more came while it was answered", study.study)
 
+    def _answer(self, worker: Worker, files: list[Path]) -> Answer:
+        for _ in range(TRIES - 1):
+            try:
+                return self._asked(worker, files)
+            except WorkerError as error:
+                _LOG.warning("the worker was lost, and is tried again: %s", error)
+        return self._asked(worker, files)
 
-def _answer(worker: Worker, files: list[Path]) -> Answer:
-    for _ in range(TRIES - 1):
+    def _asked(self, worker: Worker, files: list[Path]) -> Answer:
         try:
-            return worker.answer(files)
-        except WorkerError as error:
-            _LOG.warning("the worker was lost, and is tried again: %s", error)
-    return worker.answer(files)
+            found = worker.answer(files)
+        except WorkerError:
+            self._watch.worker_lost()
+            raise
+        except (ContractError, EngineError) as error:
+            self._watch.worker(str(error))
+            raise
+        self._watch.worker(None)
+        return found

@@ -6,8 +6,10 @@ either or was killed is replaced for the next call.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import resource
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,6 +100,9 @@ def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int
     """The process: answers until its parent has gone."""
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # pydicom's quote what a header says.
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     # Of the box's memory nothing is left lying about where this one crashes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ready: Opened | None = None

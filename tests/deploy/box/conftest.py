@@ -22,6 +22,7 @@ from deploy.box.incoming import Incoming
 from deploy.box.journal import Journal
 from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Receive
+from deploy.box.watch import Watch
 
 
 def instance(number: int = 1, study: int = 1, size: int = 64, **changes: Any) -> Dataset:
@@ -106,14 +107,14 @@ def receiver(tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
     """Starts one, with settings other than the usual."""
     with ExitStack() as stack:
 
-        def start(**changes: Any) -> Receiver:
+        def start(watch: Watch | None = None, **changes: Any) -> Receiver:
             wanted = settings(**changes)
             tmp_path.joinpath("state").mkdir(exist_ok=True)
             journal = Journal(tmp_path / "state" / "journal.sqlite")
             stack.callback(journal.close)
             incoming = Incoming(tmp_path / "state" / "incoming", journal, wanted.keep_free_mb * 2**20)
             quarantine = Quarantine(tmp_path / "state" / "quarantine", 2**20)
-            port = stack.enter_context(scp.listening(wanted, incoming, quarantine))
+            port = stack.enter_context(scp.listening(wanted, incoming, quarantine, watch=watch))
             return Receiver(tmp_path / "state", port, incoming, journal, quarantine)
 
         yield start

@@ -1,0 +1,89 @@
+"""What was said of a study, in words and figures for a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from deploy.box.journal import Study
+from pipeline.contract import Manifest
+from pipeline.targets import Targets
+
+
+@dataclass(frozen=True)
+class Probability:
+    """Of one class: its calibrated probability, and the threshold where there is one; 0 to 1."""
+
+    name: str
+    value: float
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of one unit of a study, or the reason why nothing was; no UID.
+
+    Attributes:
+        unit: such as `series 2`, numbered in the order of the answers.
+        probabilities: of each class; empty where there is no answer.
+        decision: in words.
+        reason: a stable code, and the reason in words.
+    """
+
+    unit: str
+    probabilities: tuple[Probability, ...]
+    decision: str
+    reason: str
+
+
+def answers(study: Study, manifest: Manifest) -> list[Answer]:
+    """All of one study, in the order in which they were given.
+
+    Args:
+        study: answered, maybe by an earlier release; of one with other classes only the places of its classes are told.
+        manifest: of the release that runs.
+    """
+    if not study.predictions:
+        return []
+    targets = Targets(manifest.task.kind, tuple(manifest.task.classes))
+    numbers: dict[str, dict[str, int]] = {"SeriesInstanceUID": {}, "SOPInstanceUID": {}}
+    found = []
+    for each in json.loads(study.predictions):
+        words = []
+        for key, name in (("SeriesInstanceUID", "series"), ("SOPInstanceUID", "slice")):
+            if each[key]:
+                words.append(f"{name} {numbers[key].setdefault(each[key], len(numbers[key]) + 1)}")
+        if each["status"] == "ok":
+            said = _probabilities(each["probabilities"], manifest, targets)
+            found.append(Answer(", ".join(words) or "study", said, _decision(each["decision"], targets), ""))
+        else:
+            found.append(Answer(", ".join(words) or "-", (), "no answer", f"{each['status']}: {each['message']}"))
+    return found
+
+
+def summary(study: Study, manifest: Manifest) -> str:
+    """In one line: the answer where there is one, how many of each kind where there are several."""
+    said = answers(study, manifest) if study.state == "answered" else []
+    given = [each for each in said if each.probabilities]
+    without = f"{len(said) - len(given)} without answer" if len(said) > len(given) else ""
+    if not given:
+        return "no answer" if study.state == "answered" else ""
+    if len(given) == 1:
+        highest = max(given[0].probabilities, key=lambda each: each.value)
+        return ", ".join(filter(None, [f"{given[0].decision} ({highest.value:.2f})", without]))
+    kinds = {decision: sum(each.decision == decision for each in given) for decision in (e.decision for e in given)}
+    return ", ".join(filter(None, [*(f"{count} {decision}" for decision, count in kinds.items()), without]))
+
+
+def _probabilities(values: list[float], manifest: Manifest, targets: Targets) -> tuple[Probability, ...]:
+    if len(values) != targets.outputs:
+        return tuple(Probability(f"class {place}", value, None) for place, value in enumerate(values, start=1))
+    fixed = manifest.calibration.threshold
+    thresholds = fixed if isinstance(fixed, list) else [fixed] * len(values)
+    return tuple(Probability(*each) for each in zip(targets.named, values, thresholds, strict=True))
+
+
+def _decision(decision: str, targets: Targets) -> str:
+    if targets.kind == "binary":
+        return {"1": "positive", "0": "negative"}.get(decision, decision)
+    return decision.replace(";", ", ") or "none"

@@ -1,0 +1,88 @@
+"""One study: whose it is, what was said of it, its picture, and where the results went.
+
+The patient's name and ID are read from the received files at each look, for who must find the study in the PACS; they
+are on this page alone, and each look is in the audit trail.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pydicom
+from PIL import Image
+from pydicom.errors import InvalidDicomError
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from deploy.box.web import page
+from deploy.box.web.answers import answers
+from deploy.box.web.studies import row
+
+_IDENTITY = {
+    "Patient": "PatientName",
+    "Patient ID": "PatientID",
+    "Accession number": "AccessionNumber",
+    "Study date": "StudyDate",
+    "Description": "StudyDescription",
+}
+_STATES = {
+    "queued": "wait",
+    "sent": "good",
+    "warned": "wait",
+    "committed": "good",
+    "superseded": "idle",
+    "dead": "bad",
+}
+
+
+def shown(request: Request) -> Response:
+    """The page."""
+    box = request.app.state.box
+    listed = box.overview.study(request.path_params["study"])
+    if listed is None:
+        return page.render(request, "missing.html.j2", 404, title="No such study")
+    file = box.overview.file(listed.study.study)
+    path = box.incoming.folder / file if file else None
+    box.watch.trail.looked_at(request.scope["state"]["actor"], listed.study.study_instance_uid, path)
+    return page.render(
+        request,
+        "study.html.j2",
+        title=f"Study {listed.study.study}",
+        row=row(listed, box.running.manifest),
+        study=listed.study,
+        of_running=listed.study.release_sha256 == box.running.sha256,
+        identity=identity(path) if path else {},
+        answers=answers(listed.study, box.running.manifest),
+        picture=any(each.kind == "sc" for each in box.outbox.results(listed.study.study)),
+        deliveries=box.overview.deliveries_of(listed.study.study),
+        states=_STATES,
+    )
+
+
+def summary(request: Request) -> Response:
+    """The study's Secondary Capture, as PNG."""
+    box = request.app.state.box
+    for result in box.outbox.results(request.path_params["study"]):
+        path = box.outbox.folder / result.file
+        if result.kind == "sc" and path.is_file():
+            return Response(png(path), media_type="image/png")
+    return PlainTextResponse("There is no picture.", 404)
+
+
+def png(path: Path) -> bytes:
+    """The first frame of an uncompressed picture in RGB."""
+    read = pydicom.dcmread(path)
+    frame = read.pixel_array if int(read.get("NumberOfFrames", 1)) == 1 else read.pixel_array[0]
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "PNG")
+    return file.getvalue()
+
+
+def identity(path: Path) -> dict[str, str]:
+    """Who and what a file is of, in words; nothing of what cannot be read."""
+    try:
+        read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY.values()))
+        return {words: str(read[name].value) for words, name in _IDENTITY.items() if read.get(name)}
+    except (OSError, InvalidDicomError, ValueError, KeyError, AttributeError, TypeError):
+        return {}
