@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import shutil
 import signal
 import subprocess
@@ -97,11 +98,14 @@ def _box(asked: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
     folder.mkdir(parents=True, exist_ok=True)
     if not asked.release.is_dir():
         raise ConfigError(f"a release in {asked.release}", "none", "`make demo` makes one.")
+    if not (folder / "token").is_file():
+        write_text(folder / "token", secrets.token_hex(16) + "\n")
     write_text(folder / "box.toml", _settings(asked, folder))
     command = [sys.executable, "-m", "deploy.box", "serve", str(folder / "box.toml")]
     with _program(command, folder / "log") as box:
         _await("the box", box, folder / "log", lambda: _echoes(asked.box_port))
-        say(f"The box: `python -m deploy.box studies {folder / 'box.toml'}`; its log: {folder / 'log'}")
+        say(f"The box: http://127.0.0.1:{asked.web_port}, token {(folder / 'token').read_text().strip()}")
+        say(f"Its settings: {folder / 'box.toml'}; its log: {folder / 'log'}")
         yield box
 
 
@@ -118,6 +122,10 @@ senders = [{{ ae_title = "ORTHANC", networks = ["127.0.0.1/32"] }}]
 
 [studies]
 quiet_s = 5.0
+
+[web]
+port = {asked.web_port}
+token_file = {json.dumps(str(folder / "token"))}
 
 [[send]]
 name = "orthanc"
@@ -193,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pacs-port", type=int, default=4242, metavar="N", help="of Orthanc, for DICOM")
     parser.add_argument("--pacs-http-port", type=int, default=8042, metavar="N", help="of Orthanc, for HTTP")
     parser.add_argument("--box-port", type=int, default=11112, metavar="N", help="of the box, for DICOM")
+    parser.add_argument("--web-port", type=int, default=8080, metavar="N", help="of the box's page")
     return parser
 
 

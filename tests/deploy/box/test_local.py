@@ -38,6 +38,7 @@ def test_a_study_sent_to_the_pacs_has_its_report_and_summary_there(
     command = [sys.executable, "-m", "deploy.box.local", str(make_release(tmp_path / "release"))]
     command += ["--folder", str(tmp_path / "box"), "--scans", str(tmp_path / "scans")]
     command += ["--pacs-port", str(pacs.dicom), "--pacs-http-port", str(pacs.http), "--box-port", str(free_port())]
+    command += ["--web-port", str(free_port())]
     with open(tmp_path / "log", "wb") as log:
         both = subprocess.Popen(command, cwd=root, stdout=log, stderr=log)
     try:

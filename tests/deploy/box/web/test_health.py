@@ -51,9 +51,11 @@ def test_each_reason_not_to_be_ready_is_said(site: Start, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))  # type: ignore[attr-defined]
         assert "0 MiB free" in not_ready(box)["disk"]
-    with monkeypatch.context() as patch:
-        patch.setattr(box.health, "_release_sha256", "0" * 64)
-        assert "not the one that was verified" in not_ready(box)["release"]
+    sums = box.releases.path(box.releases.chosen().answering) / "SHA256SUMS"
+    before = sums.read_bytes()
+    sums.write_bytes(before + b"\n")
+    assert "not the one that was verified" in not_ready(box)["release"]
+    sums.write_bytes(before)
     box.journal._database.execute("PRAGMA query_only = ON")
     assert not_ready(box) == {"journal": "it cannot be written: OperationalError"}
     box.journal._database.execute("PRAGMA query_only = OFF")
