@@ -33,7 +33,7 @@ _ENDED_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a release says of a study, and the same as files of DICOM; none where there is nothing to report."""
+    """What a release says of a study, and the same as files of DICOM."""
 
     predictions: list[Prediction]
     contents: dict[Kind, bytes]
@@ -136,10 +136,11 @@ def _answered(release: Release, release_sha256: str, files: Sequence[Path]) -> A
         with suppress(DicomError):
             # It says that nothing could be used, after every reason was given.
             found.extend(predict(release, load(Path(folder), release.manifest.selection, workers=1)))
-    if not found:
-        return Answer(found, {})
     try:
         images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+        if not found:
+            message = "no series of this study is one that the release answers for"
+            found = [Prediction(str(images[0].StudyInstanceUID), status="nothing_to_answer", message=message)]
         answered = Answered(images, found, release.manifest, release_sha256, release.backend.name)
         return Answer(found, {"sr": report.encoded(answered), "sc": summary.encoded(answered, [])})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
