@@ -42,7 +42,7 @@ class Answer:
 
     Attributes:
         predictions: the answers, and why there are none.
-        contents: the same as files of DICOM; none where there is nothing to report.
+        contents: the same as files of DICOM.
         observed: what monitoring reads; None where nothing was answered.
         quality: whether the study is like those that the release knows.
     """
@@ -111,11 +111,13 @@ def opened(folder: Path, public_key: Path | None) -> Opened:
 
 
 def answer(by: Opened, files: Sequence[Path]) -> Answer:
-    """What a release says of the series in these files, and why of others nothing.
+    """What a release says of the series of a study in these files, and why of others nothing; of no file nothing.
 
     Raises:
         DicomError: no report can be made of these headers.
     """
+    if not files:
+        return Answer([], {}, None, "not_assessed")
     examined = _examined(by.release, files)
     observed = _observed(by.release, examined)
     predictions = [each for found in examined for each in found.predictions]
@@ -124,19 +126,20 @@ def answer(by: Opened, files: Sequence[Path]) -> Answer:
         predictions = _of_the_known(predictions, observed, by.reference)
         novel = any(each.status == OUT_OF_DISTRIBUTION for each in predictions)
         quality = "flagged" if novel else "passed"
-    contents = _contents(by, files, predictions, _pictures(examined)) if predictions else {}
-    return Answer(predictions, contents, observed, quality)
-
-
-def _contents(
-    by: Opened, files: Sequence[Path], predictions: Sequence[Prediction], pictures: Sequence[Picture]
-) -> dict[Kind, bytes]:
     try:
         images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+        if not predictions:
+            message = "no series of this study is one that the release answers for"
+            study = str(images[0].StudyInstanceUID)
+            predictions = [Prediction(study, status="nothing_to_answer", message=message)]
         answered = Answered(images, predictions, by.release.manifest, by.sha256, by.release.backend.name)
-        return {"sr": report.encoded(answered), "sc": summary.encoded(answered, pictures)}
+        contents: dict[Kind, bytes] = {
+            "sr": report.encoded(answered),
+            "sc": summary.encoded(answered, _pictures(examined)),
+        }
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error
+    return Answer(predictions, contents, observed, quality)
 
 
 def _pictures(examined: Sequence[Examined]) -> list[Picture]:

@@ -52,12 +52,15 @@ class CommitmentScu:
         with self._peer.associated([StorageCommitmentPushModel], handlers) as association:
             if isinstance(association, str):
                 return association
-            status, _ = association.send_n_action(
-                _request(transaction_uid, deliveries),
-                _REQUEST,
-                StorageCommitmentPushModel,
-                StorageCommitmentPushModelInstance,
-            )
+            try:
+                status, _ = association.send_n_action(
+                    _request(transaction_uid, deliveries),
+                    _REQUEST,
+                    StorageCommitmentPushModel,
+                    StorageCommitmentPushModelInstance,
+                )
+            except RuntimeError:
+                return "the association ended before the request for storage commitment"
             if "Status" not in status:
                 return "it did not answer the request for storage commitment"
             if status.Status != _SUCCESS:

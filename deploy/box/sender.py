@@ -20,8 +20,8 @@ from deploy.box.outbox import Outbox
 from deploy.box.trail import Trail
 from pipeline.files import sha256_file
 
-#: Until the disk is tried again after it failed.
-DISK_S = 30.0
+#: Until it goes on after the disk, or want of memory, stopped it.
+MACHINE_S = 30.0
 #: First digit of statuses that say that the object was stored, though not as it was sent (PS3.7, annex C.4).
 WARNING = 0xB
 
@@ -71,9 +71,10 @@ class Sending:
             try:
                 while self.round(stop) and not stop.is_set():
                     pass
-            except (OSError, sqlite3.Error) as error:
-                _LOG.error("deliveries to %s wait for the disk: %s", self._destination.name, error)
-                stop.wait(DISK_S)
+            # Of threads that cannot be started, too.
+            except (OSError, RuntimeError, sqlite3.Error) as error:
+                _LOG.error("deliveries to %s wait for this machine: %s", self._destination.name, error)
+                stop.wait(MACHINE_S)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Try what is due now; how many deliveries were tried."""

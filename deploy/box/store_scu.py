@@ -12,6 +12,8 @@ from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.peer import Peer
 
+_OTHER_CLASS = "it takes no objects of this class"
+
 
 class StoreScu:
     """Sends to one destination; for one thread."""
@@ -28,11 +30,14 @@ class StoreScu:
     def send(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
         """What became of each that was tried: where the association ends in the midst of it, the rest come again."""
         with self._peer.associated(sorted({each.sop_class_uid for each in deliveries})) as association:
-            for number, each in enumerate(deliveries):
+            for each in deliveries:
                 if isinstance(association, str):
                     yield each, Outcome(None, association)
-                elif association.is_established or number == 0:
-                    yield each, _stored(association, self._folder / each.file)
+                    continue
+                outcome = _stored(association, self._folder / each.file)
+                yield each, outcome
+                if outcome.status is None and outcome.reason != _OTHER_CLASS:
+                    return
 
 
 def meaning(status: int) -> str:
@@ -46,7 +51,7 @@ def _stored(association: Association, path: Path) -> Outcome:
     try:
         answer = association.send_c_store(read)
     except ValueError:
-        return Outcome(None, "it takes no objects of this class")
+        return Outcome(None, _OTHER_CLASS)
     except RuntimeError:
         return Outcome(None, "the association ended")
     if "Status" not in answer:

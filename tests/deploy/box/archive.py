@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,14 +43,20 @@ class Archive:
 
 
 @contextmanager
-def archive(answer: Callable[[int], int | None] = lambda _: 0, port: int = 0, title: str = "PACS") -> Iterator[Archive]:
+def archive(
+    answer: Callable[[int], int | None] = lambda _: 0,
+    port: int = 0,
+    title: str = "PACS",
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Archive]:
     """It takes reports and secondary captures while the context lasts, by its own AE title alone."""
     made = Archive(answer=answer)
     entity = AE(title)
     entity.require_called_aet = True
     for each in CLASSES:
         entity.add_supported_context(each)
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, made.store)])
+    handlers = [(evt.EVT_C_STORE, made.store)]
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     assert server is not None
     made.port = server.server_address[1]
     try:

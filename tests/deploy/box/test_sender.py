@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
+import ssl
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,6 +14,7 @@ import pytest
 
 from deploy.box.delivery import Delivery
 from deploy.box.destinations import Destination
+from deploy.box.fields import Tls
 from deploy.box.journal import Instance, Journal
 from deploy.box.outbox import Outbox
 from deploy.box.peer import Peer
@@ -19,6 +22,7 @@ from deploy.box.sender import Sending
 from deploy.box.store_scu import StoreScu
 from tests.deploy.box.archive import archive, listening
 from tests.deploy.box.results import destination, result
+from tests.deploy.box.test_tls import certificate
 from tests.waiting import within
 
 TRIES = 3
@@ -197,3 +201,47 @@ def test_waits_double_and_end(journal: Journal) -> None:
     assert waits[:4] == pytest.approx([7.5, 15.0, 26.25, 26.25], abs=0.01)
     assert 180 <= (time - start).total_seconds() < 210
     assert outbox.counts()["dead"] == 2
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    for name, authority in (("hospital", None), ("box", "hospital"), ("pacs", "hospital"), ("elsewhere", None)):
+        certificate(tmp_path, name, authority)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("authority", "state"), [("hospital", "sent"), ("elsewhere", "dead")])
+def test_over_tls_to_whom_the_hospital_vouches_for(journal: Journal, keys: Path, authority: str, state: str) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=keys / "hospital.pem")
+    context.load_cert_chain(keys / "pacs.pem", keys / "pacs.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with archive(tls=context) as pacs:
+        where = destination(port=pacs.port)
+        tls = Tls(certificate=keys / "box.pem", key=keys / "box.key", authorities=keys / f"{authority}.pem")
+        dicom = where.dicom.model_copy(update={"tls": tls}) if where.dicom else None
+        where = where.model_copy(update={"dicom": dicom})
+        outbox = filled(journal, where, size=300)
+        assert {each.state for each in until_settled(outbox, where)} == {state}
+
+
+def test_the_thread_ends_when_asked_and_outlives_a_disk_that_fails(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.box.sender.MACHINE_S", 0.01)
+    with archive() as pacs:
+        outbox = filled(journal, where := destination(port=pacs.port))
+        at_work, real, stop = sending(outbox, where), outbox.due, threading.Event()
+        failures = iter([sqlite3.OperationalError("disk I/O error"), OSError(5, "Input/output error")])
+
+        def due(*arguments: str) -> list[Delivery]:
+            for error in failures:
+                raise error
+            return real(*arguments)
+
+        monkeypatch.setattr(outbox, "due", due)
+        thread = threading.Thread(target=at_work.run, args=(stop, 0.01))
+        thread.start()
+        assert within(60, lambda: outbox.counts()["sent"] == 2)
+        stop.set()
+        thread.join(60)
+        assert not thread.is_alive()

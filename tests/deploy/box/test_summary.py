@@ -129,11 +129,34 @@ def test_slices_of_a_series_are_one_line(answered: Answered) -> None:
 
 
 def test_more_answers_than_the_page_has_room_for_are_said(answered: Answered) -> None:
-    many = replace(answered, predictions=[answered.predictions[0]] * (MOST_LINES + 5))
+    many = replace(answered, predictions=[*[answered.predictions[1]] * (MOST_LINES + 5), answered.predictions[0]])
     page = drawn(many, [])
     look(page, "many")
     assert page.height < 2_000
+    # The one answer stands before the reasons for none: amber, its number and the edge of its panel.
+    first = np.asarray(page)[236:340, 32:160].reshape(-1, 3)
+    assert (first == (255, 190, 61)).all(1).sum() > 1_000
 
 
 def test_words_are_brought_to_the_fonts_characters() -> None:
     assert plain("Läsion é 腫瘍") == "Lasion e ??"
+
+
+def test_of_several_classes_each_has_its_line_and_slices_their_highest(answered: Answered) -> None:
+    task = answered.manifest.task.model_copy(update={"kind": "multilabel", "classes": ["mass", "bleed", "shift"]})
+    calibration = answered.manifest.calibration.model_copy(update={"threshold": [0.2, 0.5, 0.9]})
+    manifest = answered.manifest.model_copy(update={"task": task, "calibration": calibration})
+    said = replace(answered.predictions[0], probabilities=(0.3, 0.1, 0.8), decision="mass")
+    several = replace(answered, manifest=manifest, predictions=[said])
+    assert [(line.about, line.threshold, line.positive) for line in lines(several)] == [
+        ("Series 3: probability of mass", 0.2, True),
+        ("Series 3: probability of bleed", 0.5, False),
+        ("Series 3: probability of shift", 0.9, False),
+    ]
+    shown = [
+        replace(each, scores=(0.1, 0.7, 0.2), saliency=np.repeat(each.saliency, 3, 0))
+        for each in pictures(answered)[:3]
+        if each.saliency is not None
+    ]
+    look(drawn(several, shown), "several")
+    assert summary.encoded(several, shown)

@@ -58,8 +58,10 @@ def test_it_answers_and_goes_on_after_its_process_was_killed(
 def test_only_the_files_that_are_named_count(make_release: Maker, write_series: SeriesWriter, tmp_path: Path) -> None:
     write_series(tmp_path / "study", 1)
     with at_work(make_release(tmp_path / "release")) as worker:
-        (found,) = worker.answer(files(tmp_path / "study")[:3]).predictions
+        answer = worker.answer(files(tmp_path / "study")[:3])
+    (found,) = answer.predictions
     assert found.status != "ok"
+    assert sorted(answer.contents) == ["sc", "sr"]
 
 
 def test_a_study_that_takes_too_long_ends_the_process(

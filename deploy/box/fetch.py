@@ -1,0 +1,145 @@
+"""Studies that a PACS has already, asked for: found by C-FIND, moved to the box by C-MOVE or into a folder by C-GET.
+
+Study Root (PS3.4, annex C). What C-MOVE brings goes through the box's front door, as everything else; what C-GET brings,
+for a training set, goes into a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import build_role, evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from deploy.box.incoming import name_of
+from deploy.box.peer import Peer
+from deploy.box.scp import CLASSES
+from pipeline.errors import DicomError, StorageError
+from pipeline.files import write_atomic
+
+#: What is told of a study beside its UID.
+SHOWN = ("StudyDate", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
+_SUCCESS, _PENDING, _PENDING_WITHOUT_SOME = 0x0000, 0xFF00, 0xFF01
+#: Of C-STORE: out of resources.
+_NO_ROOM = 0xA700
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What became of a study.
+
+    Attributes:
+        study_instance_uid: of it.
+        completed, failed: instances, as the archive counts its sub-operations.
+        reason: why it is not whole; empty where it is.
+    """
+
+    study_instance_uid: str
+    completed: int
+    failed: int
+    reason: str
+
+
+def found(peer: Peer, keys: Mapping[str, str]) -> list[Dataset]:
+    """Studies that match; each with `SHOWN` and its StudyInstanceUID.
+
+    Args:
+        peer: the archive.
+        keys: keywords of attributes and what they are to match (PS3.4, C.2.2.2), such as StudyDate and 20260101-20260131.
+
+    Raises:
+        DicomError: it cannot be asked, or did not answer.
+    """
+    asked = _identifier(dict.fromkeys(("StudyInstanceUID", *SHOWN), "") | dict(keys))
+    with peer.associated([StudyRootQueryRetrieveInformationModelFind]) as association:
+        if isinstance(association, str):
+            raise DicomError("an association with the archive", association, "See to its settings and to it.")
+        matches = []
+        for status, match in association.send_c_find(asked, StudyRootQueryRetrieveInformationModelFind):
+            code = status.get("Status")
+            if code in (_PENDING, _PENDING_WITHOUT_SOME) and match is not None:
+                matches.append(match)
+            elif code != _SUCCESS:
+                raise DicomError("the studies that match", _said(code), "Ask for less, or see to the archive.")
+    return sorted(matches, key=lambda match: str(match.StudyInstanceUID))
+
+
+def moved(peer: Peer, studies: Sequence[str], ae_title: str) -> list[Fetched]:
+    """Have an archive send studies to an AE title, by whose name it knows where that is."""
+    model = StudyRootQueryRetrieveInformationModelMove
+    results = []
+    for study in studies:
+        with peer.associated([model]) as association:
+            if isinstance(association, str):
+                results.append(Fetched(study, 0, 0, association))
+                continue
+            answers = association.send_c_move(_identifier({"StudyInstanceUID": study}), ae_title, model)
+            results.append(_last(study, [status for status, _ in answers]))
+    return results
+
+
+def got(peer: Peer, studies: Sequence[str], folder: Path) -> list[Fetched]:
+    """Have an archive send the MR images of studies in the same association, into a folder.
+
+    Files are named by hashes of their UIDs. One that is there is replaced.
+    """
+    model = StudyRootQueryRetrieveInformationModelGet
+    folder.mkdir(parents=True, exist_ok=True)
+    roles = [build_role(each, scp_role=True) for each in CLASSES]
+    handlers: list[Any] = [(evt.EVT_C_STORE, _kept, [folder])]
+    results = []
+    for study in studies:
+        with peer.associated([model, *CLASSES], handlers, roles) as association:
+            if isinstance(association, str):
+                results.append(Fetched(study, 0, 0, association))
+                continue
+            answers = association.send_c_get(_identifier({"StudyInstanceUID": study}), model)
+            results.append(_last(study, [status for status, _ in answers]))
+    return results
+
+
+def _kept(event: evt.Event, folder: Path) -> int:
+    content = event.encoded_dataset()
+    name = name_of(str(event.request.AffectedSOPInstanceUID))
+    try:
+        write_atomic(folder / f"{name}.dcm", lambda handle: handle.write(content))
+    except (OSError, StorageError):
+        return _NO_ROOM
+    return _SUCCESS
+
+
+def _identifier(keys: Mapping[str, str]) -> Dataset:
+    made = Dataset()
+    made.QueryRetrieveLevel = "STUDY"
+    for keyword, value in keys.items():
+        try:
+            setattr(made, keyword, value)
+            made[keyword]
+        except (KeyError, ValueError, TypeError) as error:
+            remedy = "Name an attribute by its keyword, such as PatientID or StudyDate."
+            raise DicomError("keywords of DICOM, each with a value", keyword, remedy) from error
+    return made
+
+
+def _last(study: str, statuses: Sequence[Dataset]) -> Fetched:
+    """What the last answer says; a study of which the archive has nothing is not whole either."""
+    last = statuses[-1] if statuses else Dataset()
+    code = last.get("Status")
+    completed = int(last.get("NumberOfCompletedSuboperations") or 0)
+    failed = int(last.get("NumberOfFailedSuboperations") or 0)
+    reason = "" if code == _SUCCESS and not failed else f"the archive answered {_said(code)}"
+    if not reason and not completed:
+        reason = "the archive has nothing of it"
+    return Fetched(study, completed, failed, reason)
+
+
+def _said(code: int | None) -> str:
+    return "nothing" if code is None else f"0x{code:04X}"
