@@ -5,6 +5,7 @@ studies SETTINGS [--again N]    what came, how far it is, and what was said of i
 outbox SETTINGS [--replay N]    what was sent of it, to whom, and what is not there and why
 release SETTINGS [--shadow DIR] [--switch [DIR]] [--rollback]
                                 which release answers, which runs in its shadow, and how far they agree
+fetch SETTINGS ARCHIVE ...      studies that a PACS has already, to this box or into a folder
 audit SETTINGS [--verify]       who sent, looked at and was refused what; whether that record is whole
 compile RELEASE --state DIR     a release's engine, built and tried on this machine's GPU
 """
@@ -26,7 +27,7 @@ from deploy.box.audit_messages import Actor
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
 from deploy.box.trail import Trail
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.fingerprint import Precision
 from pipeline.progress import say
 
@@ -101,6 +102,24 @@ def _release(asked: argparse.Namespace) -> None:
         say(changes.said(releases, journal))
 
 
+def _fetch(asked: argparse.Namespace) -> None:
+    from deploy.box import fetch
+    from deploy.box.peer import Peer
+
+    read = settings.read(asked.settings)
+    known = {each.name: each for each in read.archives}
+    if asked.archive not in known:
+        raise ConfigError(f"one of the archives {', '.join(known) or '(none)'}", asked.archive, "See `archives`.")
+    peer, studies = Peer(known[asked.archive].dicom, read.receive.ae_title), list(asked.study)
+    if asked.list is not None:
+        studies += asked.list.read_text().split()
+    if asked.find:
+        matches = fetch.found(peer, dict(each.split("=", 1) for each in asked.find))
+        sys.stdout.writelines(f"{fetch.shown(match)}\n" for match in matches)
+        studies += [str(match.StudyInstanceUID) for match in matches] if asked.all else []
+    fetch.all_of(peer, studies, asked.to, read.receive.ae_title)
+
+
 def _folder(text: str) -> Path | Literal[""]:
     return Path(text) if text else ""
 
@@ -155,6 +174,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     change.add_argument("--rollback", action="store_true", help="to the one that answered before")
     release.set_defaults(run=_release)
+    fetch = commands.add_parser("fetch", help="studies that a PACS has already, to this box or into a folder")
+    fetch.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    fetch.add_argument("archive", metavar="ARCHIVE", help="the name of one of the settings' archives")
+    fetch.add_argument("--find", nargs="+", default=[], metavar="KEYWORD=VALUE", help="list the studies that match")
+    fetch.add_argument("--all", action="store_true", help="and fetch them")
+    fetch.add_argument("--study", nargs="+", default=[], metavar="UID", help="fetch these")
+    fetch.add_argument("--list", type=Path, metavar="FILE", help="fetch those whose UIDs stand in a file")
+    fetch.add_argument("--to", type=Path, metavar="DIR", help="into this folder, in place of this box")
+    fetch.set_defaults(run=_fetch)
     audited = commands.add_parser("audit", help="who did what to whose data, as DICOM audit messages")
     audited.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
     audited.add_argument("--verify", action="store_true", help="say whether the record is whole, in place of it")

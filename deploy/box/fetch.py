@@ -1,7 +1,7 @@
 """Studies that a PACS has already, asked for: found by C-FIND, moved to the box by C-MOVE or into a folder by C-GET.
 
-Study Root (PS3.4, annex C). What C-MOVE brings goes through the box's front door, as everything else; what C-GET brings,
-for a training set, goes into a folder.
+Study Root (PS3.4, annex C). What C-MOVE brings goes through the box's front door, as everything else; what C-GET
+brings, for a training set, goes into a folder.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_role, evt
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -24,6 +25,7 @@ from deploy.box.peer import Peer
 from deploy.box.scp import CLASSES
 from pipeline.errors import DicomError, StorageError
 from pipeline.files import write_atomic
+from pipeline.progress import say
 
 #: What is told of a study beside its UID.
 SHOWN = ("StudyDate", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
@@ -53,7 +55,7 @@ def found(peer: Peer, keys: Mapping[str, str]) -> list[Dataset]:
 
     Args:
         peer: the archive.
-        keys: keywords of attributes and what they are to match (PS3.4, C.2.2.2), such as StudyDate and 20260101-20260131.
+        keys: keywords of attributes and what they are to match (PS3.4, C.2.2.2): StudyDate, 20260101-20260131.
 
     Raises:
         DicomError: it cannot be asked, or did not answer.
@@ -106,9 +108,34 @@ def got(peer: Peer, studies: Sequence[str], folder: Path) -> list[Fetched]:
     return results
 
 
+def shown(match: Dataset) -> str:
+    """A line of a list."""
+    cells = [str(match.get(keyword) or "-") for keyword in ("StudyInstanceUID", *SHOWN)]
+    return "  ".join(cells)
+
+
+def all_of(peer: Peer, studies: Sequence[str], to: Path | None, ae_title: str) -> None:
+    """Fetch studies, and say of each what came.
+
+    Args:
+        peer: the archive.
+        studies: their UIDs.
+        to: a folder; None: to `ae_title`.
+        ae_title: of the box, which must be at work.
+
+    Raises:
+        DicomError: not all came; the message has their number.
+    """
+    results = moved(peer, studies, ae_title) if to is None else got(peer, studies, to)
+    for each in results:
+        say(f"{each.study_instance_uid}: {each.completed} instances{'; ' * bool(each.reason)}{each.reason}")
+    if missing := sum(bool(each.reason) for each in results):
+        raise DicomError(f"{len(results)} studies, whole", f"{len(results) - missing}", "Fetch the others again.")
+
+
 def _kept(event: evt.Event, folder: Path) -> int:
     content = event.encoded_dataset()
-    name = name_of(str(event.request.AffectedSOPInstanceUID))
+    name = name_of(str(cast(C_STORE, event.request).AffectedSOPInstanceUID))
     try:
         write_atomic(folder / f"{name}.dcm", lambda handle: handle.write(content))
     except (OSError, StorageError):

@@ -173,7 +173,9 @@ class Front(ThreadedAssociationServer):
                 return
             welcome.meter = Meter(self._limits.pdu_bytes, self._limits.instance_mb * 2**20)
             super().finish_request(welcome, client_address)
-        except OSError:
+        except OSError as error:
+            if isinstance(error, ssl.SSLError):
+                self._watch.turned_away(str(client_address[0]), "")
             self.shutdown_request(request)
         finally:
             self._entering.discard(request)

@@ -68,7 +68,7 @@ class Incoming:
         before = self._journal.instance(sop)
         if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
             return before
-        name = f"{_hash(study)}/{_hash(sop)}-{sha256[:16]}.dcm"
+        name = f"{name_of(study)}/{name_of(sop)}-{sha256[:16]}.dcm"
         received = datetime.now(UTC).isoformat(timespec="milliseconds")
         instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
         self._require_room(len(content))
@@ -149,5 +149,6 @@ def identity(content: bytes) -> Identity:
     return Identity(found[0], found[1], found[2], found[3], str(read.file_meta.get("TransferSyntaxUID", "")))
 
 
-def _hash(uid: str) -> str:
+def name_of(uid: str) -> str:
+    """What a UID is called in names of files."""
     return hashlib.sha256(uid.encode()).hexdigest()[:32]

@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 
 from deploy.box.destinations import Dicom
 from deploy.box.fields import Tls
@@ -40,9 +40,18 @@ class Peer:
 
     @contextmanager
     def associated(
-        self, classes: Sequence[str], handlers: Sequence[EventHandlerType] = ()
+        self,
+        classes: Sequence[str],
+        handlers: Sequence[EventHandlerType] = (),
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     ) -> Iterator[Association | str]:
-        """An association for these SOP classes, or in words why there is none."""
+        """An association for these SOP classes, or in words why there is none.
+
+        Args:
+            classes: UIDs.
+            handlers: of its events.
+            roles: of classes for which the box is the SCP.
+        """
         opened: list[socket.socket] = []
 
         def bound(event: evt.Event) -> None:
@@ -64,6 +73,7 @@ class Peer:
             str(found[4][0]),
             self._settings.port,
             ae_title=self._settings.ae_title,
+            ext_neg=list(roles) or None,
             evt_handlers=[(evt.EVT_CONN_OPEN, bound), *handlers],
             tls_args=None if self._tls is None else (self._tls, self._settings.address),
         )

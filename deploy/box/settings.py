@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, IPvAnyNetwork, ValidationError
 
-from deploy.box.destinations import Destination, named_apart
+from deploy.box.destinations import Destination, Dicom, named_apart
 from deploy.box.fields import Absolute, Address, AeTitle
 from deploy.box.fields import Tls as Tls
 from deploy.box.web.settings import Web
@@ -99,6 +99,18 @@ class Retention(Strict):
     results_days: float = Field(default=90.0, gt=0)
 
 
+class Archive(Strict):
+    """A PACS whose studies can be fetched.
+
+    Attributes:
+        name: by which `fetch` knows it.
+        dicom: where it is.
+    """
+
+    name: str = Field(min_length=1)
+    dicom: Dicom
+
+
 class Settings(Strict):
     """All of it.
 
@@ -112,6 +124,7 @@ class Settings(Strict):
         work: how it is answered.
         retention: how long what is done with is kept.
         send: to whom the answers go.
+        archives: whence studies can be fetched.
         web: the page, metrics, health and STOW-RS; None: nothing of it.
     """
 
@@ -124,6 +137,7 @@ class Settings(Strict):
     work: Work = Work()
     retention: Retention = Retention()
     send: Annotated[tuple[Destination, ...], AfterValidator(named_apart)] = ()
+    archives: tuple[Archive, ...] = ()
     web: Web | None = None
 
 

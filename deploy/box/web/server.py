@@ -99,6 +99,7 @@ class _Connection(H11Protocol):
     """
 
     _since = 0.0
+    _next: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, and look at its certificate."""
@@ -109,6 +110,12 @@ class _Connection(H11Protocol):
         self.app_state = {"certificate": _name(transport.get_extra_info("peercert"))}
         self._since = self.loop.time()
         self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing holds it any more."""
+        super().connection_lost(exc)
+        if self._next is not None:
+            self._next.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Of a request that is being answered every byte counts; before that, only a whole head does."""
@@ -129,7 +136,7 @@ class _Connection(H11Protocol):
         if not ours and self.loop.time() - self._since > self.timeout_keep_alive:
             self.transport.abort()
             return
-        self.loop.call_later(self.timeout_keep_alive / 4, self._watch)
+        self._next = self.loop.call_later(self.timeout_keep_alive / 4, self._watch)
 
 
 def _name(certificate: dict[str, Any] | None) -> str:

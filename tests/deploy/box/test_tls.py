@@ -16,7 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploy.box import scp
+from deploy.box.audit import Audit, messages
+from deploy.box.trail import Trail
+from deploy.box.watch import Watch
 from tests.deploy.box.conftest import Receiver, associate, instance
+from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 Start = Callable[..., Receiver]
@@ -62,9 +66,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def box(receiver: Start, keys: Path) -> Receiver:
+def box(receiver: Start, keys: Path, tmp_path: Path) -> Receiver:
     tls = {"certificate": keys / "box.pem", "key": keys / "box.key", "authorities": keys / "hospital.pem"}
-    return receiver(tls=tls)
+    return receiver(tls=tls, watch=Watch(Trail(Audit(tmp_path / "state" / "audit", "MRIBOX"), "MRIBOX")))
 
 
 def client(keys: Path, name: str | None = "scanner") -> ssl.SSLContext:
@@ -86,6 +90,7 @@ def test_a_scanner_with_its_certificate_sends(box: Receiver, keys: Path) -> None
 @pytest.mark.parametrize("name", [None, "stranger"])
 def test_no_certificate_or_a_strangers(box: Receiver, keys: Path, name: str | None) -> None:
     assert not associate(box.port, tls_args=(client(keys, name), "127.0.0.1")).is_established
+    assert within(30, lambda: any("Security Alert" in message for message in messages(box.state / "audit")))
 
 
 def test_plaintext(box: Receiver) -> None:

@@ -1,0 +1,104 @@
+"""Studies of a real archive: found, moved to the box's own door, and got into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+from pynetdicom import AE
+
+from deploy.box import __main__ as command
+from deploy.box import fetch
+from deploy.box.destinations import Dicom
+from deploy.box.peer import Peer
+from pipeline.errors import DicomError
+from tests.deploy.box.conftest import Receiver, instance
+from tests.deploy.box.orthanc import Orthanc, free_port, needed, orthanc
+
+pytestmark = [pytest.mark.acceptance, needed]
+
+
+@pytest.fixture
+def box_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def archive(tmp_path: Path, box_port: int) -> Iterator[Orthanc]:
+    """With two studies, of three and one instances."""
+    with orthanc(tmp_path / "orthanc", box_port) as here:
+        entity = AE("SCANNER")
+        entity.add_requested_context(instance().SOPClassUID)
+        association = entity.associate("127.0.0.1", here.dicom, ae_title="ORTHANC")
+        for study, number in ((1, 1), (1, 2), (1, 3), (2, 1)):
+            sent = instance(number, study, StudyDate=f"2026010{study}", PatientID=f"P{study}")
+            assert association.send_c_store(sent).Status == 0
+        association.release()
+        yield here
+
+
+def peer(here: Orthanc) -> Peer:
+    return Peer(Dicom(ae_title="ORTHANC", address="127.0.0.1", port=here.dicom, timeout_s=20.0), "MRIBOX")
+
+
+def test_studies_are_found_by_what_they_are(archive: Orthanc) -> None:
+    (one,) = fetch.found(peer(archive), {"StudyDate": "20260101-20260101"})
+    assert (one.StudyInstanceUID, int(one.NumberOfStudyRelatedInstances)) == ("1.2.3.1", 3)
+    assert [str(each.StudyInstanceUID) for each in fetch.found(peer(archive), {})] == ["1.2.3.1", "1.2.3.2"]
+    assert fetch.found(peer(archive), {"PatientID": "nobody"}) == []
+    with pytest.raises(DicomError, match="keywords of DICOM"):
+        fetch.found(peer(archive), {"StudyDay": "1"})
+
+
+def test_moved_studies_come_in_by_the_front_door(
+    archive: Orthanc, box_port: int, receiver: Callable[..., Receiver]
+) -> None:
+    box = receiver(port=box_port, senders=[{"ae_title": "ORTHANC", "networks": ["127.0.0.1/32"]}])
+    whole, none = fetch.moved(peer(archive), ["1.2.3.1", "1.2.3.9"], "MRIBOX")
+    assert (whole.completed, whole.reason) == (3, "")
+    assert none.reason
+    assert [each.study_instance_uid for each in box.journal.instances()] == ["1.2.3.1"] * 3
+
+
+def test_got_studies_are_files_in_a_folder(archive: Orthanc, tmp_path: Path) -> None:
+    (whole,) = fetch.got(peer(archive), ["1.2.3.1"], tmp_path / "scans")
+    assert (whole.completed, whole.failed, whole.reason) == (3, 0, "")
+    read = [pydicom.dcmread(path) for path in sorted((tmp_path / "scans").iterdir())]
+    assert {each.SOPInstanceUID for each in read} == {"1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.1.3"}
+    assert all("1.2.3" not in path.name for path in (tmp_path / "scans").iterdir())
+
+
+def test_an_archive_that_cannot_send_is_said(archive: Orthanc) -> None:
+    # Nobody listens where it believes the box to be.
+    (found,) = fetch.moved(peer(archive), ["1.2.3.1"], "MRIBOX")
+    assert found.reason
+    away = Peer(Dicom(ae_title="ORTHANC", address="127.0.0.1", port=free_port(), timeout_s=5.0), "MRIBOX")
+    with pytest.raises(DicomError, match="no connection"):
+        fetch.found(away, {})
+
+
+def test_the_command_lists_and_fetches(archive: Orthanc, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tmp_path / "box.toml"
+    settings.write_text(
+        f"""
+        state = "{tmp_path / "state"}"
+        release = "{tmp_path / "release"}"
+        allow_unsigned = true
+        [receive]
+        ae_title = "MRIBOX"
+        senders = [{{ ae_title = "ORTHANC", networks = ["127.0.0.1/32"] }}]
+        [[archives]]
+        name = "pacs"
+        dicom = {{ ae_title = "ORTHANC", address = "127.0.0.1", port = {archive.dicom} }}
+        """
+    )
+    asked = ["fetch", str(settings), "pacs", "--find", "PatientID=P1", "--all", "--to", str(tmp_path / "scans")]
+    assert command.main(asked) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("1.2.3.1  20260101")
+    assert "3 instances" in said.err
+    assert command.main(["fetch", str(settings), "pacs", "--study", "1.9", "--to", str(tmp_path / "scans")]) == 1
+    assert command.main(["fetch", str(settings), "other"]) == 1
+    assert "one of the archives pacs" in capsys.readouterr().err
