@@ -17,9 +17,10 @@ import getpass
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from deploy.box import audit, engines, settings, worklist
 from deploy.box.audit import Audit
@@ -150,54 +151,50 @@ def _replayed(text: str) -> int | str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.box", description="The box beside a PACS.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="receive from scanners and archives, and answer what is complete")
-    serve.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
-    serve.set_defaults(run=_serve)
-    studies = commands.add_parser("studies", help="what came, how far it is, and what was said of it")
-    studies.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], words: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=words)
+        made.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+        made.set_defaults(run=run)
+        return made
+
+    command("serve", _serve, "receive from scanners and archives, and answer what is complete")
+    studies = command("studies", _studies, "what came, how far it is, and what was said of it")
     studies.add_argument("--again", type=int, metavar="N", help="have the box answer this study once more")
-    studies.set_defaults(run=_studies)
-    outbox = commands.add_parser("outbox", help="what was sent, to whom, and what is not there and why")
-    outbox.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
-    outbox.add_argument(
-        "--replay", type=_replayed, metavar="N", help="send this delivery again; all: those that were given up"
-    )
-    outbox.set_defaults(run=_outbox)
-    release = commands.add_parser("release", help="which release answers; another in its shadow; switch, and back")
-    release.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    outbox = command("outbox", _outbox, "what was sent, to whom, and what is not there and why")
+    again = "send this delivery again; all: those that were given up"
+    outbox.add_argument("--replay", type=_replayed, metavar="N", help=again)
+    release = command("release", _release, "which release answers; another in its shadow; switch, and back")
     change = release.add_mutually_exclusive_group()
-    change.add_argument(
-        "--shadow", type=_folder, nargs="?", const="", metavar="DIR", help="run this one beside it; without DIR, none"
-    )
-    change.add_argument(
-        "--switch", type=_folder, nargs="?", const="", metavar="DIR", help="to this one; without DIR, to the shadow"
-    )
+    folder: dict[str, Any] = {"type": _folder, "nargs": "?", "const": "", "metavar": "DIR"}
+    change.add_argument("--shadow", **folder, help="run this one beside it; without DIR, none")
+    change.add_argument("--switch", **folder, help="to this one; without DIR, to the shadow")
     change.add_argument("--rollback", action="store_true", help="to the one that answered before")
-    release.set_defaults(run=_release)
-    fetch = commands.add_parser("fetch", help="studies that a PACS has already, to this box or into a folder")
-    fetch.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
-    fetch.add_argument("archive", metavar="ARCHIVE", help="the name of one of the settings' archives")
-    fetch.add_argument("--find", nargs="+", default=[], metavar="KEYWORD=VALUE", help="list the studies that match")
-    fetch.add_argument("--all", action="store_true", help="and fetch them")
-    fetch.add_argument("--study", nargs="+", default=[], metavar="UID", help="fetch these")
-    fetch.add_argument("--list", type=Path, metavar="FILE", help="fetch those whose UIDs stand in a file")
-    fetch.add_argument("--to", type=Path, metavar="DIR", help="into this folder, in place of this box")
-    fetch.set_defaults(run=_fetch)
-    audited = commands.add_parser("audit", help="who did what to whose data, as DICOM audit messages")
-    audited.add_argument("settings", type=Path, metavar="SETTINGS", help="a TOML file")
+    _fetch_parser(command("fetch", _fetch, "studies that a PACS has already, to this box or into a folder"))
+    audited = command("audit", _audit, "who did what to whose data, as DICOM audit messages")
     audited.add_argument("--verify", action="store_true", help="say whether the record is whole, in place of it")
     audited.add_argument("--noted", type=_noted, metavar="N:SHA256", help="what an earlier --verify printed")
-    audited.set_defaults(run=_audit)
-    compile_ = commands.add_parser("compile", help="build the TensorRT engine of a release on this machine")
-    compile_.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
-    compile_.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")
-    compile_.add_argument("--public-key", type=Path, metavar="PEM", help="the maker's Ed25519 public key")
-    compile_.add_argument(
-        "--allow-unsigned", action="store_true", help="take a release for which nobody vouches with a key"
-    )
-    compile_.add_argument("--precision", choices=get_args(Precision), help="of the engine; else the release's own")
-    compile_.set_defaults(run=_compile)
+    _compile_parser(commands.add_parser("compile", help="build the TensorRT engine of a release on this machine"))
     return parser
+
+
+def _fetch_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("archive", metavar="ARCHIVE", help="the name of one of the settings' archives")
+    parser.add_argument("--find", nargs="+", default=[], metavar="KEYWORD=VALUE", help="list the studies that match")
+    parser.add_argument("--all", action="store_true", help="and fetch them")
+    parser.add_argument("--study", nargs="+", default=[], metavar="UID", help="fetch these")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="fetch those whose UIDs stand in a file")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="into this folder, in place of this box")
+
+
+def _compile_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("release", type=Path, metavar="RELEASE", help="a release folder")
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="where the box keeps its own files")
+    parser.add_argument("--public-key", type=Path, metavar="PEM", help="the maker's Ed25519 public key")
+    unsigned = "take a release for which nobody vouches with a key"
+    parser.add_argument("--allow-unsigned", action="store_true", help=unsigned)
+    parser.add_argument("--precision", choices=get_args(Precision), help="of the engine; else the release's own")
+    parser.set_defaults(run=_compile)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pynetdicom import build_role, evt
 from pynetdicom.dimse_primitives import C_STORE
@@ -147,12 +148,10 @@ def _identifier(keys: Mapping[str, str]) -> Dataset:
     made = Dataset()
     made.QueryRetrieveLevel = "STUDY"
     for keyword, value in keys.items():
-        try:
-            setattr(made, keyword, value)
-            made[keyword]
-        except (KeyError, ValueError, TypeError) as error:
+        if tag_for_keyword(keyword) is None:
             remedy = "Name an attribute by its keyword, such as PatientID or StudyDate."
-            raise DicomError("keywords of DICOM, each with a value", keyword, remedy) from error
+            raise DicomError("keywords of DICOM, each with a value", keyword, remedy)
+        setattr(made, keyword, value)
     return made
 
 

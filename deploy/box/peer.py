@@ -54,14 +54,6 @@ class Peer:
         """
         opened: list[socket.socket] = []
 
-        def bound(event: evt.Event) -> None:
-            # pynetdicom would wait without an end for a destination that reads no more.
-            transport = event.assoc.dul.socket
-            assert transport is not None
-            line = cast(socket.socket, transport.socket)
-            line.settimeout(self._settings.timeout_s)
-            opened.append(line)
-
         try:
             (found, *_) = socket.getaddrinfo(self._settings.address, self._settings.port, type=socket.SOCK_STREAM)
         except OSError as error:
@@ -74,7 +66,7 @@ class Peer:
             self._settings.port,
             ae_title=self._settings.ae_title,
             ext_neg=list(roles) or None,
-            evt_handlers=[(evt.EVT_CONN_OPEN, bound), *handlers],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _bound, [self._settings.timeout_s, opened]), *handlers],
             tls_args=None if self._tls is None else (self._tls, self._settings.address),
         )
         try:
@@ -102,6 +94,15 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         raise ConfigError("certificates and a key for TLS", str(error), "See to the files of `send.….tls`.") from error
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     return made
+
+
+def _bound(event: evt.Event, timeout_s: float, opened: list[socket.socket]) -> None:
+    """Bound its waits: pynetdicom would wait without an end for a destination that reads no more."""
+    transport = event.assoc.dul.socket
+    assert transport is not None
+    line = cast(socket.socket, transport.socket)
+    line.settimeout(timeout_s)
+    opened.append(line)
 
 
 def _refusal(association: Association, connected: bool) -> str:
