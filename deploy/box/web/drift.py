@@ -70,7 +70,7 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "monitor": monitor["monitor"],
             "name": one["name"],
-            "evidence": f"{one['evidence']:.2g}",
+            "evidence": f"{one['evidence']:,.0f}" if one["evidence"] >= 10 else f"{one['evidence']:.1f}",
             "limit": f"{one['limit']:,.0f}",
             "reference": _words(one["reference"]),
             "lately": _words(one["lately"]),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from deploy.box.audit import messages
 from deploy.box.journal import Instance
+from pipeline.monitoring import simulate
 from tests.browser import Browser, browser
 from tests.deploy.box.conftest import instance
 from tests.deploy.box.results import destination, result
@@ -108,6 +109,19 @@ def test_a_page_brings_itself_up_to_date_and_says_when_it_cannot(site: Start, ch
     assert chromium.evaluate("document.body.dataset.same") == "yes"
     chromium.evaluate("window.fetch = () => Promise.reject(new Error('gone')); refresh()")
     assert "The box has not answered since" in chromium.evaluate("document.body.innerText")
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"), [([], "No drift in 60 studies"), (["--shift", "vendor"], "Drift.</strong>")]
+)
+def test_drift_is_what_monitoring_says(site: Start, shift: list[str], said: str) -> None:
+    box = site()
+    assert "nothing can be said of drift" in box.get("/drift").text
+    reports = box.settings.state / "reports"
+    assert simulate.main([str(box.settings.release), str(reports), *shift, "--after", "0", "--studies", "60"]) == 0
+    assert "nothing can be said of drift" in box.get("/drift").text
+    box.drift._until = 0.0
+    assert said in box.get("/drift").text
 
 
 def test_a_list_has_pages_and_nobody_breaks_it_by_its_address(site: Start, monkeypatch: pytest.MonkeyPatch) -> None:
