@@ -25,9 +25,11 @@ from highdicom.sr import (
     SourceImageForMeasurementGroup,
     TrackingIdentifier,
 )
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID
+from pydicom.valuerep import DA, TM
 
 from pipeline import __version__
 from pipeline.contract import Manifest
@@ -43,6 +45,8 @@ _EMPTY_OR_NOT = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
+#: Values that highdicom reads.
+_TIMES = {"DA": DA, "TM": TM}
 #: Far from those of scanners.
 SERIES_NUMBER = 9_900
 _MRI = CodedConcept("113091000", "SCT", "Magnetic resonance imaging")
@@ -123,9 +127,17 @@ def complete(image: Dataset) -> Dataset:
     made.update({element.tag: element for element in image if element.tag.group in (0x0008, 0x0010, 0x0020)})
     made.pop("SpecificCharacterSet", None)
     for keyword in _EMPTY_OR_NOT:
-        if keyword not in made:
+        if keyword not in made or not _valid(made[keyword]):
             setattr(made, keyword, None)
     return made
+
+
+def _valid(element: DataElement) -> bool:
+    """Whether highdicom takes it: of a birth date that is none, nothing is said."""
+    try:
+        return element.VR not in _TIMES or not element.value or bool(_TIMES[element.VR](str(element.value)))
+    except ValueError:
+        return False
 
 
 def _content(answered: Answered) -> Dataset:

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from highdicom.sr import MeasurementReport
 
+from deploy.box import summary
 from deploy.box.report import Answered, structured_report
 from pipeline.contract import load
 from pipeline.inference.predict import Prediction
@@ -47,6 +48,21 @@ def test_what_is_read_back_is_what_was_said(answered: Answered) -> None:
     assert made.VerificationFlag == "UNVERIFIED"
     assert made.StudyInstanceUID == answered.images[0].StudyInstanceUID
     assert made.PatientName == "Doe^Jane"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("PatientBirthDate", "unknown"), ("PatientBirthDate", "19800231"), ("StudyTime", "noon")]
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_a_header_that_breaks_the_standard_is_left_out_and_the_rest_is_said(
+    keyword: str, value: str, answered: Answered, tmp_path: Path
+) -> None:
+    for image in answered.images:
+        setattr(image, keyword, value)
+    made = structured_report(answered)
+    assert not made.get(keyword)
+    assert made.PatientName == "Doe^Jane"
+    assert summary.encoded(answered, [])
 
 
 def test_a_repeat_is_no_second_object_and_another_answer_is_one(answered: Answered) -> None:
