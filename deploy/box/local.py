@@ -21,8 +21,7 @@ from typing import Any
 
 import pydicom
 import urllib3
-from pydicom.uid import MRImageStorage
-from pynetdicom import AE, StoragePresentationContexts
+from pynetdicom import AE
 
 from pipeline.errors import ConfigError, DicomError, PipelineError
 from pipeline.files import write_text
@@ -179,12 +178,13 @@ def _send(asked: argparse.Namespace) -> None:
         DicomError: there is none, or Orthanc did not take it.
     """
     files = sorted(path for path in asked.scans.rglob("*") if path.is_file())
-    headers = [(path, pydicom.dcmread(path, specific_tags=["StudyInstanceUID"])) for path in files]
-    study = [path for path, header in headers if header.StudyInstanceUID == headers[0][1].StudyInstanceUID]
+    headers = [(path, pydicom.dcmread(path, specific_tags=["StudyInstanceUID", "SOPClassUID"])) for path in files]
+    study = {path: header for path, header in headers if header.StudyInstanceUID == headers[0][1].StudyInstanceUID}
     if not study:
         raise DicomError(f"a study in {asked.scans}", "no file", "Name a folder of DICOM files.")
     entity = AE("DEMO")
-    entity.requested_contexts = [each for each in StoragePresentationContexts if each.abstract_syntax == MRImageStorage]
+    for abstract, transfer in sorted({(each.SOPClassUID, each.file_meta.TransferSyntaxUID) for each in study.values()}):
+        entity.add_requested_context(abstract, transfer)
     association = entity.associate("127.0.0.1", asked.pacs_port, ae_title="ORTHANC")
     statuses: list[Any] = [association.send_c_store(path).get("Status") for path in study]
     association.release()
