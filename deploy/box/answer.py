@@ -18,6 +18,7 @@ from deploy.box.destinations import Kind
 from deploy.box.report import Answered
 from deploy.box.summary import Picture
 from pipeline.dicom.load import load
+from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import ContractError, DicomError, StorageError
 from pipeline.files import sha256_file
 from pipeline.inference import signature
@@ -137,7 +138,7 @@ def answer(by: Opened, files: Sequence[Path]) -> Answer:
             "sr": report.encoded(answered),
             "sc": summary.encoded(answered, _pictures(examined)),
         }
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except UNREADABLE as error:
         raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error
     return Answer(predictions, contents, observed, quality)
 

@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import pydicom
 from pydicom.config import IGNORE
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from deploy.box.journal import Instance, Journal
+from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DicomError, StorageError
 from pipeline.files import sync_folder
 
@@ -139,7 +139,7 @@ def identity(content: bytes) -> Identity:
     try:
         read = pydicom.dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(_UIDS))
         found = [UID(str(read.get(name) or ""), IGNORE) for name in _UIDS]
-    except (InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise DicomError("a data set", f"{type(error).__name__} while it was read", "Send it again.") from error
     for (name, announced), uid in zip(_UIDS.items(), found, strict=True):
         if not uid.is_valid:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from deploy.box import audit_messages as told
 from deploy.box.audit import Audit
 from deploy.box.audit_messages import Actor, Event, Subject
 from deploy.box.destinations import Destination
 from deploy.box.journal import Instance
+from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DataError, StorageError
 
 #: Within which the same refusal from the same address is told once: nobody fills the disk by knocking.
@@ -149,6 +149,6 @@ def subject(file: Path | BinaryIO, study_instance_uid: str) -> Subject:
     try:
         read = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_IDENTITY))
         found = [str(read.get(name) or "") for name in _IDENTITY[:3]]
-    except (OSError, InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, EOFError):
+    except UNREADABLE:
         found = ["", "", ""]
     return Subject(study_instance_uid or found[0] or "unknown", found[1], found[2], {})

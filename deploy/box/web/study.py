@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pydicom
 from PIL import Image
-from pydicom.errors import InvalidDicomError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from deploy.box.web import page
 from deploy.box.web.answers import answers
 from deploy.box.web.studies import row
+from pipeline.dicom.values import UNREADABLE
 
 _IDENTITY = {
     "Patient": "PatientName",
@@ -84,5 +84,5 @@ def identity(path: Path) -> dict[str, str]:
     try:
         read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY.values()))
         return {words: str(read[name].value) for words, name in _IDENTITY.items() if read.get(name)}
-    except (OSError, InvalidDicomError, ValueError, KeyError, AttributeError, TypeError):
+    except UNREADABLE:
         return {}

@@ -1,0 +1,125 @@
+"""Ten thousand associations and as many connections that say nothing: what a box's memory and threads do.
+
+    python -m tests.acceptance.box_connections RELEASE [--count 10000] [--web]
+
+starts `python -m deploy.box serve` on loopback, opens so many associations with a C-ECHO each, then so many TCP
+connections that close without a word, on the DICOM port and, with --web, on the port of the page. Prints resident
+memory of the box's own process and its threads before and after each, once 500 of each kind were a warm-up. Ends with
+1 where memory grew by 20 MB or more, or a thread stayed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pynetdicom import AE
+
+from tests.waiting import within
+
+MOST_MB, WARM_UP = 20.0, 500
+_VERIFICATION = "1.2.840.10008.1.1"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", type=Path)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--web", action="store_true")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder, ports = Path(name), [free_port(), free_port()]
+        (folder / "box.toml").write_text(settings(folder, asked.release.resolve(), *ports))
+        with open(folder / "log", "wb") as log:
+            box = subprocess.Popen(
+                [sys.executable, "-m", "deploy.box", "serve", str(folder / "box.toml")], stdout=log, stderr=log
+            )
+        try:
+            assert within(120, lambda: all(connects(port) for port in ports)), (folder / "log").read_text()
+            kinds: dict[str, Callable[[], object]] = {"associations": lambda: echo(ports[0])}
+            kinds["connections to the DICOM port"] = lambda: connects(ports[0])
+            if asked.web:
+                kinds["connections to the page"] = lambda: connects(ports[1])
+            steadily = [steady(box.pid, words, act, asked.count) for words, act in kinds.items()]
+            return int(not all(steadily))
+        finally:
+            box.terminate()
+            box.wait(60)
+
+
+def settings(folder: Path, release: Path, port: int, web: int) -> str:
+    """A box's that takes from this machine."""
+    (folder / "token").write_text(secrets.token_hex(32))
+    return f"""
+        state = "{folder / "state"}"
+        release = "{release}"
+        allow_unsigned = true
+        [receive]
+        ae_title = "MRIBOX"
+        port = {port}
+        keep_free_mb = 1
+        senders = [{{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }}]
+        [web]
+        port = {web}
+        token_file = "{folder / "token"}"
+    """
+
+
+def steady(process: int, words: str, act: Callable[[], object], count: int) -> bool:
+    """Whether memory and threads are what they were; prints both."""
+    for _ in range(WARM_UP):
+        act()
+    memory, threads = resident_mb(process), threads_of(process)
+    refused = sum(not act() for _ in range(count))
+    grown = resident_mb(process) - memory
+    returned = within(60, lambda: threads_of(process) <= threads)
+    print(
+        f"{count} {words}: {refused} refused, memory {memory:.1f} MB and {grown:+.1f} MB, "
+        f"threads {threads} and {threads_of(process)} after",
+        flush=True,
+    )
+    return grown < MOST_MB and returned
+
+
+def echo(port: int) -> bool:
+    """Whether an association answered."""
+    entity = AE("SCANNER")
+    entity.add_requested_context(_VERIFICATION)
+    association = entity.associate("127.0.0.1", port, ae_title="MRIBOX")
+    answered = association.is_established and association.send_c_echo().get("Status") == 0
+    association.release()
+    return answered
+
+
+def connects(port: int) -> bool:
+    """Whether a connection was taken; nothing is said in it."""
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
+
+
+def resident_mb(process: int) -> float:
+    """Of one process."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def threads_of(process: int) -> int:
+    """How many it has now."""
+    return len(list(Path(f"/proc/{process}/task").iterdir()))
+
+
+def free_port() -> int:
+    with socket.socket() as line:
+        line.bind(("127.0.0.1", 0))
+        return int(line.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
