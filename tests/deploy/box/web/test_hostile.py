@@ -30,14 +30,19 @@ def worker(release: Path) -> Iterator[Worker]:
 def cases() -> Iterator[tuple[str, bytes]]:
     files = {name: content for name, content in whole().items() if name not in SOUND}
     yield from (damaged(number, files) for number in range(CASES))
-    yield from ((name, made()) for name, made in costly() if "bomb" not in name)
+    yield from ((name, made()) for name, made in costly())
+
+
+def newest(box: Site) -> str:
+    """The last that went to the quarantine, where the oldest makes room."""
+    return max((path.name for path in (box.settings.state / "quarantine").glob("*.json")), default="")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::DeprecationWarning:pydicom")
 def test_each_has_a_status_and_a_reason_and_nothing_ends(site: Callable[..., Site], worker: Worker) -> None:
     box, taken, refused = site(), 0, 0
     for name, content in cases():
-        before = len(list((box.settings.state / "quarantine").iterdir()))
+        before = newest(box)
         found = stow(box, body(content))
         known = {row.file for row in box.journal.instances()}
         if found.status_code == 200:
@@ -48,7 +53,7 @@ def test_each_has_a_status_and_a_reason_and_nothing_ends(site: Callable[..., Sit
             assert found.status_code == 409, (name, found.status_code, found.text)
             sequence = next(key for key in ("00081198", "0008119A") if key in found.json())
             assert reasons(found, sequence)[0] > 0, name
-            assert len(list((box.settings.state / "quarantine").iterdir())) > before, name
+            assert newest(box) > before, name
         try:
             worker.answer([box.settings.state / "incoming" / file for file in sorted(known)])
         except WorkerError as error:
