@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from deploy.box.journal import Study
 from pipeline.contract import Manifest
@@ -24,7 +26,7 @@ class Answer:
     """What was said of one unit of a study, or the reason why nothing was; no UID.
 
     Attributes:
-        unit: such as `series 2`, numbered in the order of the answers.
+        unit: such as `series 2, slice 1`: series by their own numbers where they are known, slices in their order here.
         probabilities: of each class; empty where there is no answer.
         decision: in words.
         reason: a stable code, and the reason in words.
@@ -36,17 +38,18 @@ class Answer:
     reason: str
 
 
-def answers(study: Study, manifest: Manifest) -> list[Answer]:
+def answers(study: Study, manifest: Manifest, series_numbers: Mapping[str, str] = MappingProxyType({})) -> list[Answer]:
     """All of one study, in the order in which they were given.
 
     Args:
         study: answered, maybe by an earlier release; of one with other classes only the places of its classes are told.
         manifest: of the release that runs.
+        series_numbers: of series by their UIDs, as a viewer lists them.
     """
     if not study.predictions:
         return []
     targets = Targets(manifest.task.kind, tuple(manifest.task.classes))
-    numbers: dict[str, dict[str, int]] = {"SeriesInstanceUID": {}, "SOPInstanceUID": {}}
+    numbers: dict[str, dict[str, int | str]] = {"SeriesInstanceUID": {**series_numbers}, "SOPInstanceUID": {}}
     found = []
     for each in json.loads(study.predictions):
         words = []

@@ -7,6 +7,8 @@ are on this page alone, and each look is in the audit trail.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -14,6 +16,7 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from deploy.box.journal import Instance
 from deploy.box.web import page
 from deploy.box.web.answers import answers
 from deploy.box.web.studies import row
@@ -44,6 +47,7 @@ def shown(request: Request) -> Response:
         return page.render(request, "missing.html.j2", 404, title="No such study")
     file = box.overview.file(listed.study.study)
     path = box.incoming.folder / file if file else None
+    numbers = series_numbers(box.journal.instances(listed.study.study_instance_uid), box.incoming.folder)
     box.watch.trail.looked_at(request.scope["state"]["actor"], listed.study.study_instance_uid, path)
     return page.render(
         request,
@@ -53,7 +57,7 @@ def shown(request: Request) -> Response:
         study=listed.study,
         of_running=listed.study.release_sha256 == box.running.sha256,
         identity=identity(path) if path else {},
-        answers=answers(listed.study, box.running.manifest),
+        answers=answers(listed.study, box.running.manifest, numbers),
         picture=any(each.kind == "sc" for each in box.outbox.results(listed.study.study)),
         deliveries=box.overview.deliveries_of(listed.study.study),
         states=_STATES,
@@ -77,6 +81,18 @@ def png(path: Path) -> bytes:
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "PNG")
     return file.getvalue()
+
+
+def series_numbers(instances: Sequence[Instance], folder: Path) -> dict[str, str]:
+    """SeriesNumber of the series that have one, as the first file of each says."""
+    first = {each.series_instance_uid: folder / each.file for each in reversed(instances)}
+    found: dict[str, str] = {}
+    for series, file in first.items():
+        with suppress(*UNREADABLE):
+            read = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesNumber"])
+            if read.get("SeriesNumber") is not None:
+                found[series] = str(read.SeriesNumber)
+    return found
 
 
 def identity(path: Path) -> dict[str, str]:

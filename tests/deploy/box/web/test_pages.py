@@ -112,7 +112,7 @@ def test_a_page_brings_itself_up_to_date_and_says_when_it_cannot(site: Start, ch
 
 
 @pytest.mark.parametrize(
-    ("shift", "said"), [([], "No drift in 60 studies"), (["--shift", "vendor"], "Drift.</strong>")]
+    ("shift", "said"), [([], "No drift in 60 studies"), (["--shift", "intensity"], "Drift.</strong>")]
 )
 def test_drift_is_what_monitoring_says(site: Start, shift: list[str], said: str) -> None:
     box = site()
