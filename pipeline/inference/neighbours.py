@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.inference.answers import Answers, Backend, Floats, Slices
+Floats = npt.NDArray[np.float32]
 
 #: Slices in one call, those that are answered and those that count for them.
 BATCH = 64
@@ -81,27 +81,3 @@ def smoothed(rows: Floats, places: Sequence[tuple[str, int]], sd: float) -> Floa
     for call in calls(places, sd):
         found[call.wanted] = call.membership @ rows[call.given]
     return found
-
-
-def of_slices(backend: Backend, slices: Slices, sd: float) -> Answers:
-    """What a graph says of the slices of one volume, each a unit with its neighbours: B is N, in their order.
-
-    Args:
-        backend: runs the graph.
-        slices: uint8 (N, size, size), in their order along the volume.
-        sd: see `weights`.
-    """
-    parts: list[Answers] = []
-    for call in calls([("", place) for place in range(len(slices))], sd):
-        said = backend.run(slices[call.given], call.membership)
-        own = np.searchsorted(call.given, call.wanted)
-        saliency = None if said.saliency is None else said.saliency[own]
-        parts.append(replace(said, slice_scores=said.slice_scores[own], saliency=saliency))
-    maps = [part.saliency for part in parts if part.saliency is not None]
-    return Answers(
-        np.concatenate([part.probabilities for part in parts]),
-        np.concatenate([part.logits for part in parts]),
-        np.concatenate([part.slice_scores for part in parts]),
-        np.concatenate([part.embedding for part in parts]),
-        np.concatenate(maps) if maps else None,
-    )

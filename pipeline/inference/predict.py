@@ -15,8 +15,8 @@ from pipeline.dicom.scan import Scan
 from pipeline.errors import PipelineError
 from pipeline.imaging.prepare import prepare
 from pipeline.inference.answers import Answers, Slices
-from pipeline.inference.neighbours import of_slices
 from pipeline.inference.release import Release
+from pipeline.inference.slices import of_slices
 from pipeline.targets import Targets, decided
 
 #: A DICOM UID, PS3.5 chapter 9.

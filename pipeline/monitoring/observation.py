@@ -14,8 +14,8 @@ from pipeline.imaging.intensity import head_mask, percentiles
 from pipeline.imaging.prepare import prepare
 from pipeline.imaging.volume import Volume
 from pipeline.inference.answers import Answers, Backend, Floats, Slices
-from pipeline.inference.neighbours import of_slices
 from pipeline.inference.release import Release
+from pipeline.inference.slices import of_slices
 from pipeline.monitoring.schema import MANUFACTURERS, PERCENTILES, Manufacturer, Observed
 from pipeline.targets import decided
 
