@@ -44,7 +44,9 @@ end
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; exit 1 with a message where something cannot be had."""
     asked = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts what it puts in the background with Ctrl-C ignored.
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as running, suppress(KeyboardInterrupt):
         try:
             pacs = running.enter_context(_pacs(asked))
