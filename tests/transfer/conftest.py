@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipeline.files import write_json
 from pipeline.transfer import stem
 from pipeline.transfer.backbone import source, trunk
 from pipeline.transfer.networks import create
@@ -28,14 +29,15 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the backbone stage leaves, for that network."""
+    """What the backbone stage leaves, for that network at half its width: trainings of it take seconds."""
     torch.manual_seed(5)
     folder = tmp_path_factory.mktemp("backbone")
-    network = create(NAME, {})
+    options = {"channels": [32, 64, 128, 256]}
+    network = create(NAME, options)
     stated = source(NAME, network)
     adapted = trunk(stem.adapt(network, NAME, stated.mean, stated.std))
     save_file({key: value.contiguous() for key, value in adapted.state_dict().items()}, folder / "backbone.safetensors")
-    (folder / "card.json").write_text('{"name": "resnet10t", "options": {}}')
+    write_json(folder / "card.json", {"name": NAME, "options": options})
     return folder
 
 
