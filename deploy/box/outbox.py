@@ -69,6 +69,9 @@ class Outbox:
         try:
             results = [self._kept(study, kind, content) for kind, content in contents.items()]
             with self._journal.transaction() as database:
+                # What is forgotten at this moment may be of the same name.
+                if gone := [each.kind for each in results if not (self.folder / each.file).is_file()]:
+                    raise FileNotFoundError(f"the {' and '.join(gone)} of study {study.study}")
                 settled = self._journal.settle(study, "answered", **values)
                 if settled:
                     self._queue(database, study, results, positive)
