@@ -80,12 +80,13 @@ class Releases:
         """Choose the release of the settings, where none was chosen yet or the settings name another than before.
 
         Raises:
-            ContractError, EngineError, StorageError: see `switch`.
+            ContractError, StorageError: see `switch`.
         """
         sha256 = _hash(source)
         with self._locked():
             before = self.chosen() if (self._folder / FILE).is_file() else None
             if before is None or before.settings != sha256:
+                # The worker opens it, in a process of its own.
                 self._keep(source)
                 chosen = _switched(before, sha256).model_copy(update={"settings": sha256})
                 self._write(chosen)
@@ -100,7 +101,7 @@ class Releases:
             ContractError, EngineError, StorageError: see `switch`.
         """
         with self._locked():
-            sha256 = None if source is None else self._keep(source)
+            sha256 = None if source is None else self._keep(source, tried=True)
             chosen = self.chosen().model_copy(update={"shadow": sha256})
             self._write(chosen)
             return chosen
@@ -116,7 +117,7 @@ class Releases:
         """
         with self._locked():
             chosen = self.chosen()
-            sha256 = chosen.shadow if source is None else self._keep(source)
+            sha256 = chosen.shadow if source is None else self._keep(source, tried=True)
             if sha256 is None:
                 raise ConfigError("a release in the shadow", "none", "Name the folder of the release.")
             chosen = _switched(chosen, sha256)
@@ -140,17 +141,16 @@ class Releases:
             self._write(chosen)
             return chosen
 
-    def _keep(self, source: Path) -> str:
-        """Copy a release and see that it may answer here; its hash. Nothing in it is read before it is verified."""
+    def _keep(self, source: Path, tried: bool = False) -> str:
+        """Copy a release and verify it there before anything in it is read; its hash. `tried`: open it, too."""
         sha256 = _hash(source)
         if self.path(sha256).is_dir():
-            require_trusted(self.path(sha256), self.public_key, self._allow_unsigned)
+            self._require(self.path(sha256), tried)
             return sha256
         part = self._folder / f"part-{secrets.token_hex(8)}"
         try:
             shutil.copytree(source, part)
-            require_trusted(part, self.public_key, self._allow_unsigned)
-            opened(part, self.public_key)
+            self._require(part, tried)
             for file in part.iterdir():
                 with open(file, "rb") as handle:
                     os.fsync(handle.fileno())
@@ -162,6 +162,11 @@ class Releases:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return sha256
+
+    def _require(self, folder: Path, tried: bool) -> None:
+        require_trusted(folder, self.public_key, self._allow_unsigned)
+        if tried:
+            opened(folder, self.public_key)
 
     def _prune(self, chosen: Chosen) -> None:
         known = {chosen.answering, *chosen.before, chosen.shadow}
