@@ -17,12 +17,12 @@ from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.watch import Watch
 from deploy.box.worker import Worker
-from pipeline.errors import ContractError, EngineError, PipelineError, StorageError, WorkerError
+from pipeline.errors import ContractError, EngineError, PipelineError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
-#: Until the disk is tried again after it failed.
-DISK_S = 30.0
+#: Until the disk, or the release, is tried again after it failed.
+AGAIN_S = 30.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,19 +58,17 @@ class Answering:
         self._watch = watch or Watch()
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
-        """Until `stop` is set; a study that is under way is finished. A disk that fails is looked at again later."""
-        try:
-            # So that the release is open, or the reason known, before a study needs it.
-            self._answer(self._current()[1], [])
-        except PipelineError as error:
-            _LOG.error("the release cannot answer: %s", error)
-            self._watch.worker(str(error))
+        """Until `stop` is set; a study that is under way is finished.
+
+        While the disk fails, or the release cannot be opened, studies wait.
+        """
         while not stop.wait(every_s):
             try:
+                self._open()
                 self.round(stop)
-            except (ContractError, StorageError, OSError, sqlite3.Error) as error:
+            except (PipelineError, OSError, sqlite3.Error) as error:
                 _LOG.error("nothing can be answered, which is tried again: %s", error)
-                stop.wait(DISK_S)
+                stop.wait(AGAIN_S)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Settle what is complete now; how many studies that were."""
@@ -85,6 +83,16 @@ class Answering:
             self._settle(study)
             done += 1
         return done
+
+    def _open(self) -> None:
+        """So that the release is open, or the reason known, before a study needs it."""
+        if self._watch.worker_trouble is None:
+            return
+        try:
+            self._answer(self._current()[1], [])
+        except PipelineError as error:
+            self._watch.worker(str(error))
+            raise
 
     def _settle(self, study: Study) -> None:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]

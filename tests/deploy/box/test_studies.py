@@ -20,7 +20,7 @@ from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.studies import Answering
 from deploy.box.worklist import again, table
-from pipeline.errors import ConfigError, StorageError, WorkerError
+from pipeline.errors import ConfigError, EngineError, StorageError, WorkerError
 from pipeline.inference.predict import Prediction
 from tests.deploy.box.results import result
 from tests.deploy.box.test_scp import Failing
@@ -200,8 +200,28 @@ def test_a_journal_that_is_full_leaves_no_half_answer(journal: Journal) -> None:
     assert answering(journal, large, 60).round() == 1
 
 
+def test_studies_wait_for_a_release_that_cannot_be_opened(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.box.studies.AGAIN_S", 0.01)
+    came(journal, 1, 0)
+    stop, opens, worker = threading.Event(), threading.Event(), Saying()
+
+    def opening() -> None:
+        if not opens.is_set():
+            raise EngineError("a machine that can run the release", "this one", "Switch to another.")
+
+    worker.meanwhile = opening
+    thread = threading.Thread(target=answering(journal, worker, 60).run, args=(stop, 0.01))
+    thread.start()
+    assert within(60, lambda: len(worker.asked) > 3)
+    assert states(journal) == [("receiving", 1)]
+    opens.set()
+    assert within(60, lambda: states(journal) == [("answered", 1)])
+    stop.set()
+    thread.join()
+
+
 def test_the_thread_outlives_a_disk_that_fails(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.box.studies.DISK_S", 0.01)
+    monkeypatch.setattr("deploy.box.studies.AGAIN_S", 0.01)
     came(journal, 1, 0)
     stop, failing = threading.Event(), Failing(of(journal), "replace", errno.ENOSPC, 0)
     with monkeypatch.context() as patch:
