@@ -65,26 +65,19 @@ def _serve(asked: argparse.Namespace) -> None:
 
 
 def _studies(asked: argparse.Namespace) -> None:
-    read = settings.read(asked.settings)
-    journal = Journal(read.state / "journal.sqlite")
-    try:
+    with closing(Journal(settings.read(asked.settings).state / "journal.sqlite")) as journal:
         if asked.again is not None:
             worklist.again(journal, asked.again)
         say(worklist.table(journal.studies()))
-    finally:
-        journal.close()
 
 
 def _outbox(asked: argparse.Namespace) -> None:
     read = settings.read(asked.settings)
-    journal = Journal(read.state / "journal.sqlite")
-    try:
+    with closing(Journal(read.state / "journal.sqlite")) as journal:
         outbox = Outbox(journal, read.state / "results", read.send)
         if asked.replay is not None:
             say(f"{outbox.replay(None if asked.replay == 'all' else asked.replay)} queued again")
         say(worklist.deliveries(outbox.deliveries()))
-    finally:
-        journal.close()
 
 
 def _release(asked: argparse.Namespace) -> None:
@@ -92,7 +85,7 @@ def _release(asked: argparse.Namespace) -> None:
     from deploy.box.releases import Releases
 
     read = settings.read(asked.settings)
-    releases = Releases(read.state / "releases", read.public_key, read.allow_unsigned)
+    releases = Releases.of(read)
     if asked.rollback:
         releases.rollback()
     elif asked.switch is not None:

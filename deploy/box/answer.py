@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -52,6 +53,11 @@ class Answer:
     contents: dict[Kind, bytes]
     observed: Observed | None
     quality: Quality
+
+    @property
+    def said(self) -> str:
+        """The predictions as the journal has them: JSON."""
+        return json.dumps([asdict(each) for each in self.predictions])
 
     def tell(self, folder: Path, release_sha256: str, now: datetime) -> None:
         """Add what monitoring reads to its folder; where that cannot be written, the answer stands all the same.

@@ -6,19 +6,17 @@ names the last line. Who may write to the folder can make both anew; then only a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.box.audit_messages import Event, xml
 from pipeline.errors import DataError
-from pipeline.files import write_json
+from pipeline.files import locked, write_json
 
 _HEAD = "head.json"
 _FILES = "????-??-??.jsonl"
@@ -47,7 +45,7 @@ class Audit:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._source = folder, source
-        with _locked(folder):
+        with locked(folder):
             head, last = _head(folder), _last(folder)
             # A stop between a line and its head leaves the head one behind.
             if last is not None and last.number == head.number + 1:
@@ -60,7 +58,7 @@ class Audit:
             OSError, StorageError: the disk is full or failed.
             DataError: the head cannot be read.
         """
-        with _locked(self._folder):
+        with locked(self._folder):
             head, now = _head(self._folder), datetime.now(UTC)
             told = {
                 "number": head.number + 1,
@@ -98,7 +96,7 @@ def verify(folder: Path, noted: Head | None = None) -> Head:
     Raises:
         DataError: the chain is broken, or the end is missing; the message says where, and quotes nothing.
     """
-    with _locked(folder):
+    with locked(folder):
         return _verified(folder, noted)
 
 
@@ -129,14 +127,6 @@ def _verified(folder: Path, noted: Head | None) -> Head:
     if not seen:
         raise _broken(f"record {noted.number if noted else 0} as it was noted", "none, or another")
     return found
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone, among threads and processes."""
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _broken(expected: str, found: str) -> DataError:

@@ -22,7 +22,7 @@ import pydicom
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-from deploy.box.journal import Instance, Journal
+from deploy.box.journal import Instance, Journal, stamp
 from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DicomError, StorageError
 from pipeline.files import sync_folder
@@ -69,7 +69,7 @@ class Incoming:
         if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
             return before
         name = f"{name_of(study)}/{name_of(sop)}-{sha256[:16]}.dcm"
-        received = datetime.now(UTC).isoformat(timespec="milliseconds")
+        received = stamp(datetime.now(UTC))
         instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
         self._require_room(len(content))
         try:

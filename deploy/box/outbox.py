@@ -22,7 +22,7 @@ import pydicom
 
 from deploy.box.delivery import Delivery, Result, State
 from deploy.box.destinations import Destination, Kind
-from deploy.box.journal import Journal, Study
+from deploy.box.journal import Journal, Study, stamp
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_file, sync_folder, write_atomic
 
@@ -32,8 +32,8 @@ _OF_RESULTS = ", ".join(field.name for field in fields(Result))
 
 
 def now() -> str:
-    """As the journal writes times."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    """As the journal has it."""
+    return stamp(datetime.now(UTC))
 
 
 class Outbox:

@@ -7,20 +7,17 @@ before each study.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from deploy.box.answer import opened
 from deploy.box.engines import require_trusted
+from deploy.box.settings import Settings
 from pipeline.errors import ConfigError, ContractError, StorageError
-from pipeline.files import sha256_file, sync_folder, write_text
+from pipeline.files import locked, sha256_file, sync_folder, sync_tree, write_text
 from pipeline.inference import signature
 from pipeline.strict import Strict
 
@@ -59,6 +56,11 @@ class Releases:
         self._folder, self.public_key, self._allow_unsigned = folder, public_key, allow_unsigned
         folder.mkdir(parents=True, exist_ok=True)
 
+    @classmethod
+    def of(cls, settings: Settings) -> Releases:
+        """Those in a box's state."""
+        return cls(settings.state / "releases", settings.public_key, settings.allow_unsigned)
+
     def chosen(self) -> Chosen:
         """Which they are.
 
@@ -83,7 +85,7 @@ class Releases:
             ContractError, StorageError: see `switch`.
         """
         sha256 = _hash(source)
-        with self._locked():
+        with locked(self._folder):
             before = self.chosen() if (self._folder / FILE).is_file() else None
             if before is None or before.settings != sha256:
                 # The worker opens it, in a process of its own.
@@ -100,7 +102,7 @@ class Releases:
         Raises:
             ContractError, EngineError, StorageError: see `switch`.
         """
-        with self._locked():
+        with locked(self._folder):
             sha256 = None if source is None else self._keep(source, tried=True)
             chosen = self.chosen().model_copy(update={"shadow": sha256})
             self._write(chosen)
@@ -115,7 +117,7 @@ class Releases:
             EngineError: this machine cannot run it.
             StorageError: no room for its copy.
         """
-        with self._locked():
+        with locked(self._folder):
             chosen = self.chosen()
             sha256 = chosen.shadow if source is None else self._keep(source, tried=True)
             if sha256 is None:
@@ -131,7 +133,7 @@ class Releases:
         Raises:
             ConfigError: there is none.
         """
-        with self._locked():
+        with locked(self._folder):
             chosen = self.chosen()
             if not chosen.before:
                 raise ConfigError("a release that answered before", "none", "Switch to one by its folder.")
@@ -151,10 +153,7 @@ class Releases:
         try:
             shutil.copytree(source, part)
             self._require(part, tried)
-            for file in part.iterdir():
-                with open(file, "rb") as handle:
-                    os.fsync(handle.fileno())
-            sync_folder(part)
+            sync_tree(part)
             part.rename(self.path(_hash(part)))
             sync_folder(self._folder)
         except (OSError, shutil.Error) as error:
@@ -177,12 +176,6 @@ class Releases:
     def _write(self, chosen: Chosen) -> None:
         write_text(self._folder / FILE, chosen.model_dump_json(indent=1) + "\n")
         sync_folder(self._folder)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with open(self._folder / ".lock", "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
 
 def _switched(chosen: Chosen | None, sha256: str) -> Chosen:

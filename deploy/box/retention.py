@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deploy.box.journal import Journal
+from deploy.box.journal import Journal, stamp
 from deploy.box.settings import Retention
 
 _LOG = logging.getLogger(__name__)
@@ -102,4 +102,4 @@ class Forgetting:
                     (folder / file).unlink()
 
     def _before(self, days: float) -> str:
-        return (self._now() - timedelta(days=days)).isoformat(timespec="milliseconds")
+        return stamp(self._now() - timedelta(days=days))

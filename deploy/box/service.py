@@ -55,11 +55,6 @@ def journal_of(settings: Settings) -> Journal:
     return Journal(settings.state / "journal.sqlite")
 
 
-def releases_of(settings: Settings) -> Releases:
-    """The releases in the box's state."""
-    return Releases(settings.state / "releases", settings.public_key, settings.allow_unsigned)
-
-
 def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT; what is under way is finished then.
 
@@ -101,7 +96,7 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     if strays := incoming.sweep():
         _LOG.info("%d files that were never acknowledged are removed", strays)
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
-    releases = releases_of(settings)
+    releases = Releases.of(settings)
     releases.start(settings.release)
     workers, shadows = Workers(releases, limits, trail.release), Workers(releases, limits)
     outbox = _outbox(settings, journal)

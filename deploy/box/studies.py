@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.box.answer import Answer
-from deploy.box.journal import Journal, Study
+from deploy.box.journal import Journal, Study, stamp
 from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.watch import Watch
@@ -72,9 +70,8 @@ class Answering:
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Settle what is complete now; how many studies that were."""
-        now, form = self._now(), "milliseconds"
-        quiet = (now - timedelta(seconds=self._settings.quiet_s)).isoformat(timespec=form)
-        forced = (now - timedelta(seconds=self._settings.forced_s)).isoformat(timespec=form)
+        now, kept = self._now(), self._settings
+        quiet, forced = (stamp(now - timedelta(seconds=each)) for each in (kept.quiet_s, kept.forced_s))
         self._journal.complete(quiet, forced)
         done = 0
         for study in self._journal.studies("complete"):
@@ -104,9 +101,8 @@ class Answering:
             if self._journal.settle(study, "failed", reason=str(error)):
                 self._watch.settled(study.last_received, False, self._now())
             return
-        predictions = json.dumps([asdict(each) for each in answer.predictions])
         positive = any(each.decision not in ("", "0") for each in answer.predictions)
-        values = {"release_sha256": release_sha256, "predictions": predictions}
+        values = {"release_sha256": release_sha256, "predictions": answer.said}
         if self._outbox.enter(study, answer.contents, positive, **values):
             self._watch.settled(study.last_received, True, self._now())
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
