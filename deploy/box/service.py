@@ -6,6 +6,7 @@ import fcntl
 import logging
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -37,10 +38,12 @@ from deploy.box.web.app import Box, application
 from deploy.box.web.server import serving
 from deploy.box.worker import Limits
 from deploy.box.workers import Workers
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WorkerError
 
 #: Of refused instances.
 _QUARANTINE_BYTES = 2**30
+#: In seconds, how often it is looked whether every thread is at work.
+_LOOK_S = 1.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ def serve(settings: Settings) -> None:
     Raises:
         ContractError: the release is not whole or not by the owner of the key.
         ConfigError: the port or a file of TLS cannot be used.
+        WorkerError: a thread has ended by an error that nobody foresaw; what starts the box starts it anew.
     """
     stop = threading.Event()
 
@@ -70,17 +74,20 @@ def serve(settings: Settings) -> None:
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with running(settings, stop) as port:
+        with _words_left_out(), running(settings, stop) as (port, health):
             _LOG.info("receiving as %s at %s:%d", settings.receive.ae_title, settings.receive.address, port)
-            stop.wait()
+            while not stop.wait(_LOOK_S):
+                if ended := [check.name for check in health.live() if not check.passed and not stop.is_set()]:
+                    remedy = "What was acknowledged is on the disk: start the box again. Report the error in its log."
+                    raise WorkerError("every thread of the box at work", f"ended: {', '.join(ended)}", remedy)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
-    """Everything that works while the context lasts; gives the port. It sets `stop` in the end.
+def running(settings: Settings, stop: threading.Event) -> Iterator[tuple[int, Health]]:
+    """Everything that works while the context lasts; gives the port, and how it is. It sets `stop` in the end.
 
     Raises:
         ConfigError: see `serve`; or another box is at work in the same state.
@@ -89,7 +96,7 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
         yield from _running(settings, journal, stop)
 
 
-def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[int]:
+def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[tuple[int, Health]]:
     trail = Trail(Audit(settings.state / "audit", settings.receive.ae_title), settings.receive.ae_title)
     watch = Watch(trail)
     incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
@@ -111,7 +118,8 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     }
     threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
-    health = Health(settings, journal, watch, releases, ("receive", *working))
+    web = () if settings.web is None else ("web",)
+    health = Health(settings, journal, watch, releases, ("receive", *web, *working))
     box = Box(settings, journal, outbox, incoming, quarantine, watch, health, releases)
     try:
         committed = [(evt.EVT_N_EVENT_REPORT, heard, [outbox])]
@@ -119,7 +127,7 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
             trail.activity(started=True)
             for thread in threads:
                 thread.start()
-            yield port
+            yield port, health
     finally:
         stop.set()
         for thread in threads:
@@ -163,6 +171,22 @@ def _web(box: Box) -> Iterator[None]:
     with serving(web, application(box, web)) as port:
         _LOG.info("the page is at %s:%d", web.address, port)
         yield
+
+
+@contextmanager
+def _words_left_out() -> Iterator[None]:
+    """A thread that ends by an error says where and of which kind; its words may quote what was received."""
+
+    def tell(ended: threading.ExceptHookArgs) -> None:
+        where = "".join(traceback.format_tb(ended.exc_traceback))
+        name = "a thread" if ended.thread is None else ended.thread.name
+        _LOG.critical("%s has ended by %s:\n%s", name, ended.exc_type.__name__, where)
+
+    before, threading.excepthook = threading.excepthook, tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

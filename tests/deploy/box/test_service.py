@@ -49,9 +49,10 @@ def settings(make_release: Maker, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(root: Path, settings: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serving(root: Path, settings: Path, *start: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A box at work, started by another command where one is given; killed in the end."""
     with open(settings.with_name("box.log"), "ab") as log:
-        box = subprocess.Popen(command("serve", settings), cwd=root, stdout=log, stderr=log)
+        box = subprocess.Popen(start or command("serve", settings), cwd=root, stdout=log, stderr=log)
         try:
             yield box
         finally:
@@ -137,6 +138,33 @@ def test_a_running_box_is_switched_to_another_release_and_back(
             assert within(60, lambda answered=number + 1: states(settings).count("answered") == answered)
     with closing(Journal(tmp_path / "state" / "journal.sqlite")) as journal:
         assert [study.release_sha256 for study in journal.studies()] == [sums["new"], sums["old"]]
+
+
+_ENDS = """
+import sys
+from deploy.box import __main__, studies
+
+def fails(*_):
+    raise KeyError("Doe^Jane")
+
+studies.Answering._settle = fails
+sys.exit(__main__.main(["serve", sys.argv[1]]))
+"""
+
+
+def test_a_box_of_which_a_thread_has_ended_ends_and_the_next_goes_on(
+    root: Path, settings: Path, write_series: SeriesWriter, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "study", 1)
+    with serving(root, settings, sys.executable, "-c", _ENDS, str(settings)) as box:
+        send(settings, tmp_path / "study")
+        assert box.wait(120) == 1
+    log = settings.with_name("box.log").read_text()
+    assert "answer has ended by KeyError" in log
+    assert "WorkerError: expected every thread of the box at work; found ended: answer" in log
+    assert "Doe" not in log
+    with serving(root, settings):
+        assert within(120, lambda: states(settings) == ["answered"]), settings.with_name("box.log").read_text()
 
 
 @pytest.mark.parametrize(
