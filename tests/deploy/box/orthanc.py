@@ -9,7 +9,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,12 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Orthanc:
-    """Where it listens; AE title ORTHANC. With a password, for the user `box`."""
+    """Where it listens; AE title ORTHANC. With a password, for the user `box`. `pid`: of its process."""
 
     dicom: int
     http: int
     password: str | None = None
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -90,7 +91,7 @@ def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) ->
         server = subprocess.Popen([PROGRAM, str(folder / "orthanc.json")], stdout=log, stderr=log)
         try:
             assert within(120, lambda: answers(here)), (folder / "log").read_text()
-            yield here
+            yield replace(here, pid=server.pid)
         finally:
             server.terminate()
             server.wait(60)
