@@ -86,9 +86,8 @@ def measured(folder: Path, asked: argparse.Namespace) -> bool:
         told("the most", most, asked.quiet_s)
         drained(scanner, returns)
         apart_s = 3_600 / (asked.share * most.per_hour)
-        held = over(processes, scanner, returns, lambda: evenly(scanner, apart_s, asked.hold_s))
+        held = over(processes, scanner, returns, lambda: evenly(scanner, returns, apart_s, asked.hold_s))
         told(f"{asked.share:.0%} of it for {asked.hold_s:g} s", held, asked.quiet_s)
-        drained(scanner, returns)
         returns.stop.set()
         returns.join()
         once = {uid: dict(came) for uid, came in returns.came.items()} == dict.fromkeys(scanner.sent, RESULTS)
@@ -123,21 +122,22 @@ def worker_of(box: int) -> int:
 
 
 def flood(scanner: Scanner, returns: Returns, seconds: float) -> None:
-    """Have always as many studies in the box."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    """Have always as many studies in the box, for so long and until some came back meanwhile."""
+    until, before = time.monotonic() + seconds, len(returns.whole)
+    while time.monotonic() < until or len(returns.whole) < before + 2:
         if len(scanner.sent) - len(returns.whole) < WINDOW:
             scanner.send()
         else:
             time.sleep(0.02)
 
 
-def evenly(scanner: Scanner, apart_s: float, seconds: float) -> None:
-    """Send a study every so many seconds."""
+def evenly(scanner: Scanner, returns: Returns, apart_s: float, seconds: float) -> None:
+    """Send a study every so many seconds, and wait until all is back."""
     began = time.monotonic()
-    for number in range(round(seconds / apart_s)):
+    for number in range(max(2, round(seconds / apart_s))):
         time.sleep(max(0.0, began + number * apart_s - time.monotonic()))
         scanner.send()
+    drained(scanner, returns)
 
 
 def drained(scanner: Scanner, returns: Returns) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +15,12 @@ from typing import Any
 import pytest
 import urllib3
 
+from tests.ports import free_port
 from tests.waiting import within
 
 PROGRAM = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 needed = pytest.mark.skipif(PROGRAM is None or not PLUGIN.exists(), reason="Orthanc with DICOMweb is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -68,8 +62,10 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) -> Iterator[Orthanc]:
-    """One that knows the box by MRIBOX at that port, until the context ends."""
+def orthanc(
+    folder: Path, box_port: int = 11112, password: str | None = None, servers: Mapping[str, object] | None = None
+) -> Iterator[Orthanc]:
+    """One that knows the box by MRIBOX at that port, and these servers of DICOMweb, until the context ends."""
     assert PROGRAM is not None
     folder.mkdir()
     here = Orthanc(free_port(), free_port(), password)
@@ -84,6 +80,7 @@ def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) ->
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": password is not None,
         "RegisteredUsers": {} if password is None else {"box": password},
+        "DicomWeb": {"Servers": dict(servers or {})},
         "DicomModalities": {"box": ["MRIBOX", "127.0.0.1", box_port]},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))

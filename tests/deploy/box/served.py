@@ -13,9 +13,23 @@ from tests.ports import free_port
 
 
 def write_settings(
-    folder: Path, release: Path, quiet_s: float = 1.5, senders: Sequence[str] = ("SCANNER",), more: str = ""
+    folder: Path,
+    release: Path,
+    quiet_s: float = 1.5,
+    senders: Sequence[str] = ("SCANNER",),
+    port: int | None = None,
+    more: str = "",
 ) -> Path:
-    """Those of a box that takes from this machine, on a free port, with its state beside them; `more` TOML after."""
+    """Those of a box that takes from this machine, with its state beside them.
+
+    Args:
+        folder: of both.
+        release: that answers.
+        quiet_s: as `[studies]` has it.
+        senders: AE titles.
+        port: it receives there; None: at a free one.
+        more: sections that follow.
+    """
     known = ", ".join(f'{{ ae_title = "{each}", networks = ["127.0.0.1/32"] }}' for each in senders)
     path = folder / "box.toml"
     path.write_text(
@@ -25,7 +39,7 @@ def write_settings(
         allow_unsigned = true
         [receive]
         ae_title = "MRIBOX"
-        port = {free_port()}
+        port = {port or free_port()}
         keep_free_mb = 1
         senders = [{known}]
         [studies]
@@ -36,9 +50,9 @@ def write_settings(
     return path
 
 
-def web(folder: Path, port: int) -> str:
-    """The section of a page there, with a token of its own in `token`."""
-    (folder / "token").write_text(secrets.token_hex(32))
+def web(folder: Path, port: int, token: str | None = None) -> str:
+    """The section of a page there, with its token in a file; None: one of chance."""
+    (folder / "token").write_text(token or secrets.token_hex(32))
     return f'[web]\nport = {port}\ntoken_file = "{folder / "token"}"\n'
 
 

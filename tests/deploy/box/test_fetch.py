@@ -15,7 +15,8 @@ from deploy.box.destinations import Dicom
 from deploy.box.peer import Peer
 from pipeline.errors import DicomError
 from tests.deploy.box.conftest import Receiver, instance
-from tests.deploy.box.orthanc import Orthanc, free_port, needed, orthanc
+from tests.deploy.box.orthanc import Orthanc, needed, orthanc
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.acceptance, needed]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pydicom
@@ -18,7 +17,9 @@ import pytest
 from deploy.box.journal import Journal
 from pipeline.files import sha256_file
 from tests.deploy.box.conftest import associate
+from tests.deploy.box.served import command, port_of, serving, write_settings
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.ports import listens
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
@@ -26,57 +27,17 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture
 def settings(make_release: Maker, tmp_path: Path) -> Path:
-    release = make_release(tmp_path / "release")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    path = tmp_path / "box.toml"
-    path.write_text(
-        f"""
-        state = "{tmp_path / "state"}"
-        release = "{release}"
-        allow_unsigned = true
-        [receive]
-        ae_title = "MRIBOX"
-        port = {port}
-        keep_free_mb = 1
-        senders = [{{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }}]
-        [studies]
-        quiet_s = 1.5
-        """
-    )
-    return path
-
-
-@contextmanager
-def serving(root: Path, settings: Path, *start: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A box at work, started by another command where one is given; killed in the end."""
-    with open(settings.with_name("box.log"), "ab") as log:
-        box = subprocess.Popen(start or command("serve", settings), cwd=root, stdout=log, stderr=log)
-        try:
-            yield box
-        finally:
-            box.kill()
-            box.wait()
-
-
-def command(name: str, settings: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "deploy.box", name, str(settings), *more]
+    return write_settings(tmp_path, make_release(tmp_path / "release"))
 
 
 def send(settings: Path, folder: Path) -> None:
     """All files, once the box listens."""
-    port = int(settings.read_text().split("port = ")[1].split()[0])
+    port = port_of(settings)
     assert within(60, lambda: listens(port)), settings.with_name("box.log").read_text()
     association = associate(port)
     for path in sorted(folder.iterdir()):
         assert association.send_c_store(pydicom.dcmread(path)).Status == 0
     association.release()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0
 
 
 def of_journal(settings: Path) -> list[tuple[str, str]]:
