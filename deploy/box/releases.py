@@ -45,21 +45,22 @@ class Chosen(Strict):
 class Releases:
     """The folder of releases in a box's state; for several processes."""
 
-    def __init__(self, folder: Path, public_key: Path | None, allow_unsigned: bool) -> None:
+    def __init__(self, state: Path, public_key: Path | None, allow_unsigned: bool) -> None:
         """Make the folder.
 
         Args:
-            folder: of releases.
+            state: the box's folder.
             public_key: of their maker; None: only with `allow_unsigned`.
             allow_unsigned: take releases for which nobody vouches.
         """
-        self._folder, self.public_key, self._allow_unsigned = folder, public_key, allow_unsigned
-        folder.mkdir(parents=True, exist_ok=True)
+        self.state, self.public_key, self._allow_unsigned = state, public_key, allow_unsigned
+        self._folder = state / "releases"
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     @classmethod
     def of(cls, settings: Settings) -> Releases:
         """Those in a box's state."""
-        return cls(settings.state / "releases", settings.public_key, settings.allow_unsigned)
+        return cls(settings.state, settings.public_key, settings.allow_unsigned)
 
     def chosen(self) -> Chosen:
         """Which they are.
@@ -165,7 +166,7 @@ class Releases:
     def _require(self, folder: Path, tried: bool) -> None:
         require_trusted(folder, self.public_key, self._allow_unsigned)
         if tried:
-            opened(folder, self.public_key)
+            opened(folder, self.public_key, self.state)
 
     def _prune(self, chosen: Chosen) -> None:
         known = {chosen.answering, *chosen.before, chosen.shadow}

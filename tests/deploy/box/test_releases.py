@@ -83,7 +83,11 @@ def test_what_the_key_does_not_vouch_for_is_never_chosen(
     with pytest.raises(ContractError):
         releases.switch(made["two"])
     assert releases.chosen() == first
-    assert {path.name for path in (tmp_path / "state").iterdir()} == {".lock", "releases.json", first.answering}
+    assert {path.name for path in (tmp_path / "state" / "releases").iterdir()} == {
+        ".lock",
+        "releases.json",
+        first.answering,
+    }
 
 
 def test_a_release_that_was_changed_in_the_state_answers_no_more(
@@ -111,7 +115,7 @@ def test_the_service_opens_no_release_and_the_commands_try_each(
 ) -> None:
     _, made = maker
     tried: list[Path] = []
-    monkeypatch.setattr("deploy.box.releases.opened", lambda folder, _: tried.append(folder))
+    monkeypatch.setattr("deploy.box.releases.opened", lambda folder, *_: tried.append(folder))
     first = releases.start(made["one"])
     assert releases.start(made["one"]) == first
     assert not tried
