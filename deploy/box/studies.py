@@ -63,7 +63,9 @@ class Answering:
         while not stop.wait(every_s):
             try:
                 self._open()
-                self.round(stop)
+                # What became complete meanwhile waits for nothing else.
+                while self.round(stop) and not stop.is_set():
+                    pass
             except (PipelineError, OSError, sqlite3.Error) as error:
                 _LOG.error("nothing can be answered, which is tried again: %s", error)
                 stop.wait(AGAIN_S)
