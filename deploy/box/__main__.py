@@ -19,6 +19,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -104,14 +105,16 @@ def _fetch(asked: argparse.Namespace) -> None:
     known = {each.name: each for each in read.archives}
     if asked.archive not in known:
         raise ConfigError(f"one of the archives {', '.join(known) or '(none)'}", asked.archive, "See `archives`.")
-    peer, studies = Peer(known[asked.archive].dicom, read.receive.ae_title), list(asked.study)
+    archive, title, studies = known[asked.archive].dicom, read.receive.ae_title, list(asked.study)
+    peer, trail = Peer(archive, title), Trail(Audit(read.state / "audit", title), title)
+    told = partial(trail.queried, Actor("user", getpass.getuser()), archive)
     if asked.list is not None:
         studies += asked.list.read_text().split()
     if asked.find:
-        matches = fetch.found(peer, dict(each.split("=", 1) for each in asked.find))
+        matches = fetch.found(peer, dict(each.split("=", 1) for each in asked.find), told)
         sys.stdout.writelines(f"{fetch.shown(match)}\n" for match in matches)
         studies += [str(match.StudyInstanceUID) for match in matches] if asked.all else []
-    fetch.all_of(peer, studies, asked.to, read.receive.ae_title)
+    fetch.all_of(peer, studies, asked.to, title, told)
 
 
 def _folder(text: str) -> Path | Literal[""]:
