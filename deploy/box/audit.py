@@ -30,6 +30,14 @@ class Head:
     sha256: str = "0" * 64
 
 
+@dataclass(frozen=True)
+class Place:
+    """Up to where the trail was read: a file of it, and so many bytes."""
+
+    file: str = ""
+    offset: int = 0
+
+
 class Audit:
     """The trail of a box; for several threads and processes, one of which writes at a time."""
 
@@ -110,6 +118,33 @@ def messages(folder: Path) -> Iterator[str]:
         yield str(_read(path, place, line)["message"])
 
 
+def since(folder: Path, place: Place, most: int) -> list[tuple[dict[str, object], Place]]:
+    """Records after a place, the oldest first, each with the place after it.
+
+    Args:
+        folder: of the trail.
+        place: up to which it was read.
+        most: of them.
+
+    Raises:
+        DataError: a line is no record.
+    """
+    found: list[tuple[dict[str, object], Place]] = []
+    with locked(folder):
+        for path in sorted(folder.glob(_FILES)):
+            if path.name < place.file:
+                continue
+            offset = place.offset if path.name == place.file else 0
+            with open(path, "rb") as handle:
+                handle.seek(offset)
+                for line in handle:
+                    if len(found) == most or not line.endswith(b"\n"):
+                        break
+                    offset += len(line)
+                    found.append((_record(path, f"before byte {offset}", line), Place(path.name, offset)))
+    return found
+
+
 def _verified(folder: Path, noted: Head | None) -> Head:
     before, found, seen = Head(), Head(), noted is None or noted.number == 0
     for path, place, line in _lines(folder):
@@ -142,13 +177,17 @@ def _lines(folder: Path) -> Iterator[tuple[Path, int, bytes]]:
 
 
 def _read(path: Path, place: int, line: bytes) -> dict[str, object]:
+    return _record(path, f"in line {place}", line)
+
+
+def _record(path: Path, where: str, line: bytes) -> dict[str, object]:
     try:
         told = json.loads(line)
         if set(told) == {"number", "time", "previous", "message"}:
             return dict(told)
     except (ValueError, TypeError):
         pass
-    raise _broken(f"a record in line {place} of {path.name}", "something else")
+    raise _broken(f"a record {where} of {path.name}", "something else")
 
 
 def _last(folder: Path) -> Head | None:

@@ -32,6 +32,7 @@ from deploy.box.shadow import Shadowing
 from deploy.box.store_scu import StoreScu
 from deploy.box.stow import StowRs
 from deploy.box.studies import Answering
+from deploy.box.syslog import Forwarding
 from deploy.box.trail import Trail
 from deploy.box.watch import Watch
 from deploy.box.web.app import Box, application
@@ -99,9 +100,7 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[tuple[int, He
 def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[tuple[int, Health]]:
     trail = Trail(Audit(settings.state / "audit", settings.receive.ae_title), settings.receive.ae_title)
     watch = Watch(trail)
-    incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
-    if strays := incoming.sweep():
-        _LOG.info("%d files that were never acknowledged are removed", strays)
+    incoming = _incoming(settings, journal)
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
     releases = Releases.of(settings)
     releases.start(settings.release)
@@ -109,10 +108,11 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     outbox = _outbox(settings, journal)
     reports = settings.state / "reports"
     answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies, watch=watch)
-    working: dict[str, Answering | Forgetting | Sending | Shadowing] = {
+    working: dict[str, Answering | Forgetting | Forwarding | Sending | Shadowing] = {
         "answer": answering,
         "shadow": Shadowing(journal, incoming.folder, shadows),
         "forget": Forgetting(journal, incoming.folder, outbox.folder, settings.retention),
+        **_forwarding(settings),
         # A destination that is silent keeps no other waiting.
         **{f"send to {each.name}": _sending(outbox, each, settings.receive.ae_title, trail) for each in settings.send},
     }
@@ -138,6 +138,14 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
         trail.activity(started=False)
 
 
+def _incoming(settings: Settings, journal: Journal) -> Incoming:
+    """With nothing in it that has no row."""
+    incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
+    if strays := incoming.sweep():
+        _LOG.info("%d files that were never acknowledged are removed", strays)
+    return incoming
+
+
 def _outbox(settings: Settings, journal: Journal) -> Outbox:
     """With nothing in it that has no row, and nobody to whom it waits in vain."""
     outbox = Outbox(journal, settings.state / "results", settings.send)
@@ -146,6 +154,11 @@ def _outbox(settings: Settings, journal: Journal) -> Outbox:
     if lost := outbox.abandon():
         _LOG.warning("%d deliveries are dead: the settings no longer name their destination", lost)
     return outbox
+
+
+def _forwarding(settings: Settings) -> dict[str, Forwarding]:
+    collector = settings.audit.syslog
+    return {} if collector is None else {"syslog": Forwarding(settings.state / "audit", collector)}
 
 
 def _sending(outbox: Outbox, destination: Destination, calling_ae_title: str, trail: Trail) -> Sending:

@@ -40,6 +40,6 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         made = ssl.create_default_context(cafile=str(tls.authorities))
         made.load_cert_chain(tls.certificate, tls.key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError("certificates and a key for TLS", str(error), "See to the files of `send.….tls`.") from error
+        raise ConfigError("certificates and a key for TLS", str(error), "See to the files of `tls`.") from error
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     return made

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,8 +27,19 @@ pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
-def settings(make_release: Maker, tmp_path: Path) -> Path:
-    return write_settings(tmp_path, make_release(tmp_path / "release"))
+def collector() -> Iterator[socket.socket]:
+    """Of audit messages, over UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("127.0.0.1", 0))
+        line.settimeout(60)
+        yield line
+
+
+@pytest.fixture
+def settings(make_release: Maker, tmp_path: Path, collector: socket.socket) -> Path:
+    port = collector.getsockname()[1]
+    more = f'[audit]\nsyslog = {{ address = "127.0.0.1", port = {port} }}'
+    return write_settings(tmp_path, make_release(tmp_path / "release"), more=more)
 
 
 def send(settings: Path, folder: Path) -> None:
@@ -53,7 +65,7 @@ def states(settings: Path) -> list[str]:
 
 
 def test_a_study_is_received_and_answered_and_the_box_stops_when_asked(
-    root: Path, settings: Path, write_series: SeriesWriter, tmp_path: Path
+    root: Path, settings: Path, write_series: SeriesWriter, tmp_path: Path, collector: socket.socket
 ) -> None:
     series = write_series(tmp_path / "study", 1)
     with serving(root, settings) as box:
@@ -72,6 +84,7 @@ def test_a_study_is_received_and_answered_and_the_box_stops_when_asked(
     assert "Doe" not in log
     shown = subprocess.run(command("studies", settings), cwd=root, capture_output=True, text=True, check=True)
     assert "answered" in shown.stderr
+    assert b"Application Start" in collector.recv(65_535)
 
 
 def test_a_study_that_came_before_a_kill_is_answered_after_it(
