@@ -200,6 +200,33 @@ def test_a_journal_that_is_full_leaves_no_half_answer(journal: Journal) -> None:
     assert answering(journal, large, 60).round() == 1
 
 
+def test_what_became_complete_meanwhile_waits_for_nothing_else(journal: Journal) -> None:
+    class Stop(threading.Event):
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            return self.is_set()
+
+    stop, worker = Stop(), Saying()
+
+    def meanwhile() -> None:
+        if worker.asked[-1] == ["1-1.dcm"]:
+            came(journal, 1, 0, "2")
+        elif worker.asked[-1] == ["2-1.dcm"]:
+            stop.set()
+
+    worker.meanwhile = meanwhile
+    came(journal, 1, 0, "1")
+    at_work = answering(journal, worker, 60)
+    thread = threading.Thread(target=at_work.run, args=(stop,))
+    thread.start()
+    thread.join(120)
+    assert worker.asked == [[], ["1-1.dcm"], ["2-1.dcm"]]
+    # One before the first, and the last that finds the end.
+    assert stop.waits == 2
+
+
 def test_studies_wait_for_a_release_that_cannot_be_opened(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.box.studies.AGAIN_S", 0.01)
     came(journal, 1, 0)
