@@ -15,7 +15,7 @@
     ├── PromotionError       a release may not go into production; the one that is there stays
     ├── EngineError          ONNX or TensorRT: export, build, parity, or the package is missing
     ├── ContractError        a release does not match its manifest, checksums or signature
-    ├── WorkerError          a worker process was killed, usually for want of memory
+    ├── WorkerError          a worker process was killed, usually for want of memory, or a thread has ended
     └── StorageError         a disk that is full or cannot be written; retryable
 
 A message says what was expected, what came, and what to do. It never holds a patient identifier.
@@ -102,7 +102,7 @@ class ContractError(PipelineError):
 
 
 class WorkerError(PipelineError):
-    """A worker process was killed."""
+    """A worker process was killed, or a thread that should be at work has ended."""
 
 
 class StorageError(PipelineError):

@@ -19,6 +19,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -65,26 +66,19 @@ def _serve(asked: argparse.Namespace) -> None:
 
 
 def _studies(asked: argparse.Namespace) -> None:
-    read = settings.read(asked.settings)
-    journal = Journal(read.state / "journal.sqlite")
-    try:
+    with closing(Journal(settings.read(asked.settings).state / "journal.sqlite")) as journal:
         if asked.again is not None:
             worklist.again(journal, asked.again)
         say(worklist.table(journal.studies()))
-    finally:
-        journal.close()
 
 
 def _outbox(asked: argparse.Namespace) -> None:
     read = settings.read(asked.settings)
-    journal = Journal(read.state / "journal.sqlite")
-    try:
+    with closing(Journal(read.state / "journal.sqlite")) as journal:
         outbox = Outbox(journal, read.state / "results", read.send)
         if asked.replay is not None:
             say(f"{outbox.replay(None if asked.replay == 'all' else asked.replay)} queued again")
         say(worklist.deliveries(outbox.deliveries()))
-    finally:
-        journal.close()
 
 
 def _release(asked: argparse.Namespace) -> None:
@@ -92,7 +86,7 @@ def _release(asked: argparse.Namespace) -> None:
     from deploy.box.releases import Releases
 
     read = settings.read(asked.settings)
-    releases = Releases(read.state / "releases", read.public_key, read.allow_unsigned)
+    releases = Releases.of(read)
     if asked.rollback:
         releases.rollback()
     elif asked.switch is not None:
@@ -111,14 +105,16 @@ def _fetch(asked: argparse.Namespace) -> None:
     known = {each.name: each for each in read.archives}
     if asked.archive not in known:
         raise ConfigError(f"one of the archives {', '.join(known) or '(none)'}", asked.archive, "See `archives`.")
-    peer, studies = Peer(known[asked.archive].dicom, read.receive.ae_title), list(asked.study)
+    archive, title, studies = known[asked.archive].dicom, read.receive.ae_title, list(asked.study)
+    peer, trail = Peer(archive, title), Trail(Audit(read.state / "audit", title), title)
+    told = partial(trail.queried, Actor("user", getpass.getuser()), archive)
     if asked.list is not None:
         studies += asked.list.read_text().split()
     if asked.find:
-        matches = fetch.found(peer, dict(each.split("=", 1) for each in asked.find))
+        matches = fetch.found(peer, dict(each.split("=", 1) for each in asked.find), told)
         sys.stdout.writelines(f"{fetch.shown(match)}\n" for match in matches)
         studies += [str(match.StudyInstanceUID) for match in matches] if asked.all else []
-    fetch.all_of(peer, studies, asked.to, read.receive.ae_title)
+    fetch.all_of(peer, studies, asked.to, title, told)
 
 
 def _folder(text: str) -> Path | Literal[""]:

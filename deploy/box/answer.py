@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
-from deploy.box import report, summary
+from deploy.box import engines, report, summary
 from deploy.box.destinations import Kind
 from deploy.box.report import Answered
 from deploy.box.summary import Picture
@@ -53,6 +54,11 @@ class Answer:
     observed: Observed | None
     quality: Quality
 
+    @property
+    def said(self) -> str:
+        """The predictions as the journal has them: JSON."""
+        return json.dumps([asdict(each) for each in self.predictions])
+
     def tell(self, folder: Path, release_sha256: str, now: datetime) -> None:
         """Add what monitoring reads to its folder; where that cannot be written, the answer stands all the same.
 
@@ -91,14 +97,21 @@ class Opened:
     reference: Reference | None
 
 
-def opened(folder: Path, public_key: Path | None) -> Opened:
+def opened(folder: Path, public_key: Path | None, state: Path | None = None) -> Opened:
     """Verify and load a release.
+
+    Args:
+        folder: of it.
+        public_key: its maker's; None: nobody vouches for it.
+        state: the box's folder; where `compile` left an engine of this release in it, that answers.
 
     Raises:
         ContractError: it is not whole, or not by the owner of the key.
-        EngineError: this machine cannot run it.
+        EngineError: this machine cannot run it, or its engine was built for another.
     """
     release = open_release(folder, public_key)
+    if state is not None and engines.built(folder, state):
+        release = replace(release, backend=engines.open_engine(folder, state))
     studies = release.manifest.reference
     known = None if studies is None else reference.read(folder / studies.file)
     features = release.backend.outputs["embedding"]

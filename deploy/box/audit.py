@@ -6,19 +6,17 @@ names the last line. Who may write to the folder can make both anew; then only a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.box.audit_messages import Event, xml
 from pipeline.errors import DataError
-from pipeline.files import write_json
+from pipeline.files import locked, write_json
 
 _HEAD = "head.json"
 _FILES = "????-??-??.jsonl"
@@ -30,6 +28,14 @@ class Head:
 
     number: int = 0
     sha256: str = "0" * 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Up to where the trail was read: a file of it, and so many bytes."""
+
+    file: str = ""
+    offset: int = 0
 
 
 class Audit:
@@ -47,7 +53,7 @@ class Audit:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._source = folder, source
-        with _locked(folder):
+        with locked(folder):
             head, last = _head(folder), _last(folder)
             # A stop between a line and its head leaves the head one behind.
             if last is not None and last.number == head.number + 1:
@@ -60,7 +66,7 @@ class Audit:
             OSError, StorageError: the disk is full or failed.
             DataError: the head cannot be read.
         """
-        with _locked(self._folder):
+        with locked(self._folder):
             head, now = _head(self._folder), datetime.now(UTC)
             told = {
                 "number": head.number + 1,
@@ -98,7 +104,7 @@ def verify(folder: Path, noted: Head | None = None) -> Head:
     Raises:
         DataError: the chain is broken, or the end is missing; the message says where, and quotes nothing.
     """
-    with _locked(folder):
+    with locked(folder):
         return _verified(folder, noted)
 
 
@@ -110,6 +116,33 @@ def messages(folder: Path) -> Iterator[str]:
     """
     for path, place, line in _lines(folder):
         yield str(_read(path, place, line)["message"])
+
+
+def since(folder: Path, place: Place, most: int) -> list[tuple[dict[str, object], Place]]:
+    """Records after a place, the oldest first, each with the place after it.
+
+    Args:
+        folder: of the trail.
+        place: up to which it was read.
+        most: of them.
+
+    Raises:
+        DataError: a line is no record.
+    """
+    found: list[tuple[dict[str, object], Place]] = []
+    with locked(folder):
+        for path in sorted(folder.glob(_FILES)):
+            if path.name < place.file:
+                continue
+            offset = place.offset if path.name == place.file else 0
+            with open(path, "rb") as handle:
+                handle.seek(offset)
+                for line in handle:
+                    if len(found) == most or not line.endswith(b"\n"):
+                        break
+                    offset += len(line)
+                    found.append((_record(path, f"before byte {offset}", line), Place(path.name, offset)))
+    return found
 
 
 def _verified(folder: Path, noted: Head | None) -> Head:
@@ -131,14 +164,6 @@ def _verified(folder: Path, noted: Head | None) -> Head:
     return found
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone, among threads and processes."""
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _broken(expected: str, found: str) -> DataError:
     return DataError(expected, found, "The trail was cut or altered there, or a disk lost it; compare with a backup.")
 
@@ -152,13 +177,17 @@ def _lines(folder: Path) -> Iterator[tuple[Path, int, bytes]]:
 
 
 def _read(path: Path, place: int, line: bytes) -> dict[str, object]:
+    return _record(path, f"in line {place}", line)
+
+
+def _record(path: Path, where: str, line: bytes) -> dict[str, object]:
     try:
         told = json.loads(line)
         if set(told) == {"number", "time", "previous", "message"}:
             return dict(told)
     except (ValueError, TypeError):
         pass
-    raise _broken(f"a record in line {place} of {path.name}", "something else")
+    raise _broken(f"a record {where} of {path.name}", "something else")
 
 
 def _last(folder: Path) -> Head | None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 from xml.etree import ElementTree as ET
+
+from pydicom.uid import ImplicitVRLittleEndian
 
 #: What XML 1.0 has no place for, in any form.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -31,6 +34,7 @@ LOG_USED = Code("110101", "Audit Log Used")
 BEGIN = Code("110102", "Begin Transferring DICOM Instances")
 ACCESSED = Code("110103", "DICOM Instances Accessed")
 TRANSFERRED = Code("110104", "DICOM Instances Transferred")
+QUERY, _SOP_CLASS = Code("110112", "Query"), Code("110181", "SOP Class UID")
 ALERT = Code("110113", "Security Alert")
 NODE_AUTHENTICATION, SOFTWARE = Code("110126", "Node Authentication"), Code("110131", "Software Configuration")
 AUTHENTICATION = Code("110114", "User Authentication")
@@ -82,6 +86,13 @@ class Subject:
     instances: Mapping[str, int]
 
 
+class Query(NamedTuple):
+    """What an archive was asked: by which SOP class, and the identifier in Implicit VR Little Endian."""
+
+    sop_class_uid: str
+    identifier: bytes
+
+
 @dataclass(frozen=True)
 class Event:
     """One event.
@@ -94,6 +105,7 @@ class Event:
         words: what the outcome was of, where it was no success.
         subject: whose data it is about.
         things: what else it is about: a kind of name, a name, words.
+        query: what was asked.
     """
 
     event: Code
@@ -104,6 +116,7 @@ class Event:
     words: str = ""
     subject: Subject | None = None
     things: Sequence[tuple[Code, str, str]] = ()
+    query: Query | None = None
 
 
 def xml(event: Event, source: str) -> str:
@@ -126,6 +139,8 @@ def xml(event: Event, source: str) -> str:
     _add(_add(root, "AuditSourceIdentification", AuditSourceID=source), "AuditSourceTypeCode", **{"csd-code": "4"})
     if event.subject is not None:
         _subject(root, event.subject)
+    if event.query is not None:
+        _query(root, event.query)
     for kind, name, words in event.things:
         _object(root, kind, name, words, ParticipantObjectTypeCode="2", ParticipantObjectTypeCodeRole="13")
     return ET.tostring(root, encoding="unicode")
@@ -159,6 +174,20 @@ def _subject(root: ET.Element, subject: Subject) -> None:
         _add(described, "SOPClass", UID=sop_class_uid, NumberOfInstances=str(count))
     number, name = subject.patient_id or "unknown", subject.patient_name or "unknown"
     _object(root, _PATIENT, number, name, ParticipantObjectTypeCode="1", ParticipantObjectTypeCodeRole="1")
+
+
+def _query(root: ET.Element, query: Query) -> None:
+    """A.5.3.10."""
+    named = {"ParticipantObjectTypeCode": "2", "ParticipantObjectTypeCodeRole": "3"}
+    made = _add(root, "ParticipantObjectIdentification", ParticipantObjectID=query.sop_class_uid, **named)
+    _code(made, "ParticipantObjectIDTypeCode", _SOP_CLASS)
+    _add(made, "ParticipantObjectQuery").text = b64encode(query.identifier).decode()
+    _add(
+        made,
+        "ParticipantObjectDetail",
+        type="TransferSyntax",
+        value=b64encode(ImplicitVRLittleEndian.encode()).decode(),
+    )
 
 
 def _object(root: ET.Element, kind: Code, name: str, words: str, **named: str) -> ET.Element:

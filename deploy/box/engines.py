@@ -88,6 +88,11 @@ def compile(folder: Path, state: Path, precision: Precision | None = None) -> Pa
     return out
 
 
+def built(folder: Path, state: Path) -> bool:
+    """Whether `compile` left an engine of this release."""
+    return (place(folder, state) / RECORD).is_file()
+
+
 def open_engine(
     folder: Path, state: Path, run: Callable[[Path, tensorrt.Builder, Precision], TensorRt] = TensorRt
 ) -> TensorRt:

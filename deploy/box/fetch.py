@@ -6,7 +6,7 @@ brings, for a training set, goes into a folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +15,14 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pynetdicom import build_role, evt
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from deploy.box.audit_messages import Query
 from deploy.box.incoming import name_of
 from deploy.box.peer import Peer
 from deploy.box.scp import CLASSES
@@ -51,17 +53,23 @@ class Fetched:
     reason: str
 
 
-def found(peer: Peer, keys: Mapping[str, str]) -> list[Dataset]:
+#: Is told what an archive is asked, before it is.
+Told = Callable[[Query], None]
+
+
+def found(peer: Peer, keys: Mapping[str, str], told: Told) -> list[Dataset]:
     """Studies that match; each with `SHOWN` and its StudyInstanceUID.
 
     Args:
         peer: the archive.
         keys: keywords of attributes and what they are to match (PS3.4, C.2.2.2): StudyDate, 20260101-20260131.
+        told: of the query.
 
     Raises:
         DicomError: it cannot be asked, or did not answer.
     """
     asked = _identifier(dict.fromkeys(("StudyInstanceUID", *SHOWN), "") | dict(keys))
+    told(_query(StudyRootQueryRetrieveInformationModelFind, asked))
     with peer.associated([StudyRootQueryRetrieveInformationModelFind]) as association:
         if isinstance(association, str):
             raise DicomError("an association with the archive", association, "See to its settings and to it.")
@@ -75,21 +83,23 @@ def found(peer: Peer, keys: Mapping[str, str]) -> list[Dataset]:
     return sorted(matches, key=lambda match: str(match.StudyInstanceUID))
 
 
-def moved(peer: Peer, studies: Sequence[str], ae_title: str) -> list[Fetched]:
+def moved(peer: Peer, studies: Sequence[str], ae_title: str, told: Told) -> list[Fetched]:
     """Have an archive send studies to an AE title, by whose name it knows where that is."""
     model = StudyRootQueryRetrieveInformationModelMove
     results = []
     for study in studies:
+        asked = _identifier({"StudyInstanceUID": study})
+        told(_query(model, asked))
         with peer.associated([model]) as association:
             if isinstance(association, str):
                 results.append(Fetched(study, 0, 0, association))
                 continue
-            answers = association.send_c_move(_identifier({"StudyInstanceUID": study}), ae_title, model)
+            answers = association.send_c_move(asked, ae_title, model)
             results.append(_last(study, [status for status, _ in answers]))
     return results
 
 
-def got(peer: Peer, studies: Sequence[str], folder: Path) -> list[Fetched]:
+def got(peer: Peer, studies: Sequence[str], folder: Path, told: Told) -> list[Fetched]:
     """Have an archive send the MR images of studies in the same association, into a folder.
 
     Files are named by hashes of their UIDs. One that is there is replaced.
@@ -100,11 +110,13 @@ def got(peer: Peer, studies: Sequence[str], folder: Path) -> list[Fetched]:
     handlers: list[Any] = [(evt.EVT_C_STORE, _kept, [folder])]
     results = []
     for study in studies:
+        asked = _identifier({"StudyInstanceUID": study})
+        told(_query(model, asked))
         with peer.associated([model, *CLASSES], handlers, roles) as association:
             if isinstance(association, str):
                 results.append(Fetched(study, 0, 0, association))
                 continue
-            answers = association.send_c_get(_identifier({"StudyInstanceUID": study}), model)
+            answers = association.send_c_get(asked, model)
             results.append(_last(study, [status for status, _ in answers]))
     return results
 
@@ -115,7 +127,7 @@ def shown(match: Dataset) -> str:
     return "  ".join(cells)
 
 
-def all_of(peer: Peer, studies: Sequence[str], to: Path | None, ae_title: str) -> None:
+def all_of(peer: Peer, studies: Sequence[str], to: Path | None, ae_title: str, told: Told) -> None:
     """Fetch studies, and say of each what came.
 
     Args:
@@ -123,11 +135,12 @@ def all_of(peer: Peer, studies: Sequence[str], to: Path | None, ae_title: str) -
         studies: their UIDs.
         to: a folder; None: to `ae_title`.
         ae_title: of the box, which must be at work.
+        told: of each request.
 
     Raises:
         DicomError: not all came; the message has their number.
     """
-    results = moved(peer, studies, ae_title) if to is None else got(peer, studies, to)
+    results = moved(peer, studies, ae_title, told) if to is None else got(peer, studies, to, told)
     for each in results:
         say(f"{each.study_instance_uid}: {each.completed} instances{'; ' * bool(each.reason)}{each.reason}")
     if missing := sum(bool(each.reason) for each in results):
@@ -153,6 +166,11 @@ def _identifier(keys: Mapping[str, str]) -> Dataset:
             raise DicomError("keywords of DICOM, each with a value", keyword, remedy)
         setattr(made, keyword, value)
     return made
+
+
+def _query(model: str, identifier: Dataset) -> Query:
+    encoded = encode(identifier, is_implicit_vr=True, is_little_endian=True)
+    return Query(model, encoded or b"")
 
 
 def _last(study: str, statuses: Sequence[Dataset]) -> Fetched:

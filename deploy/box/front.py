@@ -17,7 +17,8 @@ from typing import Any, cast
 
 from pynetdicom.transport import ThreadedAssociationServer
 
-from deploy.box.settings import Receive, Tls
+from deploy.box.settings import Receive
+from deploy.box.tls import server_context
 from deploy.box.watch import Watch
 
 #: Of every PDU: type, reserved, length (PS3.8, section 9.3.1).
@@ -115,23 +116,6 @@ class _Encrypted(Measured, ssl.SSLSocket):
     """With TLS."""
 
 
-def context(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or 1.3, certificates asked of both sides (PS3.15, B.12: BCP 195).
-
-    Raises:
-        OSError, ssl.SSLError: a file is missing or is no certificate or key.
-    """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Of TLS 1.2 only what RFC 9325, 4.2, recommends; those of 1.3 are all of that kind.
-    made.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    made.load_cert_chain(tls.certificate, tls.key)
-    made.load_verify_locations(tls.authorities)
-    made.verify_mode = ssl.CERT_REQUIRED
-    made.sslsocket_class = _Encrypted
-    return made
-
-
 class Front(ThreadedAssociationServer):
     """pynetdicom's server, behind the door of `Receive`."""
 
@@ -141,7 +125,9 @@ class Front(ThreadedAssociationServer):
     def __init__(self, *arguments: Any, limits: Receive, watch: Watch, **named: Any) -> None:
         self._limits, self._watch = limits, watch
         self._networks = [network for sender in limits.senders for network in sender.networks]
-        self._tls = None if limits.tls is None else context(limits.tls)
+        self._tls = None if limits.tls is None else server_context(limits.tls, required=True)
+        if self._tls is not None:
+            self._tls.sslsocket_class = _Encrypted
         self._entering: set[socket.socket] = set()
         super().__init__(*arguments, **named)
 

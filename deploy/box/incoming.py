@@ -22,7 +22,7 @@ import pydicom
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-from deploy.box.journal import Instance, Journal
+from deploy.box.journal import Instance, Journal, stamp
 from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DicomError, StorageError
 from pipeline.files import sync_folder
@@ -69,18 +69,24 @@ class Incoming:
         if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
             return before
         name = f"{name_of(study)}/{name_of(sop)}-{sha256[:16]}.dcm"
-        received = datetime.now(UTC).isoformat(timespec="milliseconds")
+        received = stamp(datetime.now(UTC))
         instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
         self._require_room(len(content))
         try:
             self._write(self.folder / name, content)
-            self._journal.add(instance)
+            with self._journal.transaction():
+                # What is forgotten at this moment may be of the same name.
+                if not (self.folder / name).is_file():
+                    raise FileNotFoundError(name)
+                self._journal.add(instance)
         except (OSError, sqlite3.Error) as error:
             raise StorageError("an instance kept", f"{type(error).__name__}: {error}", "See to the disk.") from error
         if before is not None and before.file != name:
             # The next sweep finds it where this fails.
-            with suppress(OSError):
-                (self.folder / before.file).unlink()
+            with suppress(OSError, sqlite3.Error), self._journal.transaction():
+                # The first content may have come again since.
+                if (known := self._journal.instance(sop)) is None or known.file != before.file:
+                    (self.folder / before.file).unlink()
         return instance
 
     def sweep(self) -> int:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,11 @@ class Study:
     reason: str
     release_sha256: str
     predictions: str
+
+
+def stamp(moment: datetime) -> str:
+    """A time as rows have it, UTC in ISO 8601 to the millisecond: the order of the texts is that of the times."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Instance))

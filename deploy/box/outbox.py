@@ -22,7 +22,7 @@ import pydicom
 
 from deploy.box.delivery import Delivery, Result, State
 from deploy.box.destinations import Destination, Kind
-from deploy.box.journal import Journal, Study
+from deploy.box.journal import Journal, Study, stamp
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_file, sync_folder, write_atomic
 
@@ -32,8 +32,8 @@ _OF_RESULTS = ", ".join(field.name for field in fields(Result))
 
 
 def now() -> str:
-    """As the journal writes times."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    """As the journal has it."""
+    return stamp(datetime.now(UTC))
 
 
 class Outbox:
@@ -69,6 +69,9 @@ class Outbox:
         try:
             results = [self._kept(study, kind, content) for kind, content in contents.items()]
             with self._journal.transaction() as database:
+                # What is forgotten at this moment may be of the same name.
+                if gone := [each.kind for each in results if not (self.folder / each.file).is_file()]:
+                    raise FileNotFoundError(f"the {' and '.join(gone)} of study {study.study}")
                 settled = self._journal.settle(study, "answered", **values)
                 if settled:
                     self._queue(database, study, results, positive)

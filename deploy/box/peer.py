@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import cast
@@ -15,8 +14,7 @@ from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 
 from deploy.box.destinations import Dicom
-from deploy.box.fields import Tls
-from pipeline.errors import ConfigError
+from deploy.box.tls import client_context
 
 
 class Peer:
@@ -79,21 +77,6 @@ class Peer:
                 # It leaves some open whose association ended badly.
                 with suppress(OSError):
                     line.close()
-
-
-def client_context(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or 1.3 with a certificate of this box, and one asked of the other side (PS3.15, B.12).
-
-    Raises:
-        ConfigError: a file is missing or is no certificate or key.
-    """
-    try:
-        made = ssl.create_default_context(cafile=str(tls.authorities))
-        made.load_cert_chain(tls.certificate, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError("certificates and a key for TLS", str(error), "See to the files of `send.….tls`.") from error
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    return made
 
 
 def _bound(event: evt.Event, timeout_s: float, opened: list[socket.socket]) -> None:

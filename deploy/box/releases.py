@@ -7,20 +7,17 @@ before each study.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from deploy.box.answer import opened
 from deploy.box.engines import require_trusted
+from deploy.box.settings import Settings
 from pipeline.errors import ConfigError, ContractError, StorageError
-from pipeline.files import sha256_file, sync_folder, write_text
+from pipeline.files import locked, sha256_file, sync_folder, sync_tree, write_text
 from pipeline.inference import signature
 from pipeline.strict import Strict
 
@@ -48,16 +45,22 @@ class Chosen(Strict):
 class Releases:
     """The folder of releases in a box's state; for several processes."""
 
-    def __init__(self, folder: Path, public_key: Path | None, allow_unsigned: bool) -> None:
+    def __init__(self, state: Path, public_key: Path | None, allow_unsigned: bool) -> None:
         """Make the folder.
 
         Args:
-            folder: of releases.
+            state: the box's folder.
             public_key: of their maker; None: only with `allow_unsigned`.
             allow_unsigned: take releases for which nobody vouches.
         """
-        self._folder, self.public_key, self._allow_unsigned = folder, public_key, allow_unsigned
-        folder.mkdir(parents=True, exist_ok=True)
+        self.state, self.public_key, self._allow_unsigned = state, public_key, allow_unsigned
+        self._folder = state / "releases"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Releases:
+        """Those in a box's state."""
+        return cls(settings.state, settings.public_key, settings.allow_unsigned)
 
     def chosen(self) -> Chosen:
         """Which they are.
@@ -80,12 +83,13 @@ class Releases:
         """Choose the release of the settings, where none was chosen yet or the settings name another than before.
 
         Raises:
-            ContractError, EngineError, StorageError: see `switch`.
+            ContractError, StorageError: see `switch`.
         """
         sha256 = _hash(source)
-        with self._locked():
+        with locked(self._folder):
             before = self.chosen() if (self._folder / FILE).is_file() else None
             if before is None or before.settings != sha256:
+                # The worker opens it, in a process of its own.
                 self._keep(source)
                 chosen = _switched(before, sha256).model_copy(update={"settings": sha256})
                 self._write(chosen)
@@ -99,8 +103,8 @@ class Releases:
         Raises:
             ContractError, EngineError, StorageError: see `switch`.
         """
-        with self._locked():
-            sha256 = None if source is None else self._keep(source)
+        with locked(self._folder):
+            sha256 = None if source is None else self._keep(source, tried=True)
             chosen = self.chosen().model_copy(update={"shadow": sha256})
             self._write(chosen)
             return chosen
@@ -114,9 +118,9 @@ class Releases:
             EngineError: this machine cannot run it.
             StorageError: no room for its copy.
         """
-        with self._locked():
+        with locked(self._folder):
             chosen = self.chosen()
-            sha256 = chosen.shadow if source is None else self._keep(source)
+            sha256 = chosen.shadow if source is None else self._keep(source, tried=True)
             if sha256 is None:
                 raise ConfigError("a release in the shadow", "none", "Name the folder of the release.")
             chosen = _switched(chosen, sha256)
@@ -130,7 +134,7 @@ class Releases:
         Raises:
             ConfigError: there is none.
         """
-        with self._locked():
+        with locked(self._folder):
             chosen = self.chosen()
             if not chosen.before:
                 raise ConfigError("a release that answered before", "none", "Switch to one by its folder.")
@@ -140,21 +144,17 @@ class Releases:
             self._write(chosen)
             return chosen
 
-    def _keep(self, source: Path) -> str:
-        """Copy a release and see that it may answer here; its hash. Nothing in it is read before it is verified."""
+    def _keep(self, source: Path, tried: bool = False) -> str:
+        """Copy a release and verify it there before anything in it is read; its hash. `tried`: open it, too."""
         sha256 = _hash(source)
         if self.path(sha256).is_dir():
-            require_trusted(self.path(sha256), self.public_key, self._allow_unsigned)
+            self._require(self.path(sha256), tried)
             return sha256
         part = self._folder / f"part-{secrets.token_hex(8)}"
         try:
             shutil.copytree(source, part)
-            require_trusted(part, self.public_key, self._allow_unsigned)
-            opened(part, self.public_key)
-            for file in part.iterdir():
-                with open(file, "rb") as handle:
-                    os.fsync(handle.fileno())
-            sync_folder(part)
+            self._require(part, tried)
+            sync_tree(part)
             part.rename(self.path(_hash(part)))
             sync_folder(self._folder)
         except (OSError, shutil.Error) as error:
@@ -162,6 +162,11 @@ class Releases:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return sha256
+
+    def _require(self, folder: Path, tried: bool) -> None:
+        require_trusted(folder, self.public_key, self._allow_unsigned)
+        if tried:
+            opened(folder, self.public_key, self.state)
 
     def _prune(self, chosen: Chosen) -> None:
         known = {chosen.answering, *chosen.before, chosen.shadow}
@@ -172,12 +177,6 @@ class Releases:
     def _write(self, chosen: Chosen) -> None:
         write_text(self._folder / FILE, chosen.model_dump_json(indent=1) + "\n")
         sync_folder(self._folder)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with open(self._folder / ".lock", "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
 
 def _switched(chosen: Chosen | None, sha256: str) -> Chosen:

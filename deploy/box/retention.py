@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deploy.box.journal import Journal
+from deploy.box.journal import Journal, stamp
 from deploy.box.settings import Retention
 
 _LOG = logging.getLogger(__name__)
@@ -21,9 +21,10 @@ _RECEIVED = """
     WHERE (state = 'answered' AND last_received < ?) OR (state = 'failed' AND last_received < ?)
 """
 _RESULTS = """
-    SELECT sop_instance_uid, file FROM results WHERE answered < ? AND NOT EXISTS
+    SELECT sop_instance_uid, file FROM results JOIN studies USING (study)
+    WHERE answered < ? AND studies.state IN ('answered', 'failed') AND NOT EXISTS
     (SELECT 1 FROM deliveries WHERE deliveries.sop_instance_uid = results.sop_instance_uid
-        AND state NOT IN ('sent', 'committed', 'superseded'))
+        AND deliveries.state IN ('queued', 'dead'))
 """
 _STUDIES = """
     state IN ('answered', 'failed') AND last_received < ?
@@ -84,14 +85,21 @@ class Forgetting:
                 last,
             )
             studies = database.execute(f"DELETE FROM studies WHERE {_STUDIES}", last).rowcount  # noqa: S608
-        for folder, rows in ((self._incoming, received), (self._results, made)):
+        for table, folder, rows in (("instances", self._incoming, received), ("results", self._results, made)):
             for _, file in rows:
-                with suppress(FileNotFoundError):
-                    (folder / file).unlink()
+                self._remove(table, folder, file)
         counts = len(received), len(made), studies
         if any(counts):
             _LOG.info("removed as their time has come: %d instances, %d results, %d studies", *counts)
         return counts
 
+    def _remove(self, table: str, folder: Path, file: str) -> None:
+        """A file of which the row is gone, unless what came or was made anew since has it again."""
+        with self._journal.transaction() as database:
+            known = database.execute(f"SELECT 1 FROM {table} WHERE file = ?", (file,)).fetchone()  # noqa: S608
+            if known is None:
+                with suppress(FileNotFoundError):
+                    (folder / file).unlink()
+
     def _before(self, days: float) -> str:
-        return (self._now() - timedelta(days=days)).isoformat(timespec="milliseconds")
+        return stamp(self._now() - timedelta(days=days))

@@ -16,6 +16,7 @@ from pydicom.uid import generate_uid
 from deploy.box.commitment import CommitmentScu
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.destinations import Destination
+from deploy.box.journal import stamp
 from deploy.box.outbox import Outbox
 from deploy.box.trail import Trail
 from pipeline.files import sha256_file
@@ -137,7 +138,7 @@ class Sending:
         return f"delivery {delivery.delivery} (study {delivery.study}, {delivery.kind}) to {delivery.destination}"
 
     def _time(self, later_s: float = 0.0) -> str:
-        return (self._now() + timedelta(seconds=later_s)).isoformat(timespec="milliseconds")
+        return stamp(self._now() + timedelta(seconds=later_s))
 
 
 def _tried(outcome: Outcome, tries: int) -> dict[str, str | int | None]:

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,16 +32,19 @@ from deploy.box.shadow import Shadowing
 from deploy.box.store_scu import StoreScu
 from deploy.box.stow import StowRs
 from deploy.box.studies import Answering
+from deploy.box.syslog import Forwarding
 from deploy.box.trail import Trail
 from deploy.box.watch import Watch
 from deploy.box.web.app import Box, application
 from deploy.box.web.server import serving
 from deploy.box.worker import Limits
 from deploy.box.workers import Workers
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WorkerError
 
 #: Of refused instances.
 _QUARANTINE_BYTES = 2**30
+#: In seconds, how often it is looked whether every thread is at work.
+_LOOK_S = 1.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,17 +59,13 @@ def journal_of(settings: Settings) -> Journal:
     return Journal(settings.state / "journal.sqlite")
 
 
-def releases_of(settings: Settings) -> Releases:
-    """The releases in the box's state."""
-    return Releases(settings.state / "releases", settings.public_key, settings.allow_unsigned)
-
-
 def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT; what is under way is finished then.
 
     Raises:
         ContractError: the release is not whole or not by the owner of the key.
         ConfigError: the port or a file of TLS cannot be used.
+        WorkerError: a thread has ended by an error that nobody foresaw; what starts the box starts it anew.
     """
     stop = threading.Event()
 
@@ -75,17 +75,20 @@ def serve(settings: Settings) -> None:
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with running(settings, stop) as port:
+        with _words_left_out(), running(settings, stop) as (port, health):
             _LOG.info("receiving as %s at %s:%d", settings.receive.ae_title, settings.receive.address, port)
-            stop.wait()
+            while not stop.wait(_LOOK_S):
+                if ended := [check.name for check in health.live() if not check.passed and not stop.is_set()]:
+                    remedy = "What was acknowledged is on the disk: start the box again. Report the error in its log."
+                    raise WorkerError("every thread of the box at work", f"ended: {', '.join(ended)}", remedy)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
-    """Everything that works while the context lasts; gives the port. It sets `stop` in the end.
+def running(settings: Settings, stop: threading.Event) -> Iterator[tuple[int, Health]]:
+    """Everything that works while the context lasts; gives the port, and how it is. It sets `stop` in the end.
 
     Raises:
         ConfigError: see `serve`; or another box is at work in the same state.
@@ -94,29 +97,29 @@ def running(settings: Settings, stop: threading.Event) -> Iterator[int]:
         yield from _running(settings, journal, stop)
 
 
-def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[int]:
+def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Iterator[tuple[int, Health]]:
     trail = Trail(Audit(settings.state / "audit", settings.receive.ae_title), settings.receive.ae_title)
     watch = Watch(trail)
-    incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
-    if strays := incoming.sweep():
-        _LOG.info("%d files that were never acknowledged are removed", strays)
+    incoming = _incoming(settings, journal)
     limits = Limits(settings.work.memory_mb * 2**20, settings.work.study_s)
-    releases = releases_of(settings)
+    releases = Releases.of(settings)
     releases.start(settings.release)
     workers, shadows = Workers(releases, limits, trail.release), Workers(releases, limits)
     outbox = _outbox(settings, journal)
     reports = settings.state / "reports"
     answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies, watch=watch)
-    working: dict[str, Answering | Forgetting | Sending | Shadowing] = {
+    working: dict[str, Answering | Forgetting | Forwarding | Sending | Shadowing] = {
         "answer": answering,
         "shadow": Shadowing(journal, incoming.folder, shadows),
         "forget": Forgetting(journal, incoming.folder, outbox.folder, settings.retention),
+        **_forwarding(settings),
         # A destination that is silent keeps no other waiting.
         **{f"send to {each.name}": _sending(outbox, each, settings.receive.ae_title, trail) for each in settings.send},
     }
     threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
     quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
-    health = Health(settings, journal, watch, releases, ("receive", *working))
+    web = () if settings.web is None else ("web",)
+    health = Health(settings, journal, watch, releases, ("receive", *web, *working))
     box = Box(settings, journal, outbox, incoming, quarantine, watch, health, releases)
     try:
         committed = [(evt.EVT_N_EVENT_REPORT, heard, [outbox])]
@@ -124,7 +127,7 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
             trail.activity(started=True)
             for thread in threads:
                 thread.start()
-            yield port
+            yield port, health
     finally:
         stop.set()
         for thread in threads:
@@ -135,6 +138,14 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
         trail.activity(started=False)
 
 
+def _incoming(settings: Settings, journal: Journal) -> Incoming:
+    """With nothing in it that has no row."""
+    incoming = Incoming(settings.state / "incoming", journal, settings.receive.keep_free_mb * 2**20)
+    if strays := incoming.sweep():
+        _LOG.info("%d files that were never acknowledged are removed", strays)
+    return incoming
+
+
 def _outbox(settings: Settings, journal: Journal) -> Outbox:
     """With nothing in it that has no row, and nobody to whom it waits in vain."""
     outbox = Outbox(journal, settings.state / "results", settings.send)
@@ -143,6 +154,11 @@ def _outbox(settings: Settings, journal: Journal) -> Outbox:
     if lost := outbox.abandon():
         _LOG.warning("%d deliveries are dead: the settings no longer name their destination", lost)
     return outbox
+
+
+def _forwarding(settings: Settings) -> dict[str, Forwarding]:
+    collector = settings.audit.syslog
+    return {} if collector is None else {"syslog": Forwarding(settings.state / "audit", collector)}
 
 
 def _sending(outbox: Outbox, destination: Destination, calling_ae_title: str, trail: Trail) -> Sending:
@@ -168,6 +184,22 @@ def _web(box: Box) -> Iterator[None]:
     with serving(web, application(box, web)) as port:
         _LOG.info("the page is at %s:%d", web.address, port)
         yield
+
+
+@contextmanager
+def _words_left_out() -> Iterator[None]:
+    """A thread that ends by an error says where and of which kind; its words may quote what was received."""
+
+    def tell(ended: threading.ExceptHookArgs) -> None:
+        where = "".join(traceback.format_tb(ended.exc_traceback))
+        name = "a thread" if ended.thread is None else ended.thread.name
+        _LOG.critical("%s has ended by %s:\n%s", name, ended.exc_type.__name__, where)
+
+    before, threading.excepthook = threading.excepthook, tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

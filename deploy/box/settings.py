@@ -111,6 +111,29 @@ class Archive(Strict):
     dicom: Dicom
 
 
+class Syslog(Strict):
+    """A collector of audit messages (PS3.15, A.6 and A.7).
+
+    Attributes:
+        address, port: of the collector; a name is looked up at each connection.
+        tls: None: UDP, over which messages can be lost, cut or read by others.
+    """
+
+    address: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65_535)
+    tls: Tls | None = None
+
+
+class AuditTrail(Strict):
+    """The record of who did what to whose data, which is always kept in the box's state.
+
+    Attributes:
+        syslog: whither each message is sent, too; None: nowhere.
+    """
+
+    syslog: Syslog | None = None
+
+
 class Settings(Strict):
     """All of it.
 
@@ -125,6 +148,7 @@ class Settings(Strict):
         retention: how long what is done with is kept.
         send: to whom the answers go.
         archives: whence studies can be fetched.
+        audit: where its trail is sent, beside being kept.
         web: the page, metrics, health and STOW-RS; None: nothing of it.
     """
 
@@ -138,6 +162,7 @@ class Settings(Strict):
     retention: Retention = Retention()
     send: Annotated[tuple[Destination, ...], AfterValidator(named_apart)] = ()
     archives: tuple[Archive, ...] = ()
+    audit: AuditTrail = AuditTrail()
     web: Web | None = None
 
 

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,7 @@ class Shadowing:
         study, said, reason = Study(*row), "", ""
         files = [self._incoming / each.file for each in self._journal.instances(study.study_instance_uid)]
         try:
-            answer = self._workers.of(chosen.shadow).answer(files)
-            said = json.dumps([asdict(each) for each in answer.predictions])
+            said = self._workers.of(chosen.shadow).answer(files).said
         except PipelineError as error:
             reason = str(error)
         values = (study.study, study.revision, chosen.shadow, chosen.answering, study.predictions, said, reason)

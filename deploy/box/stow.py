@@ -15,8 +15,8 @@ import urllib3
 
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.destinations import Stow
-from deploy.box.peer import client_context
 from deploy.box.store_scu import meaning
+from deploy.box.tls import client_context
 from pipeline.errors import ConfigError
 
 #: Of an answer; more is not read.

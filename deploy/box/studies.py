@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.box.answer import Answer
-from deploy.box.journal import Journal, Study
+from deploy.box.journal import Journal, Study, stamp
 from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.watch import Watch
 from deploy.box.worker import Worker
-from pipeline.errors import ContractError, EngineError, PipelineError, StorageError, WorkerError
+from pipeline.errors import ContractError, EngineError, PipelineError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
-#: Until the disk is tried again after it failed.
-DISK_S = 30.0
+#: Until the disk, or the release, is tried again after it failed.
+AGAIN_S = 30.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,25 +56,24 @@ class Answering:
         self._watch = watch or Watch()
 
     def run(self, stop: threading.Event, every_s: float = 1.0) -> None:
-        """Until `stop` is set; a study that is under way is finished. A disk that fails is looked at again later."""
-        try:
-            # So that the release is open, or the reason known, before a study needs it.
-            self._answer(self._current()[1], [])
-        except PipelineError as error:
-            _LOG.error("the release cannot answer: %s", error)
-            self._watch.worker(str(error))
+        """Until `stop` is set; a study that is under way is finished.
+
+        While the disk fails, or the release cannot be opened, studies wait.
+        """
         while not stop.wait(every_s):
             try:
-                self.round(stop)
-            except (ContractError, StorageError, OSError, sqlite3.Error) as error:
+                self._open()
+                # What became complete meanwhile waits for nothing else.
+                while self.round(stop) and not stop.is_set():
+                    pass
+            except (PipelineError, OSError, sqlite3.Error) as error:
                 _LOG.error("nothing can be answered, which is tried again: %s", error)
-                stop.wait(DISK_S)
+                stop.wait(AGAIN_S)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Settle what is complete now; how many studies that were."""
-        now, form = self._now(), "milliseconds"
-        quiet = (now - timedelta(seconds=self._settings.quiet_s)).isoformat(timespec=form)
-        forced = (now - timedelta(seconds=self._settings.forced_s)).isoformat(timespec=form)
+        now, kept = self._now(), self._settings
+        quiet, forced = (stamp(now - timedelta(seconds=each)) for each in (kept.quiet_s, kept.forced_s))
         self._journal.complete(quiet, forced)
         done = 0
         for study in self._journal.studies("complete"):
@@ -85,6 +82,16 @@ class Answering:
             self._settle(study)
             done += 1
         return done
+
+    def _open(self) -> None:
+        """So that the release is open, or the reason known, before a study needs it."""
+        if self._watch.worker_trouble is None:
+            return
+        try:
+            self._answer(self._current()[1], [])
+        except PipelineError as error:
+            self._watch.worker(str(error))
+            raise
 
     def _settle(self, study: Study) -> None:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
@@ -96,9 +103,8 @@ class Answering:
             if self._journal.settle(study, "failed", reason=str(error)):
                 self._watch.settled(study.last_received, False, self._now())
             return
-        predictions = json.dumps([asdict(each) for each in answer.predictions])
         positive = any(each.decision not in ("", "0") for each in answer.predictions)
-        values = {"release_sha256": release_sha256, "predictions": predictions}
+        values = {"release_sha256": release_sha256, "predictions": answer.said}
         if self._outbox.enter(study, answer.contents, positive, **values):
             self._watch.settled(study.last_received, True, self._now())
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))

@@ -19,8 +19,8 @@ import pydicom
 
 from deploy.box import audit_messages as told
 from deploy.box.audit import Audit
-from deploy.box.audit_messages import Actor, Event, Subject
-from deploy.box.destinations import Destination
+from deploy.box.audit_messages import Actor, Event, Query, Subject
+from deploy.box.destinations import Destination, Dicom
 from deploy.box.journal import Instance
 from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DataError, StorageError
@@ -83,6 +83,12 @@ class Trail:
         """Somebody read the audit trail."""
         things = [(told.URI, folder.as_uri(), "Security Audit Log")]
         self._record(Event(told.LOG_USED, "R", [(actor, None)], things=things))
+
+    def queried(self, actor: Actor, archive: Dicom, query: Query) -> None:
+        """Somebody asks an archive what it has, or to send it."""
+        there = Actor("association", archive.ae_title, archive.address)
+        actors = [(actor, None), (self._box, told.SOURCE), (there, told.DESTINATION)]
+        self._record(Event(told.QUERY, "E", actors, query=query))
 
     def kept(self, transfer: Hashable, actor: Actor, instance: Instance, content: bytes) -> None:
         """An instance was kept; the first of a study in a transfer is told at once, all of them by `ended`."""

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from deploy.box import engines
 from deploy.box.answer import Answer, Opened, answer, opened
 from pipeline.errors import PipelineError, WorkerError
 from pipeline.parent import die_with_parent
@@ -26,7 +27,7 @@ _ENDED_S = 5.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the process: bytes of address space, and seconds for one study."""
+    """Of the process: bytes of address space (with an engine, of its data), and seconds for one study."""
 
     memory: int
     seconds: float
@@ -35,15 +36,16 @@ class Limits:
 class Worker:
     """Answers one study at a time; not for several threads."""
 
-    def __init__(self, release: Path, public_key: Path | None, limits: Limits) -> None:
+    def __init__(self, release: Path, public_key: Path | None, limits: Limits, state: Path | None = None) -> None:
         """Nothing starts before the first call.
 
         Args:
             release: the folder.
             public_key: its maker's; None: nobody vouches for it.
             limits: of the process.
+            state: the box's folder, in which there may be an engine of the release; None: there is none.
         """
-        self._asked, self._limits = (release, public_key, limits.memory), limits
+        self._asked, self._limits = (release, public_key, state, limits.memory), limits
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
 
@@ -96,10 +98,12 @@ class Worker:
         return self._pipe
 
 
-def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int) -> None:
+def _serve(pipe: Connection, release: Path, public_key: Path | None, state: Path | None, memory: int) -> None:
     """The process: answers until its parent has gone."""
     die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # CUDA reserves addresses for all the memory that there is; what is written to is limited then.
+    on_gpu = state is not None and engines.built(release, state)
+    resource.setrlimit(resource.RLIMIT_DATA if on_gpu else resource.RLIMIT_AS, (memory, memory))
     # pydicom's quote what a header says.
     warnings.simplefilter("ignore")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -110,7 +114,7 @@ def _serve(pipe: Connection, release: Path, public_key: Path | None, memory: int
         while True:
             files = pipe.recv()
             try:
-                ready = ready or opened(release, public_key)
+                ready = ready or opened(release, public_key, state)
                 pipe.send(answer(ready, files))
             except PipelineError as error:
                 pipe.send(error)

@@ -31,7 +31,8 @@ class Workers:
         """That of a release; the one of another ends."""
         if self._worker is None or sha256 != self._sha256:
             self.close()
-            self._worker = Worker(self.releases.path(sha256), self.releases.public_key, self._limits)
+            folder, releases = self.releases.path(sha256), self.releases
+            self._worker = Worker(folder, releases.public_key, self._limits, releases.state)
             self._sha256 = sha256
             manifest = contract.load(self.releases.path(sha256))
             _LOG.info("release %s: %s %s", sha256[:12], manifest.name, manifest.version)

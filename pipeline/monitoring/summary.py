@@ -143,10 +143,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     ]
     for monitor in found["monitors"]:
         for one in monitor["quantities"]:
-            figures = (
-                f"{one['evidence']:.2g} | {one['limit']:,.0f} | {_words(one['reference'])} | {_words(one['lately'])}"
-            )
-            lines.append(f"| {monitor['monitor']} | {one['name']} | {figures} |")
+            evidence = f"{one['evidence']:.2g} | {one['limit']:,.0f}"
+            figures = f"{in_words(one['reference'])} | {in_words(one['lately'])}"
+            lines.append(f"| {monitor['monitor']} | {one['name']} | {evidence} | {figures} |")
     return "\n".join(lines) + "\n"
 
 
@@ -154,11 +153,10 @@ def _alarms(monitors: Sequence[Mapping[str, Any]]) -> list[str]:
     """The first alarm of each quantity, and how many followed: a change makes alarms until it is the usual."""
     lines: list[str] = []
     for monitor in monitors:
-        for quantity in dict.fromkeys(alarm["quantity"] for alarm in monitor["alarms"]):
-            first, *more = (alarm for alarm in monitor["alarms"] if alarm["quantity"] == quantity)
+        for first, *more in by_quantity(monitor["alarms"]):
             followed = f"; {len(more)} more, the last at study {more[-1]['study']}" if more else ""
             lines.append(
-                f"- **{monitor['monitor']}**, {quantity}: alarm at study {first['study']} ({first['hour']}), "
+                f"- **{monitor['monitor']}**, {first['quantity']}: alarm at study {first['study']} ({first['hour']}), "
                 f"probably since study {first['since_study']} ({first['since_hour']}){followed}"
             )
         if monitor["alarms"]:
@@ -166,7 +164,16 @@ def _alarms(monitors: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, ""] if lines else lines
 
 
-def _words(figures: Mapping[str, float] | None) -> str:
+def by_quantity(alarms: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """A monitor's alarms, those of each quantity together in their order."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for alarm in alarms:
+        found.setdefault(alarm["quantity"], []).append(alarm)
+    return list(found.values())
+
+
+def in_words(figures: Mapping[str, float] | None) -> str:
+    """The share of a category, or median and quartiles; a dash for none."""
     if figures is None:
         return "-"
     if "share" in figures:

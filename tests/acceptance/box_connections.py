@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +19,8 @@ from pathlib import Path
 
 from pynetdicom import AE
 
+from tests.deploy.box.served import port_of, serving, web, write_settings
+from tests.ports import free_port, listens
 from tests.waiting import within
 
 MOST_MB, WARM_UP = 20.0, 500
@@ -35,41 +34,18 @@ def main() -> int:
     parser.add_argument("--web", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder, ports = Path(name), [free_port(), free_port()]
-        (folder / "box.toml").write_text(settings(folder, asked.release.resolve(), *ports))
-        with open(folder / "log", "wb") as log:
-            box = subprocess.Popen(
-                [sys.executable, "-m", "deploy.box", "serve", str(folder / "box.toml")], stdout=log, stderr=log
-            )
-        try:
-            assert within(120, lambda: all(connects(port) for port in ports)), (folder / "log").read_text()
+        page = free_port()
+        settings = write_settings(Path(name), asked.release.resolve(), more=web(Path(name), page))
+        ports = [port_of(settings), page]
+        with serving(Path.cwd(), settings) as box:
+            log = settings.with_name("box.log")
+            assert within(120, lambda: all(listens(port) for port in ports)), log.read_text()
             kinds: dict[str, Callable[[], object]] = {"associations": lambda: echo(ports[0])}
-            kinds["connections to the DICOM port"] = lambda: connects(ports[0])
+            kinds["connections to the DICOM port"] = lambda: listens(ports[0])
             if asked.web:
-                kinds["connections to the page"] = lambda: connects(ports[1])
+                kinds["connections to the page"] = lambda: listens(ports[1])
             steadily = [steady(box.pid, words, act, asked.count) for words, act in kinds.items()]
             return int(not all(steadily))
-        finally:
-            box.terminate()
-            box.wait(60)
-
-
-def settings(folder: Path, release: Path, port: int, web: int) -> str:
-    """A box's that takes from this machine."""
-    (folder / "token").write_text(secrets.token_hex(32))
-    return f"""
-        state = "{folder / "state"}"
-        release = "{release}"
-        allow_unsigned = true
-        [receive]
-        ae_title = "MRIBOX"
-        port = {port}
-        keep_free_mb = 1
-        senders = [{{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }}]
-        [web]
-        port = {web}
-        token_file = "{folder / "token"}"
-    """
 
 
 def steady(process: int, words: str, act: Callable[[], object], count: int) -> bool:
@@ -98,12 +74,6 @@ def echo(port: int) -> bool:
     return answered
 
 
-def connects(port: int) -> bool:
-    """Whether a connection was taken; nothing is said in it."""
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0
-
-
 def resident_mb(process: int) -> float:
     """Of one process."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
@@ -113,12 +83,6 @@ def resident_mb(process: int) -> float:
 def threads_of(process: int) -> int:
     """How many it has now."""
     return len(list(Path(f"/proc/{process}/task").iterdir()))
-
-
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
 
 
 if __name__ == "__main__":

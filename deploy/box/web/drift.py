@@ -15,7 +15,7 @@ from starlette.responses import Response
 from deploy.box.releases import Releases
 from deploy.box.web import page
 from pipeline.errors import PipelineError
-from pipeline.monitoring.summary import ADVICE, against_release
+from pipeline.monitoring.summary import ADVICE, against_release, by_quantity, in_words
 
 #: Reports come one a study; comparing all of them takes seconds.
 EVERY_S = 300.0
@@ -72,8 +72,8 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
             "name": one["name"],
             "evidence": f"{one['evidence']:,.0f}" if one["evidence"] >= 10 else f"{one['evidence']:.1f}",
             "limit": f"{one['limit']:,.0f}",
-            "reference": _words(one["reference"]),
-            "lately": _words(one["lately"]),
+            "reference": in_words(one["reference"]),
+            "lately": in_words(one["lately"]),
         }
         for monitor in found["monitors"]
         for one in monitor["quantities"]
@@ -81,18 +81,9 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _alarms(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The first of each quantity, as in the table of `pipeline.monitoring`."""
-    first: dict[tuple[str, str], dict[str, Any]] = {}
-    for monitor in found["monitors"]:
-        for alarm in monitor["alarms"]:
-            known = {"monitor": monitor["monitor"], "advice": ADVICE[monitor["monitor"]]}
-            first.setdefault((monitor["monitor"], alarm["quantity"]), alarm | known)
-    return list(first.values())
-
-
-def _words(figures: Mapping[str, float] | None) -> str:
-    if figures is None:
-        return "-"
-    if "share" in figures:
-        return f"{100 * figures['share']:.0f} %"
-    return f"{figures['median']:.3g} ({figures['low']:.3g} to {figures['high']:.3g})"
+    """The first of each quantity."""
+    return [
+        {**first, "monitor": monitor["monitor"], "advice": ADVICE[monitor["monitor"]]}
+        for monitor in found["monitors"]
+        for first, *_ in by_quantity(monitor["alarms"])
+    ]

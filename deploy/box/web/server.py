@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from deploy.box.web.settings import Web, WebTls
+from deploy.box.tls import server_context
+from deploy.box.web.settings import Web
 from pipeline.errors import ConfigError
 
 #: For requests that are under way when the box stops.
@@ -31,7 +31,7 @@ def serving(settings: Web, app: ASGIApp) -> Iterator[int]:
         ConfigError: the port is taken, or a file of TLS cannot be used.
     """
     try:
-        context = None if settings.tls is None else _context(settings.tls)
+        context = None if settings.tls is None else server_context(settings.tls, required=False)
         listening = _bound(settings)
     except OSError as error:
         where = f"{settings.address}:{settings.port}"
@@ -73,22 +73,6 @@ def _bound(settings: Web) -> socket.socket:
     except OSError:
         made.close()
         raise
-    return made
-
-
-def _context(tls: WebTls) -> ssl.SSLContext:
-    """TLS 1.2 or 1.3 as for associations (`front.context`); a client's certificate is asked for, and may be missing.
-
-    Raises:
-        OSError, ssl.SSLError: a file is missing or is no certificate or key.
-    """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    made.load_cert_chain(tls.certificate, tls.key)
-    if tls.authorities is not None:
-        made.load_verify_locations(tls.authorities)
-        made.verify_mode = ssl.CERT_OPTIONAL
     return made
 
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
@@ -68,6 +68,40 @@ def archive(
 @contextmanager
 def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
     """A port where each connection in turn is given to `talk`, and closed."""
+
+    def until_it_spoke(line: socket.socket, stop: threading.Event) -> None:
+        with line:
+            line.settimeout(0.1)
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    talk(line)
+                    return
+
+    with _accepting(until_it_spoke) as port:
+        yield port
+
+
+@contextmanager
+def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
+    """A port that leads to another; the first connections `drop`, or `stop` to be read, after so many bytes each."""
+    left = list(after)
+    with ExitStack() as unread:
+
+        def lead(line: socket.socket, stop: threading.Event) -> None:
+            with ExitStack() as both:
+                both.enter_context(line)
+                onward = both.enter_context(socket.create_connection(("127.0.0.1", port)))
+                _carry(line, onward, left.pop(0) if left else None, stop)
+                if ends == "stop" and not stop.is_set():
+                    unread.push(both.pop_all())
+
+        with _accepting(lead) as here:
+            yield here
+
+
+@contextmanager
+def _accepting(take: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
+    """A port where one connection after the other is taken, until the context ends and the event is set."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
@@ -78,43 +112,7 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
                     line, _ = server.accept()
                 except TimeoutError:
                     continue
-                with line:
-                    line.settimeout(0.1)
-                    while not stop.is_set():
-                        try:
-                            talk(line)
-                            break
-                        except TimeoutError:
-                            continue
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            stop.set()
-            thread.join()
-
-
-@contextmanager
-def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
-    """A port that leads to another; the first connections `drop`, or `stop` to be read, after so many bytes each."""
-    stop, left = threading.Event(), list(after)
-    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as unread:
-        server.settimeout(0.1)
-
-        def serve() -> None:
-            while not stop.is_set():
-                try:
-                    line, _ = server.accept()
-                except TimeoutError:
-                    continue
-                with ExitStack() as both:
-                    both.enter_context(line)
-                    onward = both.enter_context(socket.create_connection(("127.0.0.1", port)))
-                    _carry(line, onward, left.pop(0) if left else None, stop)
-                    if ends == "stop" and not stop.is_set():
-                        unread.push(both.pop_all())
+                take(line, stop)
 
         thread = threading.Thread(target=serve)
         thread.start()

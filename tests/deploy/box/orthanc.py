@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
+from tests.ports import free_port
 from tests.waiting import within
 
 PROGRAM = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
@@ -23,19 +23,14 @@ PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 needed = pytest.mark.skipif(PROGRAM is None or not PLUGIN.exists(), reason="Orthanc with DICOMweb is not installed")
 
 
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class Orthanc:
-    """Where it listens; AE title ORTHANC. With a password, for the user `box`."""
+    """Where it listens; AE title ORTHANC. With a password, for the user `box`. `pid`: of its process."""
 
     dicom: int
     http: int
     password: str | None = None
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -67,8 +62,10 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) -> Iterator[Orthanc]:
-    """One that knows the box by MRIBOX at that port, until the context ends."""
+def orthanc(
+    folder: Path, box_port: int = 11112, password: str | None = None, servers: Mapping[str, object] | None = None
+) -> Iterator[Orthanc]:
+    """One that knows the box by MRIBOX at that port, and these servers of DICOMweb, until the context ends."""
     assert PROGRAM is not None
     folder.mkdir()
     here = Orthanc(free_port(), free_port(), password)
@@ -83,6 +80,7 @@ def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) ->
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": password is not None,
         "RegisteredUsers": {} if password is None else {"box": password},
+        "DicomWeb": {"Servers": dict(servers or {})},
         "DicomModalities": {"box": ["MRIBOX", "127.0.0.1", box_port]},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
@@ -90,7 +88,7 @@ def orthanc(folder: Path, box_port: int = 11112, password: str | None = None) ->
         server = subprocess.Popen([PROGRAM, str(folder / "orthanc.json")], stdout=log, stderr=log)
         try:
             assert within(120, lambda: answers(here)), (folder / "log").read_text()
-            yield here
+            yield replace(here, pid=server.pid)
         finally:
             server.terminate()
             server.wait(60)

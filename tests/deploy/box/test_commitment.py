@@ -24,9 +24,10 @@ from deploy.box.sender import Sending
 from deploy.box.store_scu import StoreScu
 from tests.deploy.box.archive import CLASSES
 from tests.deploy.box.conftest import settings
-from tests.deploy.box.orthanc import free_port, needed, orthanc
+from tests.deploy.box.orthanc import needed, orthanc
 from tests.deploy.box.results import destination
 from tests.deploy.box.test_sender import filled
+from tests.ports import free_port
 from tests.waiting import within
 
 

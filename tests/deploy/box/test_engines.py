@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.box import engines
 from deploy.box.__main__ import main
+from deploy.box.answer import answer, opened
 from pipeline import contract
 from pipeline.errors import ContractError, EngineError
 from pipeline.files import read_json, sha256_file, write_json
@@ -20,6 +21,7 @@ from pipeline.inference import gpu, signature
 from pipeline.inference.backends import OnnxRuntime
 from tests.compiled import MOST
 from tests.gpu_in_memory import GPU, Machine
+from tests.inference.conftest import SeriesWriter
 
 Maker = Callable[..., Path]
 
@@ -77,6 +79,31 @@ def test_an_engine_is_built_tried_kept_and_run(
     expected = OnnxRuntime(graph).run(slices, whole).probabilities
     np.testing.assert_allclose(backend.run(slices, whole).probabilities, expected, atol=1e-5)
     backend.close()
+
+
+def test_a_box_answers_by_the_engine_where_there_is_one(
+    release: Path,
+    state: Path,
+    machine: Machine,
+    write_series: SeriesWriter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_series(tmp_path / "study", 1, slices=5)
+    files = sorted((tmp_path / "study").iterdir())
+    plain = answer(opened(release, None, state), files).predictions
+    builder = machine.install(monkeypatch)
+    assert run(release, state) == 0
+    by = opened(release, None, state)
+    assert by.release.backend.name == f"tensorrt_rtx {builder.version}, {GPU.name}, fp32"
+    found = answer(by, files)
+    assert [each.status for each in found.predictions] == ["ok"]
+    assert found.predictions[0].probabilities == pytest.approx(plain[0].probabilities, abs=1e-5)
+    assert by.release.backend.name.encode() in found.contents["sr"]
+    (engine,) = (state / "engines").rglob("*.engine")
+    engine.write_bytes(b"changed")
+    with pytest.raises(EngineError, match="the engine of this release"):
+        opened(release, None, state)
 
 
 @pytest.mark.parametrize("off", [0.1, float("nan")])

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import getpass
+from base64 import b64decode
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom import AE
+from pynetdicom.dsutils import decode
 
 from deploy.box import __main__ as command
 from deploy.box import fetch
+from deploy.box.audit import messages
 from deploy.box.destinations import Dicom
 from deploy.box.peer import Peer
 from pipeline.errors import DicomError
 from tests.deploy.box.conftest import Receiver, instance
-from tests.deploy.box.orthanc import Orthanc, free_port, needed, orthanc
+from tests.deploy.box.orthanc import Orthanc, needed, orthanc
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.acceptance, needed]
 
@@ -44,26 +52,26 @@ def peer(here: Orthanc) -> Peer:
 
 
 def test_studies_are_found_by_what_they_are(archive: Orthanc) -> None:
-    (one,) = fetch.found(peer(archive), {"StudyDate": "20260101-20260101"})
+    (one,) = fetch.found(peer(archive), {"StudyDate": "20260101-20260101"}, [].append)
     assert (one.StudyInstanceUID, int(one.NumberOfStudyRelatedInstances)) == ("1.2.3.1", 3)
-    assert [str(each.StudyInstanceUID) for each in fetch.found(peer(archive), {})] == ["1.2.3.1", "1.2.3.2"]
-    assert fetch.found(peer(archive), {"PatientID": "nobody"}) == []
+    assert [str(each.StudyInstanceUID) for each in fetch.found(peer(archive), {}, [].append)] == ["1.2.3.1", "1.2.3.2"]
+    assert fetch.found(peer(archive), {"PatientID": "nobody"}, [].append) == []
     with pytest.raises(DicomError, match="keywords of DICOM"):
-        fetch.found(peer(archive), {"StudyDay": "1"})
+        fetch.found(peer(archive), {"StudyDay": "1"}, [].append)
 
 
 def test_moved_studies_come_in_by_the_front_door(
     archive: Orthanc, box_port: int, receiver: Callable[..., Receiver]
 ) -> None:
     box = receiver(port=box_port, senders=[{"ae_title": "ORTHANC", "networks": ["127.0.0.1/32"]}])
-    whole, none = fetch.moved(peer(archive), ["1.2.3.1", "1.2.3.9"], "MRIBOX")
+    whole, none = fetch.moved(peer(archive), ["1.2.3.1", "1.2.3.9"], "MRIBOX", [].append)
     assert (whole.completed, whole.reason) == (3, "")
     assert none.reason
     assert [each.study_instance_uid for each in box.journal.instances()] == ["1.2.3.1"] * 3
 
 
 def test_got_studies_are_files_in_a_folder(archive: Orthanc, tmp_path: Path) -> None:
-    (whole,) = fetch.got(peer(archive), ["1.2.3.1"], tmp_path / "scans")
+    (whole,) = fetch.got(peer(archive), ["1.2.3.1"], tmp_path / "scans", [].append)
     assert (whole.completed, whole.failed, whole.reason) == (3, 0, "")
     read = [pydicom.dcmread(path) for path in sorted((tmp_path / "scans").iterdir())]
     assert {each.SOPInstanceUID for each in read} == {"1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.1.3"}
@@ -72,11 +80,11 @@ def test_got_studies_are_files_in_a_folder(archive: Orthanc, tmp_path: Path) -> 
 
 def test_an_archive_that_cannot_send_is_said(archive: Orthanc) -> None:
     # Nobody listens where it believes the box to be.
-    (found,) = fetch.moved(peer(archive), ["1.2.3.1"], "MRIBOX")
+    (found,) = fetch.moved(peer(archive), ["1.2.3.1"], "MRIBOX", [].append)
     assert found.reason
     away = Peer(Dicom(ae_title="ORTHANC", address="127.0.0.1", port=free_port(), timeout_s=5.0), "MRIBOX")
     with pytest.raises(DicomError, match="no connection"):
-        fetch.found(away, {})
+        fetch.found(away, {}, [].append)
 
 
 def test_the_command_lists_and_fetches(archive: Orthanc, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,3 +110,18 @@ def test_the_command_lists_and_fetches(archive: Orthanc, tmp_path: Path, capsys:
     assert command.main(["fetch", str(settings), "pacs", "--study", "1.9", "--to", str(tmp_path / "scans")]) == 1
     assert command.main(["fetch", str(settings), "other"]) == 1
     assert "one of the archives pacs" in capsys.readouterr().err
+    queries = [ET.fromstring(each) for each in messages(tmp_path / "state" / "audit")]
+    assert [each.find("EventIdentification/EventID").get("originalText") for each in queries] == ["Query"] * 3  # type: ignore[union-attr]
+    objects = [each.findall("ParticipantObjectIdentification")[-1] for each in queries]
+    roots = ["1.2.840.10008.5.1.4.1.2.2.1", *["1.2.840.10008.5.1.4.1.2.2.3"] * 2]
+    assert [each.get("ParticipantObjectID") for each in objects] == roots
+    identifiers = [decoded(each.findtext("ParticipantObjectQuery") or "") for each in objects]
+    assert identifiers[0].PatientID == "P1"
+    assert [each.StudyInstanceUID for each in identifiers[1:]] == ["1.2.3.1", "1.9"]
+    titles = [[one.get("UserID") for one in each.findall("ActiveParticipant")] for each in queries]
+    assert titles == [[getpass.getuser(), "MRIBOX", "ORTHANC"]] * 3
+
+
+def decoded(query: str) -> Dataset:
+    """An identifier, as the trail has it."""
+    return decode(BytesIO(b64decode(query)), is_implicit_vr=True, is_little_endian=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 from io import BytesIO
 from pathlib import Path
 
@@ -14,20 +13,16 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.deploy.box.conftest import associate, instance
-from tests.deploy.box.test_service import listens, of_journal, serving
+from tests.deploy.box.served import destination, port_of, serving, web, write_settings
+from tests.deploy.box.test_service import of_journal
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.ports import free_port, listens
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 TOKEN = "c0ffee" * 8
 #: Of every study that is sent below; no number of the box's own is one of them.
 NAMES = ("Zimmermann", "Adelheid", "PID-4711-X", "ACC-998877", "Dr^Quincy", "Bahnhofstrasse")
-
-
-def free() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
 
 
 def named(made: Dataset) -> Dataset:
@@ -42,25 +37,10 @@ def named(made: Dataset) -> Dataset:
 
 def settings(folder: Path, release: Path) -> tuple[Path, str]:
     """Its file, and where its page is."""
-    (folder / "token").write_text(TOKEN)
-    web = free()
-    path = folder / "box.toml"
-    path.write_text(
-        f"""
-        state = "{folder / "state"}"
-        release = "{release}"
-        allow_unsigned = true
-        receive = {{ ae_title = "MRIBOX", port = {free()}, keep_free_mb = 1, senders = [
-            {{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }}] }}
-        studies = {{ quiet_s = 1.5 }}
-        web = {{ port = {web}, token_file = "{folder / "token"}" }}
-        [[send]]
-        name = "pacs"
-        dicom = {{ ae_title = "PACS", address = "127.0.0.1", port = {free()}, timeout_s = 1.0 }}
-        retry = {{ first_s = 0.1, longest_s = 0.2, tries = 2 }}
-        """
-    )
-    return path, f"http://127.0.0.1:{web}"
+    page, nobody = free_port(), free_port()
+    retry = "retry = { first_s = 0.1, longest_s = 0.2, tries = 2 }"
+    more = web(folder, page, TOKEN) + destination("pacs", "PACS", nobody, retry)
+    return write_settings(folder, release, more=more), f"http://127.0.0.1:{page}"
 
 
 def send(port: int, good: list[Dataset], page: str) -> None:
@@ -89,7 +69,7 @@ def test_nothing_that_names_anybody_leaves_the_box(
     path, page = settings(tmp_path, make_release(tmp_path / "release"))
     write_series(tmp_path / "study", 1)
     good = [named(pydicom.dcmread(file)) for file in sorted((tmp_path / "study").iterdir())]
-    port = int(path.read_text().split("port = ")[1].split(",")[0])
+    port = port_of(path)
     with serving(root, path) as box:
         assert within(120, lambda: listens(port)), path.with_name("box.log").read_text()
         send(port, good, page)

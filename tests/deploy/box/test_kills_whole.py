@@ -21,10 +21,10 @@ from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
 from tests.deploy.box.archive import Archive, archive
 from tests.deploy.box.conftest import associate
-from tests.deploy.box.orthanc import free_port
+from tests.deploy.box.served import destination, port_of, serving, write_settings
 from tests.deploy.box.test_kills import KILLS
-from tests.deploy.box.test_service import listens, serving
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.ports import listens
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
@@ -73,32 +73,14 @@ def pacs() -> Iterator[Archive]:
 
 @pytest.fixture
 def settings(make_release: Maker, tmp_path: Path, pacs: Archive) -> Path:
-    path = tmp_path / "box.toml"
-    path.write_text(
-        f"""
-        state = "{tmp_path / "state"}"
-        release = "{make_release(tmp_path / "release")}"
-        allow_unsigned = true
-        [receive]
-        ae_title = "MRIBOX"
-        port = {free_port()}
-        keep_free_mb = 1
-        senders = [{{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }}]
-        [studies]
-        quiet_s = 1.0
-        [[send]]
-        name = "pacs"
-        retry = {{ first_s = 0.5, longest_s = 2 }}
-        dicom = {{ ae_title = "PACS", address = "127.0.0.1", port = {pacs.port} }}
-        """
-    )
-    return path
+    pacs_section = destination("pacs", "PACS", pacs.port, "retry = { first_s = 0.5, longest_s = 2 }")
+    return write_settings(tmp_path, make_release(tmp_path / "release"), quiet_s=1.0, more=pacs_section)
 
 
 def test_nothing_is_lost_and_nothing_is_there_twice(
     root: Path, settings: Path, pacs: Archive, write_series: SeriesWriter, tmp_path: Path
 ) -> None:
-    chance, port = random.Random(9), int(settings.read_text().split("port = ")[1].split()[0])
+    chance, port = random.Random(9), port_of(settings)
     scanner = Scanner(port, tmp_path / "studies", write_series)
     scanner.start()
     try:

@@ -13,8 +13,9 @@ import pydicom
 import pytest
 
 from pipeline.errors import ConfigError
-from tests.deploy.box.orthanc import Orthanc, free_port, needed
+from tests.deploy.box.orthanc import Orthanc, needed
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.ports import free_port
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance

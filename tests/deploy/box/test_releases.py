@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.box.releases import Releases
-from pipeline.errors import ConfigError, ContractError, StorageError
+from pipeline.errors import ConfigError, ContractError, EngineError, StorageError
 from tests.inference.conftest import Maker
 
 pytestmark = pytest.mark.acceptance
@@ -83,7 +83,11 @@ def test_what_the_key_does_not_vouch_for_is_never_chosen(
     with pytest.raises(ContractError):
         releases.switch(made["two"])
     assert releases.chosen() == first
-    assert {path.name for path in (tmp_path / "state").iterdir()} == {".lock", "releases.json", first.answering}
+    assert {path.name for path in (tmp_path / "state" / "releases").iterdir()} == {
+        ".lock",
+        "releases.json",
+        first.answering,
+    }
 
 
 def test_a_release_that_was_changed_in_the_state_answers_no_more(
@@ -104,6 +108,39 @@ def test_only_some_are_kept(releases: Releases, maker: tuple[Path, dict[str, Pat
         chosen = releases.switch(made[name])
     assert len(set(chosen.before)) == len(chosen.before) == 2
     assert all(releases.path(each).is_dir() for each in chosen.before)
+
+
+def test_the_service_opens_no_release_and_the_commands_try_each(
+    releases: Releases, maker: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, made = maker
+    tried: list[Path] = []
+    monkeypatch.setattr("deploy.box.releases.opened", lambda folder, *_: tried.append(folder))
+    first = releases.start(made["one"])
+    assert releases.start(made["one"]) == first
+    assert not tried
+    for number, change in enumerate((releases.shadow, releases.switch), start=1):
+        change(made["two"])
+        assert len(tried) == number
+    releases.start(made["three"])
+    releases.shadow(made["three"])
+    assert tried[2:] == [releases.path(releases.chosen().answering)]
+
+
+def test_a_release_that_this_machine_cannot_run_is_not_chosen(
+    releases: Releases, maker: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, made = maker
+    first = releases.start(made["one"])
+
+    def cannot(*_: object) -> None:
+        raise EngineError("a GPU", "none", "Use another release.")
+
+    monkeypatch.setattr("deploy.box.releases.opened", cannot)
+    for change in (releases.shadow, releases.switch):
+        with pytest.raises(EngineError):
+            change(made["two"])
+    assert releases.chosen() == first
 
 
 def test_no_release_and_no_room_are_said(

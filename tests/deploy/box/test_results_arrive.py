@@ -16,10 +16,12 @@ from deploy.box.delivery import Delivery
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
 from deploy.box.report import NOTICE
-from tests.deploy.box.orthanc import Orthanc, free_port, needed, orthanc
-from tests.deploy.box.test_service import command, listens, send, serving
+from tests.deploy.box.orthanc import Orthanc, needed, orthanc
+from tests.deploy.box.served import command, destination, serving, write_settings
+from tests.deploy.box.test_service import send
 from tests.deploy.box.test_summary import checked
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.ports import free_port, listens
 from tests.waiting import within
 
 #: DCMTK's: pynetdicom brings a program of the same name.
@@ -46,21 +48,8 @@ def storescp(folder: Path) -> Iterator[int]:
         server.wait()
 
 
-def settings(release: Path, state: Path, port: int, pacs: Orthanc, dcmtk: int) -> str:
+def destinations(pacs: Orthanc, dcmtk: int) -> str:
     return f"""
-        state = "{state}"
-        release = "{release}"
-        allow_unsigned = true
-        [receive]
-        ae_title = "MRIBOX"
-        port = {port}
-        keep_free_mb = 1
-        senders = [
-            {{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }},
-            {{ ae_title = "ORTHANC", networks = ["127.0.0.1/32"] }},
-        ]
-        [studies]
-        quiet_s = 1.5
         [[send]]
         name = "pacs"
         dicom = {{ ae_title = "ORTHANC", address = "localhost", port = {pacs.dicom}, commitment = true }}
@@ -68,9 +57,7 @@ def settings(release: Path, state: Path, port: int, pacs: Orthanc, dcmtk: int) -
         name = "web"
         what = ["sr"]
         stow = {{ url = "{pacs.url}" }}
-        [[send]]
-        name = "dcmtk"
-        dicom = {{ ae_title = "STORESCP", address = "127.0.0.1", port = {dcmtk} }}
+        {destination("dcmtk", "STORESCP", dcmtk)}
     """
 
 
@@ -91,9 +78,10 @@ def test_a_study_ends_as_results_in_the_archives(
     root: Path, make_release: Maker, write_series: SeriesWriter, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "study", 1, SeriesNumber=3)
-    port, state, path = free_port(), tmp_path / "state", tmp_path / "box.toml"
+    state, port = tmp_path / "state", free_port()
     with orthanc(tmp_path / "orthanc", port) as pacs, storescp(tmp_path / "dcmtk") as dcmtk:
-        path.write_text(settings(make_release(tmp_path / "release"), state, port, pacs, dcmtk))
+        release, more = make_release(tmp_path / "release"), destinations(pacs, dcmtk)
+        path = write_settings(tmp_path, release, senders=("SCANNER", "ORTHANC"), port=port, more=more)
         with serving(root, path):
             send(path, tmp_path / "study")
             wanted = {"pacs": "committed", "web": "sent", "dcmtk": "sent"}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from deploy.box.incoming import Incoming
 from deploy.box.journal import Instance, Journal
 from deploy.box.outbox import Outbox
 from deploy.box.retention import Forgetting
 from deploy.box.settings import Retention
 from deploy.box.worklist import again
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
+from tests.deploy.box.conftest import instance
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SETTINGS = Retention(answered_days=7, failed_days=30, results_days=90)
@@ -79,7 +84,10 @@ def test_instances_go_when_their_study_is_done_with(
     assert len(journal.studies()) == 1
 
 
-@pytest.mark.parametrize(("last", "removed"), [("sent", True), ("committed", True), ("queued", False), ("dead", False)])
+@pytest.mark.parametrize(
+    ("last", "removed"),
+    [("sent", True), ("committed", True), ("warned", True), ("superseded", True), ("queued", False), ("dead", False)],
+)
 def test_results_go_when_they_are_where_they_should_be(
     last: str, removed: bool, journal: Journal, tmp_path: Path
 ) -> None:
@@ -88,6 +96,74 @@ def test_results_go_when_they_are_where_they_should_be(
     assert forgetting(tmp_path, journal).round() == (1, int(removed), int(removed))
     assert files(tmp_path) == ([] if removed else ["1-sr.dcm"])
     assert len(journal.studies()) == int(not removed)
+
+
+def test_results_of_a_study_that_is_answered_anew_stay(journal: Journal, tmp_path: Path) -> None:
+    number = came(tmp_path, journal, 100, "complete")
+    result(tmp_path, journal, number, 99, "sent")
+    assert forgetting(tmp_path, journal).round() == (0, 0, 0)
+    assert files(tmp_path) == ["1-sr.dcm", "1.dcm"]
+
+
+class Interrupted(Journal):
+    """Something happens once, between one transaction and what follows it."""
+
+    then: Callable[[], object] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        with super().transaction() as database:
+            yield database
+        if not database.in_transaction and (then := self.then):
+            self.then = None
+            then()
+
+
+def test_what_is_sent_again_while_it_is_forgotten_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    journal = Interrupted(tmp_path / "journal.sqlite")
+    incoming, content = Incoming(tmp_path / "incoming", journal, 0), file_of(1)
+    incoming.keep(content, "A")
+    with journal.transaction() as database:
+        database.execute("UPDATE studies SET state = 'answered', last_received = '2026-01-01'")
+    journal.then = lambda: incoming.keep(content, "A")
+    assert forgetting(tmp_path, journal).round()[0] == 1
+    (row,) = journal.instances()
+    assert (tmp_path / "incoming" / row.file).read_bytes() == content
+
+
+def test_what_is_forgotten_while_it_is_sent_again_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results").mkdir()
+    journal = Journal(tmp_path / "journal.sqlite")
+    incoming, content = Incoming(tmp_path / "incoming", journal, 0), file_of(1)
+    (tmp_path / "incoming" / incoming.keep(content, "A").file).unlink()
+    with journal.transaction() as database:
+        database.execute("UPDATE studies SET state = 'answered', last_received = '2026-01-01'")
+    with monkeypatch.context() as patch:
+        patch.setattr("deploy.box.incoming.sync_folder", lambda _: forgetting(tmp_path, journal).round())
+        with pytest.raises(StorageError):
+            incoming.keep(content, "A")
+    assert not journal.instances()
+    assert (tmp_path / "incoming" / incoming.keep(content, "A").file).read_bytes() == content
+
+
+def test_the_first_content_that_comes_again_while_it_is_replaced_is_kept(tmp_path: Path) -> None:
+    journal = Interrupted(tmp_path / "journal.sqlite")
+    incoming = Incoming(tmp_path / "incoming", journal, 0)
+    incoming.keep(file_of(1), "A")
+    journal.then = lambda: incoming.keep(file_of(1), "A")
+    incoming.keep(file_of(1, PatientID="P2"), "A")
+    (row,) = journal.instances()
+    assert (tmp_path / "incoming" / row.file).read_bytes() == file_of(1)
+
+
+def file_of(number: int, **changes: str) -> bytes:
+    """An instance as a file of PS3.10."""
+    file = BytesIO()
+    instance(number, **changes).save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def test_a_study_of_which_nothing_is_left_is_not_answered_again(journal: Journal, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pydicom
@@ -18,64 +18,38 @@ import pytest
 from deploy.box.journal import Journal
 from pipeline.files import sha256_file
 from tests.deploy.box.conftest import associate
+from tests.deploy.box.served import command, port_of, serving, write_settings
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.ports import listens
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
-def settings(make_release: Maker, tmp_path: Path) -> Path:
-    release = make_release(tmp_path / "release")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    path = tmp_path / "box.toml"
-    path.write_text(
-        f"""
-        state = "{tmp_path / "state"}"
-        release = "{release}"
-        allow_unsigned = true
-        [receive]
-        ae_title = "MRIBOX"
-        port = {port}
-        keep_free_mb = 1
-        senders = [{{ ae_title = "SCANNER", networks = ["127.0.0.1/32"] }}]
-        [studies]
-        quiet_s = 1.5
-        """
-    )
-    return path
+def collector() -> Iterator[socket.socket]:
+    """Of audit messages, over UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("127.0.0.1", 0))
+        line.settimeout(60)
+        yield line
 
 
-@contextmanager
-def serving(root: Path, settings: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with open(settings.with_name("box.log"), "ab") as log:
-        box = subprocess.Popen(command("serve", settings), cwd=root, stdout=log, stderr=log)
-        try:
-            yield box
-        finally:
-            box.kill()
-            box.wait()
-
-
-def command(name: str, settings: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "deploy.box", name, str(settings), *more]
+@pytest.fixture
+def settings(make_release: Maker, tmp_path: Path, collector: socket.socket) -> Path:
+    port = collector.getsockname()[1]
+    more = f'[audit]\nsyslog = {{ address = "127.0.0.1", port = {port} }}'
+    return write_settings(tmp_path, make_release(tmp_path / "release"), more=more)
 
 
 def send(settings: Path, folder: Path) -> None:
     """All files, once the box listens."""
-    port = int(settings.read_text().split("port = ")[1].split()[0])
+    port = port_of(settings)
     assert within(60, lambda: listens(port)), settings.with_name("box.log").read_text()
     association = associate(port)
     for path in sorted(folder.iterdir()):
         assert association.send_c_store(pydicom.dcmread(path)).Status == 0
     association.release()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0
 
 
 def of_journal(settings: Path) -> list[tuple[str, str]]:
@@ -91,7 +65,7 @@ def states(settings: Path) -> list[str]:
 
 
 def test_a_study_is_received_and_answered_and_the_box_stops_when_asked(
-    root: Path, settings: Path, write_series: SeriesWriter, tmp_path: Path
+    root: Path, settings: Path, write_series: SeriesWriter, tmp_path: Path, collector: socket.socket
 ) -> None:
     series = write_series(tmp_path / "study", 1)
     with serving(root, settings) as box:
@@ -110,6 +84,7 @@ def test_a_study_is_received_and_answered_and_the_box_stops_when_asked(
     assert "Doe" not in log
     shown = subprocess.run(command("studies", settings), cwd=root, capture_output=True, text=True, check=True)
     assert "answered" in shown.stderr
+    assert b"Application Start" in collector.recv(65_535)
 
 
 def test_a_study_that_came_before_a_kill_is_answered_after_it(
@@ -137,6 +112,33 @@ def test_a_running_box_is_switched_to_another_release_and_back(
             assert within(60, lambda answered=number + 1: states(settings).count("answered") == answered)
     with closing(Journal(tmp_path / "state" / "journal.sqlite")) as journal:
         assert [study.release_sha256 for study in journal.studies()] == [sums["new"], sums["old"]]
+
+
+_ENDS = """
+import sys
+from deploy.box import __main__, studies
+
+def fails(*_):
+    raise KeyError("Doe^Jane")
+
+studies.Answering._settle = fails
+sys.exit(__main__.main(["serve", sys.argv[1]]))
+"""
+
+
+def test_a_box_of_which_a_thread_has_ended_ends_and_the_next_goes_on(
+    root: Path, settings: Path, write_series: SeriesWriter, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "study", 1)
+    with serving(root, settings, sys.executable, "-c", _ENDS, str(settings)) as box:
+        send(settings, tmp_path / "study")
+        assert box.wait(120) == 1
+    log = settings.with_name("box.log").read_text()
+    assert "answer has ended by KeyError" in log
+    assert "WorkerError: expected every thread of the box at work; found ended: answer" in log
+    assert "Doe" not in log
+    with serving(root, settings):
+        assert within(120, lambda: states(settings) == ["answered"]), settings.with_name("box.log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.studies import Answering
 from deploy.box.worklist import again, table
-from pipeline.errors import ConfigError, StorageError, WorkerError
+from pipeline.errors import ConfigError, EngineError, StorageError, WorkerError
 from pipeline.inference.predict import Prediction
 from tests.deploy.box.results import result
 from tests.deploy.box.test_scp import Failing
@@ -200,8 +200,55 @@ def test_a_journal_that_is_full_leaves_no_half_answer(journal: Journal) -> None:
     assert answering(journal, large, 60).round() == 1
 
 
+def test_what_became_complete_meanwhile_waits_for_nothing_else(journal: Journal) -> None:
+    class Stop(threading.Event):
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            return self.is_set()
+
+    stop, worker = Stop(), Saying()
+
+    def meanwhile() -> None:
+        if worker.asked[-1] == ["1-1.dcm"]:
+            came(journal, 1, 0, "2")
+        elif worker.asked[-1] == ["2-1.dcm"]:
+            stop.set()
+
+    worker.meanwhile = meanwhile
+    came(journal, 1, 0, "1")
+    at_work = answering(journal, worker, 60)
+    thread = threading.Thread(target=at_work.run, args=(stop,))
+    thread.start()
+    thread.join(120)
+    assert worker.asked == [[], ["1-1.dcm"], ["2-1.dcm"]]
+    # One before the first, and the last that finds the end.
+    assert stop.waits == 2
+
+
+def test_studies_wait_for_a_release_that_cannot_be_opened(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.box.studies.AGAIN_S", 0.01)
+    came(journal, 1, 0)
+    stop, opens, worker = threading.Event(), threading.Event(), Saying()
+
+    def opening() -> None:
+        if not opens.is_set():
+            raise EngineError("a machine that can run the release", "this one", "Switch to another.")
+
+    worker.meanwhile = opening
+    thread = threading.Thread(target=answering(journal, worker, 60).run, args=(stop, 0.01))
+    thread.start()
+    assert within(60, lambda: len(worker.asked) > 3)
+    assert states(journal) == [("receiving", 1)]
+    opens.set()
+    assert within(60, lambda: states(journal) == [("answered", 1)])
+    stop.set()
+    thread.join()
+
+
 def test_the_thread_outlives_a_disk_that_fails(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.box.studies.DISK_S", 0.01)
+    monkeypatch.setattr("deploy.box.studies.AGAIN_S", 0.01)
     came(journal, 1, 0)
     stop, failing = threading.Event(), Failing(of(journal), "replace", errno.ENOSPC, 0)
     with monkeypatch.context() as patch:

@@ -83,7 +83,7 @@ def site(release: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
             journal = Journal(state / "journal.sqlite")
             watch = Watch(Trail(Audit(state / "audit", "MRIBOX"), "MRIBOX"))
             stack.callback(journal.close)
-            releases = Releases(state / "releases", None, allow_unsigned=True)
+            releases = Releases(state, None, allow_unsigned=True)
             releases.start(release)
             health = Health(settings, journal, watch, releases, ("web", threading.current_thread().name))
             watch.worker(None)

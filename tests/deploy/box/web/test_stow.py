@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from pydicom.uid import CTImageStorage
 
 from deploy.box.web.multipart import Limits, Parts, RefusedError
 from tests.deploy.box.conftest import instance
+from tests.deploy.box.orthanc import needed, orthanc
 from tests.deploy.box.web.conftest import TOKEN, Site
-from tests.deploy.box.web.orthanc import orthanc
 
 Start = Callable[..., Site]
 FAILED, REFERENCED, OTHER, REASON, INSTANCE = "00081198", "00081199", "0008119A", "00081197", "00081155"
@@ -172,9 +173,14 @@ def test_answers_are_json_or_none(site: Start) -> None:
 
 
 @pytest.mark.acceptance
+@needed
 def test_orthanc_stores_a_study_in_the_box(site: Start, tmp_path: Path) -> None:
     box = site()
-    with orthanc(tmp_path, f"{box.address}/dicomweb/", TOKEN) as archive:
+    server = {"Url": f"{box.address}/dicomweb/", "HttpHeaders": {"Authorization": f"Bearer {TOKEN}"}}
+    with ExitStack() as stack:
+        pacs = stack.enter_context(orthanc(tmp_path / "orthanc", servers={"box": server}))
+        asked = httpx.Client(base_url=f"http://127.0.0.1:{pacs.http}", trust_env=False, timeout=120)
+        archive = stack.enter_context(asked)
         ids = [archive.post("/instances", content=encoded(instance(each))).json()["ID"] for each in range(1, 26)]
         sent = archive.post("/dicom-web/servers/box/stow", json={"Resources": ids, "Synchronous": True})
         assert sent.status_code == 200, sent.text
