@@ -7,11 +7,11 @@ what this started; a run that was under way is marked as crashed, and the next o
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from subprocess import Popen
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,8 +19,8 @@ from prefect.settings import get_current_settings
 from rich.console import Console
 
 from flows.deployment import POOL, ROOT, deploy
-from flows.programs import WITH_THIS
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.parent import running
 
 #: Seconds that a server may take to start, and a worker to end.
 START_S, END_S = 120, 40
@@ -30,15 +30,15 @@ def main() -> int:
     """Run until one of them ends or Ctrl-C comes; exit 1 with a message where one cannot be had."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     address = str(get_current_settings().api.url)
-    with ExitStack() as running:
+    with ExitStack() as programs:
         try:
             if not _answers(address):
-                running.enter_context(_server(address))
+                programs.enter_context(_server(address))
             deploy()
         except PipelineError as error:
             console.print(f"{type(error).__name__}: {error}", markup=False)
             return 1
-        worker = running.enter_context(_program("worker", "start", "--pool", POOL, "--type", "process"))
+        worker = programs.enter_context(_prefect("worker", "start", "--pool", POOL, "--type", "process"))
         console.print(f"Deployed. Runs, artifacts and automations: {address.removesuffix('/api')}", markup=False)
         with suppress(KeyboardInterrupt):
             return worker.wait()
@@ -59,7 +59,7 @@ def _server(address: str) -> Iterator[None]:
         remedy = "Start it there, or unset PREFECT_API_URL."
         raise ConfigError(f"a Prefect server at {address}", "no answer, and it is not of this machine", remedy)
     started = ("server", "start", "--host", place.hostname, "--port", str(place.port or 4200))
-    with _program(*started) as server:
+    with _prefect(*started) as server:
         deadline = time.monotonic() + START_S
         while not _answers(address):
             if server.poll() is not None or time.monotonic() > deadline:
@@ -69,23 +69,10 @@ def _server(address: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _program(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _prefect(*arguments: str) -> AbstractContextManager[Popen[bytes]]:
     """A command of Prefect that runs until the context is left."""
-    process = subprocess.Popen(
-        [*WITH_THIS, sys.executable, "-m", "prefect", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DO_NOT_TRACK": "1"},
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    command = [sys.executable, "-m", "prefect", *arguments]
+    return running(command, END_S, cwd=ROOT, env={**os.environ, "DO_NOT_TRACK": "1"})
 
 
 if __name__ == "__main__":

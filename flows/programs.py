@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import DataError, StorageError
+from pipeline.parent import WITH_THIS
 
-#: Before a command: the kernel ends it with this process, even if that is killed with -9.
-WITH_THIS = ("setpriv", "--pdeathsig", "TERM")
 #: Who commits and tags where nobody told git a name.
 NOBODY = {"user.name": "mri-transfer", "user.email": "mri-transfer@localhost"}
 

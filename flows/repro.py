@@ -17,8 +17,9 @@ from enum import Enum
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from flows.programs import WITH_THIS, dvc
+from flows.programs import dvc
 from pipeline.errors import ConfigError, PipelineError, StorageError
+from pipeline.parent import WITH_THIS
 
 #: Seconds that a child has between SIGTERM and SIGKILL.
 GRACE_S = 5.0

@@ -5,7 +5,6 @@ The link is replaced in one step: whoever reads it, and whenever somebody is kil
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from flows.snapshot import Snapshot
 from flows.versions import STAGE, Version
 from pipeline import contract
 from pipeline.errors import ContractError
-from pipeline.files import sha256_file, sync_folder
+from pipeline.files import locked, sha256_file, sync_folder, sync_tree
 from pipeline.inference import signature
 
 RELEASE = "models/release"
@@ -28,8 +27,7 @@ def held(store: Path, name: str) -> Iterator[Path]:
     """The folder of one model, in which nobody else moves anything meanwhile."""
     folder = store / name
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(folder):
         yield folder
 
 
@@ -53,7 +51,7 @@ def place(repository: Path, version: Version, folder: Path) -> Path:
         try:
             Snapshot(repository, version.commit).fetch(RELEASE, part / own.name)
             _check(part / own.name, version)
-            _flush(part / own.name)
+            sync_tree(part / own.name)  # before anybody is led to it
             (part / own.name).rename(own)
         finally:
             shutil.rmtree(part)
@@ -90,11 +88,3 @@ def _check(release: Path, version: Version) -> None:
             f"one of {manifest.name} {manifest.version}",
             "Set release.version before the run that is tagged, as `next_version` says.",
         )
-
-
-def _flush(release: Path) -> None:
-    """To the disk, before anybody is led to it."""
-    for path in release.iterdir():
-        with open(path, "rb") as handle:
-            os.fsync(handle.fileno())
-    sync_folder(release)

@@ -18,6 +18,7 @@ from flows.programs import asked, dvc, git, identity
 from pipeline.clinical import ledger
 from pipeline.dicom.pseudonym import DEMO
 from pipeline.errors import ConfigError
+from pipeline.files import locked
 
 LEDGER = Path("reports/ledger.csv")
 #: Where clones lie unless somebody says otherwise; git and DVC look into neither.
@@ -111,24 +112,16 @@ def _current(source: Path) -> str:
 
 def _own_folder(place: Path) -> tuple[Path, int]:
     """A new folder for this user alone, and the descriptor that keeps it from being swept."""
-    with _locked(place):
+    with locked(place):
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=place))
         held = os.open(folder, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
     return folder, held
 
 
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """No folder is made here by others meanwhile."""
-    with open(place / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _sweep(place: Path, into: Path) -> None:
     """Remove the folders of runs that are no more; the lines of their ledgers go `into` this one."""
-    with _locked(place):
+    with locked(place):  # no folder is made here by others meanwhile
         for folder in sorted(place.glob("run-*")):
             held = os.open(folder, os.O_RDONLY)
             try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +28,15 @@ try:
     files.write_text(Path("kept.txt"), "new " * 1000)
 except StorageError as error:
     print(error.retryable, error)
+"""
+#: Ends once nobody else holds a folder.
+WAITS = """
+import sys
+from pathlib import Path
+from pipeline.files import locked
+
+with locked(Path(sys.argv[1])):
+    pass
 """
 
 
@@ -94,3 +105,38 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "x").write_bytes(content)
     assert files.sha256_file(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_locked_folder_is_one_holders_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipeline.files import locked\nwith locked(Path(sys.argv[1])): pass"
+    )
+    with files.locked(tmp_path):
+        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(2)
+    assert other.wait(60) == 0
+
+
+def test_threads_hold_a_locked_folder_in_turn(tmp_path: Path) -> None:
+    inside, most = [], []
+
+    def work(_: int) -> None:
+        with files.locked(tmp_path):
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(200)))
+    assert most == [1] * 200
+
+
+def test_every_file_and_folder_of_a_tree_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "top").write_text("1")
+    (tmp_path / "a/b/deep").write_text("2")
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    files.sync_tree(tmp_path)
+    assert synced == {path.stat().st_ino for path in (tmp_path, *tmp_path.rglob("*"))}

@@ -25,7 +25,7 @@ from pynetdicom import AE
 
 from pipeline.errors import ConfigError, DicomError, PipelineError
 from pipeline.files import write_text
-from pipeline.parent import die_with_parent
+from pipeline.parent import running
 from pipeline.progress import say
 
 RELEASE, SCANS, FOLDER = Path("models/release"), Path("data/demo/dicom"), Path(".box")
@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A shell starts what it puts in the background with Ctrl-C ignored.
         signal.signal(number, signal.default_int_handler)
-    with ExitStack() as running, suppress(KeyboardInterrupt):
+    with ExitStack() as programs, suppress(KeyboardInterrupt):
         try:
-            pacs = running.enter_context(_pacs(asked))
-            box = running.enter_context(_box(asked))
+            pacs = programs.enter_context(_pacs(asked))
+            box = programs.enter_context(_box(asked))
             if asked.scans is not None:
                 _send(asked)
         except PipelineError as error:
@@ -136,17 +136,8 @@ dicom = {{ ae_title = "ORTHANC", address = "127.0.0.1", port = {asked.pacs_port}
 
 @contextmanager
 def _program(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with open(log, "wb") as out:
-        started = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=die_with_parent)  # noqa: PLW1509
-    try:
+    with open(log, "wb") as out, running(command, END_S, out=out) as started:
         yield started
-    finally:
-        started.terminate()
-        try:
-            started.wait(END_S)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
 
 
 def _await(name: str, program: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool]) -> None:
