@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.tasks import Task
 from pydantic import Field
 
@@ -100,7 +102,15 @@ def die_with_worker() -> None:
     A flow that was called by a program of one's own ends with that.
     """
     if "PREFECT__FLOW_RUN_ID" in os.environ:
+        _print_also_to_nobody()
         die_with_parent()
+
+
+def _print_also_to_nobody() -> None:
+    """Go on where the worker, which reads what this process prints, is gone: rich exits, even amid Prefect's report."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.console.on_broken_pipe = lambda: None  # type: ignore[method-assign]
 
 
 def _gpu(stage: str) -> AbstractContextManager[None]:

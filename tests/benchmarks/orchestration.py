@@ -1,8 +1,9 @@
-"""What Prefect adds to `dvc repro -s`, stage after stage: `python -m tests.benchmarks.orchestration [--rounds 7]`.
+"""What Prefect adds to `dvc repro -s`, stage after stage: `python -m tests.benchmarks.orchestration [--rounds 3]`.
 
 A project of twelve stages that do nothing, on this machine's disk. In turn, round by round: the stages by a plain loop
 of `dvc repro -s`; the flow `retrain` in the same folder, as a program; and the same through deployment, work pool and
-worker, from the moment it is asked for. Printed are medians over the rounds, and what each adds to the loop, a stage.
+worker, from the moment it is asked for. Printed are medians over the rounds, what each adds to the loop, a stage, and
+how long it takes until the first stage begins, which is part of that.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterStartTime
 from prefect.states import Scheduled
 
 from tests import prefect_server
@@ -29,9 +33,16 @@ STAGES = [f"stage{number:02}" for number in range(12)]
 WAYS = ("dvc repro -s, in a loop", "retrain, as a program", "retrain, by a worker")
 
 
+class Taken(NamedTuple):
+    """Seconds of a run: the whole, and until the first task of Prefect began (0 without Prefect)."""
+
+    whole: float
+    first: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         home = Path(folder) / "prefect"
@@ -42,14 +53,15 @@ def main() -> None:
         prefect_server.deploy(environment)
         running.enter_context(prefect_server.worker(home, environment))
         api = running.enter_context(SyncPrefectClient(environment["PREFECT_API_URL"]))
-        ways: dict[str, Callable[[], None]] = {
+        ways: dict[str, Callable[[], object]] = {
             WAYS[0]: lambda: _loop(project, environment),
             WAYS[1]: lambda: _program(project, environment),
             WAYS[2]: lambda: _worker(project, api),
         }
+        _measured(ways, project, api, 1, True)  # files and modules are read for the first time
         for changed in (False, True):
             title = "every stage runs, and copies a file" if changed else "nothing changed"
-            _table(title, _measured(ways, project, rounds, changed))
+            _table(title, _measured(ways, project, api, rounds, changed))
 
 
 def _project(folder: Path) -> Path:
@@ -67,18 +79,24 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-def _measured(ways: dict[str, Callable[[], None]], project: Path, rounds: int, changed: bool) -> dict[str, list[float]]:
-    """Seconds of each way in each round, in turn; the first round is not counted."""
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(rounds + 1):
+def _measured(
+    ways: dict[str, Callable[[], object]], project: Path, api: SyncPrefectClient, rounds: int, changed: bool
+) -> dict[str, list[Taken]]:
+    """What each way took in each round, in turn."""
+    found: dict[str, list[Taken]] = {way: [] for way in ways}
+    for turn in range(rounds):
         for way, run in ways.items():
             if changed:
                 (project / "seed.txt").write_text(f"{way} {turn} {time.time()}")
-            begin = time.monotonic()
+            asked, begin = datetime.now(UTC), time.monotonic()
             run()
-            if turn:
-                seconds[way].append(time.monotonic() - begin)
-    return seconds
+            whole = time.monotonic() - begin
+            since = TaskRunFilter(start_time=TaskRunFilterStartTime.model_validate({"after_": asked}))
+            starts = [
+                task.start_time.timestamp() for task in api.read_task_runs(task_run_filter=since) if task.start_time
+            ]
+            found[way].append(Taken(whole, min(starts, default=asked.timestamp()) - asked.timestamp()))
+    return found
 
 
 def _loop(project: Path, environment: dict[str, str]) -> None:
@@ -102,13 +120,21 @@ def _worker(project: Path, api: SyncPrefectClient) -> None:
     assert state.is_completed(), state.message
 
 
-def _table(title: str, seconds: dict[str, list[float]]) -> None:
-    base = seconds[WAYS[0]]
+def _table(title: str, found: dict[str, list[Taken]]) -> None:
+    base = found[WAYS[0]]
     print(f"\n{title}: {len(STAGES)} stages, {len(base)} rounds\n")
-    print("| | run, s (median, range) | added a stage, s (median) |\n|---|---|---|")
-    for way, found in seconds.items():
-        added = statistics.median((mine - theirs) / len(STAGES) for mine, theirs in zip(found, base, strict=True))
-        print(f"| {way} | {statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f}) | {added:.2f} |")
+    print("| | run, s (median, range) | added a stage, s (median) | until the first stage, s (median) |")
+    print("|---|---|---|---|")
+    for way, taken in found.items():
+        wholes = [each.whole for each in taken]
+        added = statistics.median(
+            (mine.whole - plain.whole) / len(STAGES) for mine, plain in zip(taken, base, strict=True)
+        )
+        first = statistics.median(each.first for each in taken)
+        median = statistics.median(wholes)
+        print(
+            f"| {way} | {median:.1f} ({min(wholes):.1f} to {max(wholes):.1f}) | {added:.2f} | {first:.1f} |", flush=True
+        )
 
 
 if __name__ == "__main__":
