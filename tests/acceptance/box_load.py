@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,11 +114,12 @@ def at_work(folder: Path, release: Path, quiet_s: float) -> Iterator[tuple[dict[
 
 def worker_of(box: int) -> int:
     """The process that answers; 0 where there is none yet."""
-    children = Path(f"/proc/{box}/task/{box}/children").read_text().split()
-    for task in Path(f"/proc/{box}/task").iterdir():
-        children += (task / "children").read_text().split()
-    named = {int(each): Path(f"/proc/{each}/cmdline").read_bytes() for each in set(children)}
-    return next((each for each, line in named.items() if b"spawn_main" in line), 0)
+    for status in Path("/proc").glob("[0-9]*/status"):
+        # Processes and threads come and go meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if f"\nPPid:\t{box}\n" in status.read_text() and b"spawn_main" in (status.parent / "cmdline").read_bytes():
+                return int(status.parent.name)
+    return 0
 
 
 def flood(scanner: Scanner, returns: Returns, seconds: float) -> None:
