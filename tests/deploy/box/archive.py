@@ -77,7 +77,7 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[int]:
                     talk(line)
                     return
 
-    with _accepting(until_it_spoke) as port:
+    with accepting(until_it_spoke) as port:
         yield port
 
 
@@ -95,15 +95,20 @@ def relay(port: int, ends: str, after: list[int]) -> Iterator[int]:
                 if ends == "stop" and not stop.is_set():
                     unread.push(both.pop_all())
 
-        with _accepting(lead) as here:
+        with accepting(lead) as here:
             yield here
 
 
 @contextmanager
-def _accepting(take: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
-    """A port where one connection after the other is taken, until the context ends and the event is set."""
+def accepting(take: Callable[[socket.socket, threading.Event], None], port: int = 0) -> Iterator[int]:
+    """A port where one connection after the other is taken, until the context ends and the event is set.
+
+    Args:
+        take: is given each connection, to close it, and the event.
+        port: 0: any that is free.
+    """
     stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", port)) as server:
         server.settimeout(0.1)
 
         def serve() -> None:

@@ -17,6 +17,7 @@ from deploy.box.audit import Audit, messages
 from deploy.box.audit_messages import Actor, Event
 from deploy.box.settings import Syslog
 from deploy.box.syslog import Forwarding, _ended
+from tests.deploy.box.archive import accepting
 from tests.deploy.box.test_tls import certificate
 from tests.ports import free_port
 from tests.waiting import within
@@ -54,10 +55,10 @@ def collector(keys: Path, port: int, hears: Callable[[int], bool] = lambda _: Tr
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=keys / "hospital.pem")
     context.load_cert_chain(keys / "collector.pem", keys / "collector.key")
     context.verify_mode = ssl.CERT_REQUIRED
-    came, stop = list[bytes](), threading.Event()
+    came = list[bytes]()
 
-    def hear(line: ssl.SSLSocket) -> None:
-        with line, line.makefile("rb") as stream:
+    def hear(plain: socket.socket, _: threading.Event) -> None:
+        with context.wrap_socket(plain, server_side=True) as line, line.makefile("rb") as stream:
             while length := stream.read(1):
                 while not length.endswith(b" "):
                     length += stream.read(1)
@@ -65,24 +66,8 @@ def collector(keys: Path, port: int, hears: Callable[[int], bool] = lambda _: Tr
                 if not hears(len(came)):
                     return
 
-    with socket.create_server(("127.0.0.1", port)) as server:
-        server.settimeout(0.1)
-
-        def serve() -> None:
-            while not stop.is_set():
-                try:
-                    line, _ = server.accept()
-                except TimeoutError:
-                    continue
-                hear(context.wrap_socket(line, server_side=True))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield came
-        finally:
-            stop.set()
-            thread.join(60)
+    with accepting(hear, port):
+        yield came
 
 
 def said(came: list[bytes]) -> list[str]:
