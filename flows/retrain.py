@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
-from flows import artifacts, numbering, programs, promotion, repro, versions, workspace
+from flows import artifacts, numbering, programs, repro, versions, workspace
 from flows.stages import Minutes, die_with_worker, run_stages
 from pipeline import config, params
 from pipeline.errors import ConfigError
@@ -55,6 +55,8 @@ def retrain(
     with workspace.clone(folder, revision) as here:
         version = _run(folder, here, branch, stages, force, timeout_minutes)
     if promote and version is not None:
+        from flows import promotion  # what it compares with takes 2 s to import, which other runs need not pay
+
         promotion.promote(folder, version)
 
 

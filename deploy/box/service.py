@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import logging
 import signal
@@ -45,6 +46,8 @@ from pipeline.errors import ConfigError, WorkerError
 _QUARANTINE_BYTES = 2**30
 #: In seconds, how often it is looked whether every thread is at work.
 _LOOK_S = 1.0
+# Parameters of mallopt(3), from malloc.h of glibc.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ def serve(settings: Settings) -> None:
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    _give_memory_back()
     try:
         with _words_left_out(), running(settings, stop) as (port, health):
             _LOG.info("receiving as %s at %s:%d", settings.receive.ae_title, settings.receive.address, port)
@@ -84,6 +88,14 @@ def serve(settings: Settings) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _give_memory_back() -> None:
+    """What instances took, once they are written: glibc would keep an arena for each of many threads."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**17)
 
 
 @contextmanager
