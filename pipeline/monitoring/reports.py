@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -14,6 +15,8 @@ from pipeline.monitoring.schema import StudyReport
 
 #: Names of the files, so that their order is that of the days.
 PATTERN = "????-??-??.jsonl"
+
+_CHUNK = 2**16
 
 
 def append(folder: Path, report: StudyReport) -> None:
@@ -28,8 +31,7 @@ def append(folder: Path, report: StudyReport) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(path, "ab+") as handle:
-            handle.seek(0)
-            handle.truncate(handle.read().rfind(b"\n") + 1)
+            handle.truncate(_whole(handle))
             handle.write(report.model_dump_json().encode() + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
@@ -48,6 +50,18 @@ def read(folder: Path) -> list[StudyReport]:
     if not folder.is_dir():
         raise DataError(f"a folder of reports in {folder}", "none there", "Name the folder that the box writes to.")
     return [report for path in sorted(folder.glob(PATTERN)) for report in _of_file(path)]
+
+
+def _whole(handle: BinaryIO) -> int:
+    """The bytes of the lines that have an end; read from behind, as a day's file may be long."""
+    end = handle.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - _CHUNK)
+        handle.seek(begin)
+        if (place := handle.read(end - begin).rfind(b"\n")) >= 0:
+            return begin + place + 1
+        end = begin
+    return 0
 
 
 def _of_file(path: Path) -> Iterator[StudyReport]:

@@ -11,12 +11,13 @@ import pytest
 from pipeline import contract
 from pipeline.files import read_csv, read_json, write_csv
 
-pytestmark = pytest.mark.acceptance
+# In short: tests/stages/test_several_classes.py.
+pytestmark = [pytest.mark.acceptance, pytest.mark.long]
 
 CLASSES = {"multiclass": ["healthy", "lesion", "not FLAIR"], "multilabel": ["not FLAIR", "lesion"]}
 
 
-@pytest.fixture(scope="module", params=["multiclass", pytest.param("multilabel", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=list(CLASSES))
 def several(built: Any, cut: list[str], request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The demo with other labels, after `dvc repro`: whether a series is FLAIR, and whether there is a lesion."""
     kind = request.param

@@ -1,9 +1,9 @@
 """What Prefect adds to `dvc repro -s`, stage after stage: `python -m tests.benchmarks.orchestration [--rounds 3]`.
 
-A project of twelve stages that do nothing, on this machine's disk. In turn, round by round: the stages by a plain loop
-of `dvc repro -s`; the flow `retrain` in the same folder, as a program; and the same through deployment, work pool and
-worker, from the moment it is asked for. Printed are medians over the rounds, what each adds to the loop, a stage, and
-how long it takes until the first stage begins, which is part of that.
+A project of fifteen stages that do nothing, as many as the demo has, on this machine's disk. In turn, round by round:
+the stages by a plain loop of `dvc repro -s`; the flow `retrain` in the same folder, as a program; and the same through
+deployment, work pool and worker, from the moment it is asked for. Printed are medians over the rounds, what each adds
+to the loop, a stage, and how long it takes until the first stage begins, which is part of that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests import prefect_server
 from tests.waiting import within
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STAGES = [f"stage{number:02}" for number in range(12)]
+STAGES = [f"stage{number:02}" for number in range(15)]
 WAYS = ("dvc repro -s, in a loop", "retrain, as a program", "retrain, by a worker")
 
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _project(folder: Path) -> Path:
-    """Twelve stages in a row, all up to date."""
+    """The stages in a row, all up to date."""
     folder.mkdir()
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))

@@ -180,15 +180,16 @@ def test_schedule_starts_a_run_that_completes_with_its_lines_and_artifacts(
     deployed: SyncPrefectClient, retrain: DeploymentResponse, toy: Path
 ) -> None:
     # Not too far from each other: the server plans what it finds to be still to come.
-    schedule = IntervalSchedule(interval=timedelta(seconds=90), anchor_date=datetime.now(UTC))
+    schedule = IntervalSchedule(interval=timedelta(seconds=20), anchor_date=datetime.now(UTC))
     parameters = {"repository": str(toy), "in_place": True}
     [made] = deployed.create_deployment_schedules(
         retrain.id, [DeploymentScheduleCreate(schedule=schedule, parameters=parameters, slug="soon")]
     )
     try:
-        assert within(300, lambda: any(run.state.is_completed() for run in _runs(deployed, retrain)))
+        assert within(300, lambda: any(run.state.is_running() for run in _runs(deployed, retrain)))
     finally:
         deployed.delete_deployment_schedule(retrain.id, made.id)
+    assert within(300, lambda: any(run.state.is_completed() for run in _runs(deployed, retrain)))
     run = next(run for run in _runs(deployed, retrain) if run.state.is_completed())
     assert run.auto_scheduled
     lines = {"Running stage 'split':", "split counts patients", "validate counts patients"}

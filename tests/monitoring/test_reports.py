@@ -32,6 +32,12 @@ def test_a_torn_last_line_is_left_out_and_the_next_report_takes_its_place(tmp_pa
     assert reports.read(tmp_path) == SOME[:-1]
     reports.append(tmp_path, SOME[-1])
     assert last.read_bytes() == whole
+    last.write_bytes(whole + b"torn" * 50_000)
+    reports.append(tmp_path, SOME[-1])
+    assert last.read_bytes() == whole + whole.splitlines(keepends=True)[-1]
+    last.write_bytes(b"torn")
+    reports.append(tmp_path, SOME[-1])
+    assert last.read_bytes() == whole.splitlines(keepends=True)[-1]
 
 
 def test_a_line_that_is_no_report_is_named_and_not_quoted(tmp_path: Path) -> None:
