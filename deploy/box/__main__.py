@@ -1,6 +1,6 @@
 """The box's commands: `python -m deploy.box COMMAND`.
 
-serve SETTINGS                  receive from scanners and archives, and answer what is complete
+serve SETTINGS [--release DIR]  receive from scanners and archives, and answer what is complete
 studies SETTINGS [--again N]    what came, how far it is, and what was said of it
 outbox SETTINGS [--replay N]    what was sent of it, to whom, and what is not there and why
 release SETTINGS [--shadow DIR] [--switch [DIR]] [--rollback]
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -62,18 +63,32 @@ def _serve(asked: argparse.Namespace) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # Of values that DICOM does not allow, which they quote.
     warnings.filterwarnings("ignore", module="pydicom")
-    service.serve(settings.read(asked.settings))
+    read = settings.read(asked.settings)
+    service.serve(read if asked.release is None else read.model_copy(update={"release": asked.release.resolve()}))
 
 
 def _studies(asked: argparse.Namespace) -> None:
-    with closing(Journal(settings.read(asked.settings).state / "journal.sqlite")) as journal:
+    with closing(Journal(_read(asked).state / "journal.sqlite")) as journal:
         if asked.again is not None:
             worklist.again(journal, asked.again)
         say(worklist.table(journal.studies()))
 
 
-def _outbox(asked: argparse.Namespace) -> None:
+def _read(asked: argparse.Namespace) -> settings.Settings:
+    """The settings of a box whose files are this user's: what another made beside them, the box could not use.
+
+    Raises:
+        ConfigError: the box's state is another's.
+    """
     read = settings.read(asked.settings)
+    if read.state.is_dir() and (owner := read.state.stat().st_uid) != os.geteuid():
+        remedy = f"Run it as that user: `sudo -u '#{owner}' ...`, or by its name."
+        raise ConfigError(f"the user who owns {read.state}, number {owner}", f"number {os.geteuid()}", remedy)
+    return read
+
+
+def _outbox(asked: argparse.Namespace) -> None:
+    read = _read(asked)
     with closing(Journal(read.state / "journal.sqlite")) as journal:
         outbox = Outbox(journal, read.state / "results", read.send)
         if asked.replay is not None:
@@ -85,7 +100,7 @@ def _release(asked: argparse.Namespace) -> None:
     from deploy.box import changes  # `compile` needs nothing of `[box]`
     from deploy.box.releases import Releases
 
-    read = settings.read(asked.settings)
+    read = _read(asked)
     releases = Releases.of(read)
     if asked.rollback:
         releases.rollback()
@@ -101,7 +116,7 @@ def _fetch(asked: argparse.Namespace) -> None:
     from deploy.box import fetch
     from deploy.box.peer import Peer
 
-    read = settings.read(asked.settings)
+    read = _read(asked)
     known = {each.name: each for each in read.archives}
     if asked.archive not in known:
         raise ConfigError(f"one of the archives {', '.join(known) or '(none)'}", asked.archive, "See `archives`.")
@@ -109,9 +124,9 @@ def _fetch(asked: argparse.Namespace) -> None:
     peer, trail = Peer(archive, title), Trail(Audit(read.state / "audit", title), title)
     told = partial(trail.queried, Actor("user", getpass.getuser()), archive)
     if asked.list is not None:
-        studies += asked.list.read_text().split()
+        studies += fetch.listed(asked.list)
     if asked.find:
-        matches = fetch.found(peer, dict(each.split("=", 1) for each in asked.find), told)
+        matches = fetch.found(peer, dict(asked.find), told)
         sys.stdout.writelines(f"{fetch.shown(match)}\n" for match in matches)
         studies += [str(match.StudyInstanceUID) for match in matches] if asked.all else []
     fetch.all_of(peer, studies, asked.to, title, told)
@@ -122,7 +137,7 @@ def _folder(text: str) -> Path | Literal[""]:
 
 
 def _audit(asked: argparse.Namespace) -> None:
-    read = settings.read(asked.settings)
+    read = _read(asked)
     folder = read.state / "audit"
     trail = Trail(Audit(folder, read.receive.ae_title), read.receive.ae_title)
     if asked.verify:
@@ -140,6 +155,13 @@ def _noted(text: str) -> audit.Head:
     return audit.Head(int(number), sha256)
 
 
+def _key(text: str) -> tuple[str, str]:
+    keyword, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError("KEYWORD=VALUE, such as StudyDate=20260101-20260131")
+    return keyword, value
+
+
 def _replayed(text: str) -> int | str:
     return text if text == "all" else int(text)
 
@@ -154,7 +176,8 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    command("serve", _serve, "receive from scanners and archives, and answer what is complete")
+    serve = command("serve", _serve, "receive from scanners and archives, and answer what is complete")
+    serve.add_argument("--release", type=Path, metavar="DIR", help="the release, in place of the settings' own")
     studies = command("studies", _studies, "what came, how far it is, and what was said of it")
     studies.add_argument("--again", type=int, metavar="N", help="have the box answer this study once more")
     outbox = command("outbox", _outbox, "what was sent, to whom, and what is not there and why")
@@ -176,7 +199,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fetch_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("archive", metavar="ARCHIVE", help="the name of one of the settings' archives")
-    parser.add_argument("--find", nargs="+", default=[], metavar="KEYWORD=VALUE", help="list the studies that match")
+    parser.add_argument(
+        "--find", nargs="+", type=_key, default=[], metavar="KEYWORD=VALUE", help="list the studies that match"
+    )
     parser.add_argument("--all", action="store_true", help="and fetch them")
     parser.add_argument("--study", nargs="+", default=[], metavar="UID", help="fetch these")
     parser.add_argument("--list", type=Path, metavar="FILE", help="fetch those whose UIDs stand in a file")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,9 @@ def verify(folder: Path, noted: Head | None = None) -> Head:
         DataError: the chain is broken, or the end is missing; the message says where, and quotes nothing.
     """
     with locked(folder):
-        return _verified(folder, noted)
+        # The box goes on writing while this is read.
+        head, sizes = _head(folder), {path: path.stat().st_size for path in sorted(folder.glob(_FILES))}
+    return _verified(sizes, head, noted)
 
 
 def messages(folder: Path) -> Iterator[str]:
@@ -114,7 +116,7 @@ def messages(folder: Path) -> Iterator[str]:
     Raises:
         DataError: a line is no record.
     """
-    for path, place, line in _lines(folder):
+    for path, place, line in _lines({path: path.stat().st_size for path in sorted(folder.glob(_FILES))}):
         yield str(_read(path, place, line)["message"])
 
 
@@ -145,9 +147,9 @@ def since(folder: Path, place: Place, most: int) -> list[tuple[dict[str, object]
     return found
 
 
-def _verified(folder: Path, noted: Head | None) -> Head:
+def _verified(sizes: Mapping[Path, int], head: Head, noted: Head | None) -> Head:
     before, found, seen = Head(), Head(), noted is None or noted.number == 0
-    for path, place, line in _lines(folder):
+    for path, place, line in _lines(sizes):
         told = _read(path, place, line)
         where = f"line {place} of {path.name}"
         if told["number"] != found.number + 1:
@@ -156,7 +158,6 @@ def _verified(folder: Path, noted: Head | None) -> Head:
             raise _broken(f"the hash of record {found.number} in {where}", "another")
         before, found = found, Head(found.number + 1, _hash(line))
         seen = seen or found == noted
-    head = _head(folder)
     if head not in (found, before):
         raise _broken(f"{head.number} records, as {_HEAD} says", f"{found.number}")
     if not seen:
@@ -168,10 +169,10 @@ def _broken(expected: str, found: str) -> DataError:
     return DataError(expected, found, "The trail was cut or altered there, or a disk lost it; compare with a backup.")
 
 
-def _lines(folder: Path) -> Iterator[tuple[Path, int, bytes]]:
-    """File, place and content of each whole line."""
-    for path in sorted(folder.glob(_FILES)):
-        content = path.read_bytes()
+def _lines(sizes: Mapping[Path, int]) -> Iterator[tuple[Path, int, bytes]]:
+    """File, place and content of each whole line in the first so many bytes of each file."""
+    for path, size in sizes.items():
+        content = path.read_bytes()[:size]
         for place, line in enumerate(content[: _whole(content)].splitlines(keepends=True), start=1):
             yield path, place, line
 

@@ -26,7 +26,7 @@ from deploy.box.audit_messages import Query
 from deploy.box.incoming import name_of
 from deploy.box.peer import Peer
 from deploy.box.scp import CLASSES
-from pipeline.errors import DicomError, StorageError
+from pipeline.errors import ConfigError, DicomError, StorageError
 from pipeline.files import write_atomic
 from pipeline.progress import say
 
@@ -119,6 +119,19 @@ def got(peer: Peer, studies: Sequence[str], folder: Path, told: Told) -> list[Fe
             answers = association.send_c_get(asked, model)
             results.append(_last(study, [status for status, _ in answers]))
     return results
+
+
+def listed(path: Path) -> list[str]:
+    """The UIDs that stand in a file, apart by blanks or lines.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "Give the path of a text file of UIDs."
+        raise ConfigError(f"a file of UIDs in {path}", type(error).__name__, remedy) from error
 
 
 def shown(match: Dataset) -> str:

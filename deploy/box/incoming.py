@@ -99,6 +99,10 @@ class Incoming:
         ]
         for path in strays:
             path.unlink()
+        for folder in self.folder.iterdir():
+            # Of studies that were forgotten.
+            if folder != self._parts and not any(folder.iterdir()):
+                folder.rmdir()
         return len(strays)
 
     def _require_room(self, size: int) -> None:

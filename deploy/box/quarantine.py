@@ -13,6 +13,8 @@ from pathlib import Path
 from pipeline.files import write_atomic, write_text
 
 CONTENT, REASON = ".received", ".json"
+#: Of instances: each is looked at whenever one is added.
+MOST = 1_000
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Refused:
 
 
 class Quarantine:
-    """A folder of at most so many bytes; the oldest goes first, and nothing in it is ever read by the box."""
+    """A folder of at most so many bytes and `MOST` instances, the newest; nothing in it is ever read by the box."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         """Make the folder."""
@@ -48,8 +50,8 @@ class Quarantine:
     def _make_room(self, wanted: int) -> None:
         held = [(path, path.stat().st_size) for path in sorted(self._folder.glob(f"*{CONTENT}"))]
         total = sum(size for _, size in held)
-        for path, size in held:
-            if total + wanted <= self._most:
+        for after, (path, size) in enumerate(held):
+            if total + wanted <= self._most and len(held) - after < MOST:
                 return
             path.unlink()
             path.with_suffix(REASON).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ before each study.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from pathlib import Path
@@ -24,6 +25,8 @@ from pipeline.strict import Strict
 FILE = "releases.json"
 #: Releases that can be gone back to.
 BEFORE = 3
+
+_LOG = logging.getLogger(__name__)
 
 
 class Chosen(Strict):
@@ -82,12 +85,18 @@ class Releases:
     def start(self, source: Path) -> Chosen:
         """Choose the release of the settings, where none was chosen yet or the settings name another than before.
 
+        Where one was chosen and the folder is gone, what answered goes on.
+
         Raises:
             ContractError, StorageError: see `switch`.
         """
-        sha256 = _hash(source)
         with locked(self._folder):
             before = self.chosen() if (self._folder / FILE).is_file() else None
+            if before is not None and not source.exists():
+                _LOG.warning("%s, which the settings name, is not there; the release that answered goes on", source)
+                sha256 = before.settings
+            else:
+                sha256 = _hash(source)
             if before is None or before.settings != sha256:
                 # The worker opens it, in a process of its own.
                 self._keep(source)

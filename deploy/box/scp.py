@@ -50,6 +50,9 @@ SYNTAXES = (
 # Statuses of C-STORE, PS3.4 table B.2-1.
 SUCCESS, NO_RESOURCES, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xC000
 
+#: Result of an A-ASSOCIATE-RJ (PS3.8, table 9-21): rejected for now.
+_TRANSIENT = 0x02
+
 #: Within which an association is asked for, once a byte of it came.
 _REQUEST_S = 10.0
 
@@ -113,7 +116,7 @@ def _server(
             evt_handlers=[
                 (evt.EVT_REQUESTED, _require_sender, [settings, watch]),
                 (evt.EVT_ACCEPTED, lambda _: watch.association("accepted")),
-                (evt.EVT_REJECTED, lambda event: watch.turned_away(event.assoc.requestor.address, _calling(event))),
+                (evt.EVT_REJECTED, _rejected, [watch]),
                 (evt.EVT_ABORTED, lambda _: watch.association("aborted")),
                 (evt.EVT_CONN_CLOSE, lambda event: watch.trail.ended(event.assoc)),
                 (evt.EVT_C_STORE, _store, [watch, incoming, quarantine]),
@@ -138,6 +141,14 @@ def _require_sender(event: evt.Event, settings: Receive, watch: Watch) -> None:
         watch.turned_away(str(address), title)
         event.assoc.acse.send_reject(0x01, 0x01, 0x03)
         event.assoc.kill()
+
+
+def _rejected(event: evt.Event, watch: Watch) -> None:
+    """Tell who was rejected, or that there was no room for more."""
+    if cast(A_ASSOCIATE, event.assoc.acceptor.primitive).result == _TRANSIENT:
+        watch.no_room(_calling(event))
+    else:
+        watch.turned_away(event.assoc.requestor.address, _calling(event))
 
 
 def _store(event: evt.Event, watch: Watch, incoming: Incoming, quarantine: Quarantine) -> int:

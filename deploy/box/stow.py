@@ -16,7 +16,7 @@ import urllib3
 from deploy.box.delivery import Delivery, Outcome
 from deploy.box.destinations import Stow
 from deploy.box.store_scu import meaning
-from deploy.box.tls import client_context
+from deploy.box.tls import client_context, trusting
 from pipeline.errors import ConfigError
 
 #: Of an answer; more is not read.
@@ -119,8 +119,6 @@ def _context(settings: Stow) -> ssl.SSLContext:
     if settings.tls is not None:
         return client_context(settings.tls)
     try:
-        made = ssl.create_default_context(cafile=settings.authorities)
+        return trusting(settings.authorities)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError("PEM of authorities", str(error), "See to `send.stow.authorities`.") from error
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    return made

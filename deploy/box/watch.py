@@ -89,6 +89,11 @@ class Watch:
         _LOG.warning("an association was rejected: %s from %s is no sender", title or "a connection", address)
         self.trail.refused(Actor("association", title, address), "an association that is not allowed")
 
+    def no_room(self, title: str) -> None:
+        """An association was rejected, as there are as many as the settings allow; the sender may try again."""
+        self._associations.labels("rejected").inc()
+        _LOG.warning("an association of %s was rejected: there are as many as `receive.associations` allows", title)
+
     def token_refused(self, address: str) -> None:
         """A wrong one was shown, from this address."""
         self._turned_away.inc()

@@ -1,7 +1,7 @@
 """One study: whose it is, what was said of it, its picture, and where the results went.
 
 The patient's name and ID are read from the received files at each look, for who must find the study in the PACS; they
-are on this page alone, and each look is in the audit trail.
+are on this page alone, and each look at it is in the audit trail.
 """
 
 from __future__ import annotations

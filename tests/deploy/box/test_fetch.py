@@ -110,6 +110,11 @@ def test_the_command_lists_and_fetches(archive: Orthanc, tmp_path: Path, capsys:
     assert command.main(["fetch", str(settings), "pacs", "--study", "1.9", "--to", str(tmp_path / "scans")]) == 1
     assert command.main(["fetch", str(settings), "other"]) == 1
     assert "one of the archives pacs" in capsys.readouterr().err
+    assert command.main(["fetch", str(settings), "pacs", "--list", str(tmp_path / "none.txt")]) == 1
+    assert "a file of UIDs" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main(["fetch", str(settings), "pacs", "--find", "PatientID"])
+    assert "KEYWORD=VALUE" in capsys.readouterr().err
     queries = [ET.fromstring(each) for each in messages(tmp_path / "state" / "audit")]
     assert [each.find("EventIdentification/EventID").get("originalText") for each in queries] == ["Query"] * 3  # type: ignore[union-attr]
     objects = [each.findall("ParticipantObjectIdentification")[-1] for each in queries]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from deploy.box.quarantine import Quarantine
 
 
@@ -31,3 +33,11 @@ def test_of_what_is_larger_than_all_of_it_the_beginning_is_kept(tmp_path: Path) 
     Quarantine(tmp_path, 100).add(b"DICM" + bytes(1_000), "too much")
     (content,) = tmp_path.glob("*.received")
     assert content.read_bytes() == b"DICM" + bytes(96)
+
+
+def test_it_is_of_no_more_than_so_many_instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.box.quarantine.MOST", 3)
+    quarantine = Quarantine(tmp_path, 100)
+    for number in range(5):
+        quarantine.add(b"", str(number))
+    assert held(tmp_path) == ["2", "3", "4"]

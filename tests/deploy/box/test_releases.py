@@ -49,6 +49,20 @@ def test_the_settings_release_answers_until_another_is_chosen(
     assert releases.start(made["three"]).before == (first.answering, second.answering)
 
 
+def test_what_answered_goes_on_where_the_folder_of_the_settings_is_gone(
+    releases: Releases, maker: tuple[Path, dict[str, Path]], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, made = maker
+    releases.start(made["one"])
+    second = releases.switch(made["two"])
+    shutil.rmtree(made["one"])
+    assert releases.start(made["one"]) == second
+    assert "is not there" in caplog.text
+    (releases.path(second.answering) / "model.onnx").write_bytes(b"another")
+    with pytest.raises(ContractError):
+        releases.start(made["one"])
+
+
 def test_back_is_to_what_answered_before(releases: Releases, maker: tuple[Path, dict[str, Path]]) -> None:
     _, made = maker
     first = releases.start(made["one"])

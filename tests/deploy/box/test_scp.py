@@ -15,6 +15,9 @@ import pytest
 from pydicom.uid import CTImageStorage
 
 from deploy.box import scp
+from deploy.box.audit import Audit, messages
+from deploy.box.trail import Trail
+from deploy.box.watch import Watch
 from tests.deploy.box.conftest import Receiver, associate, instance
 
 pytestmark = pytest.mark.acceptance
@@ -101,6 +104,17 @@ def test_a_disk_that_fails_is_never_acknowledged(
     }
 
 
+def test_folders_of_studies_of_which_nothing_is_left_go_at_the_next_start(receiver: Start) -> None:
+    box = receiver()
+    box.send(instance(), instance(study=2))
+    gone, stays = (box.state / "incoming" / box.journal.instances(f"1.2.3.{each}")[0].file for each in (1, 2))
+    gone.unlink()
+    assert box.incoming.sweep() == 0
+    assert not gone.parent.exists()
+    assert stays.is_file()
+    assert box.send(instance(3)) == [scp.SUCCESS]
+
+
 class Failing:
     """The call number `at` of a kind below a folder raises an error of the disk."""
 
@@ -185,6 +199,22 @@ def test_a_title_from_elsewhere_is_rejected(receiver: Start) -> None:
     other = associate(box.port, "OTHER")
     assert other.is_established
     other.release()
+
+
+def test_one_more_than_there_is_room_for_is_no_alarm(receiver: Start, tmp_path: Path) -> None:
+    trail = tmp_path / "state" / "audit"
+    box = receiver(watch=Watch(Trail(Audit(trail, "MRIBOX"), "MRIBOX")), associations=2)
+    assert associate(box.port, "STRANGER").is_rejected
+    known = []
+    while (one := associate(box.port)).is_established:
+        known.append(one)
+    assert one.is_rejected
+    assert 0 < len(known) <= 2
+    for each in known:
+        each.release()
+    alarms = [each for each in messages(trail) if "Security Alert" in each]
+    assert len(alarms) == 1
+    assert "STRANGER" in alarms[0]
 
 
 def test_other_kinds_of_objects_are_not_negotiated(receiver: Start) -> None:

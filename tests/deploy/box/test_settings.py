@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from deploy.box import settings
+from deploy.box.__main__ import main
 from pipeline.errors import ConfigError
+from tests.deploy.box.served import write_settings
 
 WHOLE = """
 state = "/var/lib/mri-box"
@@ -114,3 +116,16 @@ def test_what_is_wrong_with_a_destination_is_named(tmp_path: Path, old: str, new
     with pytest.raises(ConfigError) as raised:
         read(tmp_path, WHOLE + SEND.replace(old, new))
     assert message in str(raised.value)
+
+
+def test_a_command_of_another_user_than_the_boxs_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it makes (a day's file of the audit trail, a copy of a release) the box could not read."""
+    path = write_settings(tmp_path, tmp_path / "release")
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr("os.geteuid", lambda: 12_345)
+    for command in ("studies", "outbox", "release", "audit"):
+        assert main([command, str(path)]) == 1
+        assert "Run it as that user" in capsys.readouterr().err
+    assert list((tmp_path / "state").iterdir()) == []

@@ -17,6 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from deploy.box import scp
 from deploy.box.audit import Audit, messages
+from deploy.box.fields import Tls
+from deploy.box.tls import client_context, server_context, trusting
 from deploy.box.trail import Trail
 from deploy.box.watch import Watch
 from tests.deploy.box.conftest import Receiver, associate, instance
@@ -104,3 +106,10 @@ def test_an_old_version(box: Receiver, keys: Path) -> None:
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     assert not associate(box.port, tls_args=(old, "127.0.0.1")).is_established
+
+
+def test_to_others_it_speaks_only_what_the_profile_recommends(keys: Path) -> None:
+    tls = Tls(certificate=keys / "box.pem", key=keys / "box.key", authorities=keys / "hospital.pem")
+    for made in (client_context(tls), trusting(None), server_context(tls, required=True)):
+        assert made.minimum_version == ssl.TLSVersion.TLSv1_2
+        assert all("GCM" in each["name"] or "CHACHA20" in each["name"] for each in made.get_ciphers())
