@@ -112,25 +112,35 @@ def test_parameters_are_a_typed_form(deployed: SyncPrefectClient) -> None:
         deployed.create_flow_run_from_deployment(retrain.id, parameters={"promote": "perhaps"})
 
 
-def test_deploying_again_changes_nothing_and_leaves_what_was_switched_off(
+def test_deploying_again_changes_nothing_and_leaves_what_was_switched(
     root: Path, prefect_environment: dict[str, str], deployed: SyncPrefectClient
 ) -> None:
     before = {each.name: each for each in deployed.read_automations()}
     assert len(before) == len(deployed.read_automations()) == 4
-    chosen = before["A run that never began has crashed"]
-    deployed.pause_automation(chosen.id)
+    off = {"A run that never began has crashed", "Retrain when enough new patients are there"}
+    for name in off:
+        deployed.pause_automation(before[name].id)
+    monitor = deployed.read_deployment_by_name("monitor/monitor")
+    deployed.update_deployment_schedule(monitor.id, monitor.schedules[0].id, active=True)
     deployed.upsert_global_concurrency_limit_by_name("gpu", 2)
     try:
         _deploy(root, prefect_environment)
-        assert {each.name for each in deployed.read_automations()} == set(before)
-        assert not deployed.read_automation(chosen.id).enabled
+        assert {each.name: each.enabled for each in deployed.read_automations()} == {
+            name: name not in off for name in before
+        }
+        # Of prefect.yaml this one is off, and the others, which `prefect_server.deploy` switched off, are on.
+        assert [each.name for each in deployed.read_deployments() for own in each.schedules if own.active] == [
+            "monitor"
+        ]
         assert deployed.read_global_concurrency_limit_by_name("gpu").limit == 2
     finally:
-        deployed.resume_automation(chosen.id)
+        for automation in deployed.read_automations():
+            deployed.resume_automation(automation.id)
+        deployed.update_deployment_schedule(monitor.id, monitor.schedules[0].id, active=False)
         deployed.upsert_global_concurrency_limit_by_name("gpu", 1)
 
 
-def test_server_that_is_not_there_or_of_another_version_is_named(
+def test_server_that_is_not_there_refuses_or_is_of_another_version_is_named(
     root: Path, prefect_environment: dict[str, str]
 ) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OlderServer) as older:
@@ -138,6 +148,8 @@ def test_server_that_is_not_there_or_of_another_version_is_named(
         there = f"http://127.0.0.1:{older.server_port}/api"
         said = _deploy(root, prefect_environment | {"PREFECT_API_URL": there}, status=1)
         assert f"at {there}; found 3.1.0. Install prefect==3.1.0 here, or 3." in said
+        said = _deploy(root, prefect_environment | {"PREFECT_API_URL": f"{there}/locked"}, status=1)
+        assert "found status 401. See that PREFECT_API_URL ends in" in said
         older.shutdown()
     said = _deploy(root, prefect_environment | {"PREFECT_API_URL": there}, status=1)
     assert f"expected a Prefect server at {there}; found no answer (ConnectError). Start one (`make prefect`)" in said
@@ -249,10 +261,10 @@ def test_second_of_two_runs_waits(deployed: SyncPrefectClient, retrain: Deployme
 
 
 class OlderServer(http.server.BaseHTTPRequestHandler):
-    """Answers as a server of Prefect 3.1 does when it is asked for its version."""
+    """Answers as a server of Prefect 3.1 does when it is asked for its version, and below /locked asks who that is."""
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(401 if "/locked" in self.path else 200)
         self.end_headers()
         self.wfile.write(b'"3.1.0"')
 
