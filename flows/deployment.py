@@ -17,7 +17,7 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from rich.console import Console
 
@@ -40,12 +40,12 @@ def deploy(pool_type: str = "process") -> None:
         ConfigError: there is no server, it is of another version, or it refuses a deployment.
     """
     with connected() as client:
-        for create in (
-            lambda: client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type)),
-            lambda: client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1)),
-        ):
-            with suppress(ObjectAlreadyExists):
-                create()
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type))
+        try:  # the server would print a traceback where it is created twice
+            client.read_global_concurrency_limit_by_name(GPU)
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1))
         with _switches_kept(client):
             _deployments()
         for automation in _wanted():

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import State
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -32,8 +33,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events import DeploymentEventTrigger
 from prefect.states import Cancelling, Scheduled
 
+from flows import monitoring
 from tests import prefect_server
 from tests.waiting import within
 
@@ -165,9 +168,31 @@ def test_server_that_is_not_there_refuses_or_is_of_another_version_is_named(
 def test_event_asks_for_a_run(
     deployed: SyncPrefectClient, prefect_environment: dict[str, str], event: str, name: str
 ) -> None:
-    """No worker is there yet: the runs, which would be of this checkout, never begin."""
-    deployment = deployed.read_deployment_by_name(name)
-    known = {run.id for run in _runs(deployed, deployment)}
+    _assert_asks(deployed, prefect_environment, event, deployed.read_deployment_by_name(name))
+
+
+def test_trigger_of_retrain_can_wait_for_drift_instead(
+    root: Path, deployed: SyncPrefectClient, prefect_environment: dict[str, str]
+) -> None:
+    retrain = deployed.read_deployment_by_name("retrain/retrain")
+    listed = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    [trigger] = next(each["triggers"] for each in listed if each["name"] == "retrain")
+    waiting = DeploymentEventTrigger.model_validate(
+        trigger | {"name": "Retrain on drift", "expect": [monitoring.EVENT]}
+    )
+    waiting.set_deployment_id(retrain.id)
+    made = deployed.create_automation(waiting.as_automation())
+    try:
+        _assert_asks(deployed, prefect_environment, monitoring.EVENT, retrain)
+    finally:
+        deployed.delete_automation(made)
+
+
+def _assert_asks(
+    api: SyncPrefectClient, environment: dict[str, str], event: str, deployment: DeploymentResponse
+) -> None:
+    """No worker is there yet: the run, which would be of this checkout, never begins."""
+    known = {run.id for run in _runs(api, deployment)}
     body = [
         {
             "event": event,
@@ -177,15 +202,15 @@ def test_event_asks_for_a_run(
         }
     ]
     request = urllib.request.Request(
-        f"{prefect_environment['PREFECT_API_URL']}/events",
+        f"{environment['PREFECT_API_URL']}/events",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 204
-    assert within(120, lambda: len(_runs(deployed, deployment)) > len(known))
-    [new] = [run for run in _runs(deployed, deployment) if run.id not in known]
-    deployed.delete_flow_run(new.id)
+    assert within(120, lambda: len(_runs(api, deployment)) > len(known))
+    [new] = [run for run in _runs(api, deployment) if run.id not in known]
+    api.delete_flow_run(new.id)
 
 
 def test_schedule_starts_a_run_that_completes_with_its_lines_and_artifacts(
