@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.runtime import flow_run
 
 from pipeline import summary
 from pipeline.files import read_json
@@ -19,14 +20,14 @@ from pipeline.files import read_json
 _ORIGIN = ("name", "weights", "origin", "sha256", "verified", "licence", "restriction")
 
 
-def publish(workspace: Path, production: Mapping[str, Any] | None, reports: Path, name: str) -> None:
+def publish(workspace: Path, production: Mapping[str, Any] | None, reports: Path) -> None:
     """Write the artifacts of a run whose stage `validate` ended; what later stages did not come to write is left out.
 
     Args:
         workspace: where the stages ran.
         production: the content of `metrics.json` of the version in production; None where there is none.
-        reports: a folder outside the workspace in which the report stays.
-        name: of the report's copy there.
+        reports: a folder outside the workspace in which the report stays, by the run's id, until `pipeline.erase`
+            empties it.
     """
     create_markdown_artifact(summary.markdown(workspace), key="result", description="Headline figures")
     ours = read_json(workspace / "reports/metrics.json")
@@ -38,7 +39,7 @@ def publish(workspace: Path, production: Mapping[str, Any] | None, reports: Path
     card = workspace / "models/backbone/card.json"
     if card.is_file():
         create_markdown_artifact(_weights(read_json(card)), key="weights", description="What training started from")
-    _report(workspace / "reports/report.html", reports / f"{name}.html")
+    _report(workspace / "reports/report.html", reports / f"{flow_run.id}.html")
 
 
 def _against(ours: Mapping[str, Any], production: Mapping[str, Any] | None) -> list[dict[str, Any]]:

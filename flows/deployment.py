@@ -1,6 +1,6 @@
 """Bring the server at PREFECT_API_URL to what prefect.yaml and automations.yaml say: `python -m flows.deployment`.
 
-Doing so again changes nothing but what differs.
+Doing so again changes nothing but what differs; what people switched on or off there stays so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 from rich.console import Console
 
@@ -40,13 +40,14 @@ def deploy(pool_type: str = "process") -> None:
         ConfigError: there is no server, it is of another version, or it refuses a deployment.
     """
     with connected() as client:
-        for create in (
-            lambda: client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type)),
-            lambda: client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1)),
-        ):
-            with suppress(ObjectAlreadyExists):
-                create()
-        _deployments()
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type=pool_type))
+        try:  # the server would print a traceback where it is created twice
+            client.read_global_concurrency_limit_by_name(GPU)
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1))
+        with _switches_kept(client):
+            _deployments()
         for automation in _wanted():
             _bring(client, automation)
 
@@ -56,7 +57,7 @@ def connected() -> Iterator[SyncPrefectClient]:
     """A client of the server at PREFECT_API_URL.
 
     Raises:
-        ConfigError: nothing answers there, or a server of another version than this Prefect.
+        ConfigError: nothing answers there, or what answers refuses, or is of another version than this Prefect.
     """
     address = get_current_settings().api.url
     if address is None:
@@ -71,6 +72,10 @@ def _require_version(client: SyncPrefectClient, address: str) -> None:
     """See that a server answers, and is of this version but for its last number."""
     try:
         theirs = client.api_version()
+    except httpx.HTTPStatusError as error:
+        found = f"status {error.response.status_code}"
+        remedy = "See that PREFECT_API_URL ends in the server's /api, and PREFECT_API_AUTH_STRING is what it asks for."
+        raise ConfigError(f"a Prefect server at {address} that says its version", found, remedy) from error
     except httpx.HTTPError as error:
         remedy = "Start one (`make prefect`), or set PREFECT_API_URL to the address of yours."
         raise ConfigError(f"a Prefect server at {address}", f"no answer ({type(error).__name__})", remedy) from error
@@ -78,6 +83,27 @@ def _require_version(client: SyncPrefectClient, address: str) -> None:
     if theirs.split(".")[:2] != ours.split(".")[:2]:
         remedy = f"Install prefect=={theirs} here, or {ours} there: schedules and automations differ between versions."
         raise ConfigError(f"a Prefect server of version {ours} at {address}", theirs, remedy)
+
+
+@contextmanager
+def _switches_kept(client: SyncPrefectClient) -> Iterator[None]:
+    """Schedules and triggers that were there are on or off afterwards as they were before.
+
+    `prefect deploy` sets schedules to what prefect.yaml says, and makes each trigger anew, switched on.
+    """
+    automations = client.read_automations()
+    known, off = {each.id for each in automations}, {each.name for each in automations if not each.enabled}
+    active = {(each.id, own.slug): own.active for each in client.read_deployments() for own in each.schedules}
+    try:
+        yield
+    finally:
+        for automation in client.read_automations():
+            if automation.id not in known and automation.name in off:
+                client.pause_automation(automation.id)
+        for each in client.read_deployments():
+            for own in each.schedules:
+                if (was := active.get((each.id, own.slug), own.active)) != own.active:
+                    client.update_deployment_schedule(each.id, own.id, active=was)
 
 
 def _deployments() -> None:

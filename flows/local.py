@@ -6,7 +6,6 @@ what this started; a run that was under way is marked as crashed, and the next o
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -72,7 +71,7 @@ def _server(address: str) -> Iterator[None]:
 def _prefect(*arguments: str) -> AbstractContextManager[Popen[bytes]]:
     """A command of Prefect that runs until the context is left."""
     command = [sys.executable, "-m", "prefect", *arguments]
-    return running(command, END_S, cwd=ROOT, env={**os.environ, "DO_NOT_TRACK": "1"})
+    return running(command, END_S, cwd=ROOT)
 
 
 if __name__ == "__main__":

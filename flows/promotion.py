@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
-from flows import gate, repro, store, versions
+from flows import gate, programs, repro, store, versions
 from flows.gate import Check, Tagged
 from flows.snapshot import Checkout, Snapshot
 from flows.stages import die_with_worker, run_stages
@@ -43,7 +43,8 @@ def promote(
 
     Raises:
         PromotionError: a check failed; production stays.
-        ConfigError: no such version or revision; or production was moved meanwhile.
+        ConfigError: no such version or revision; params.yaml has a change that is not committed; or production was
+            moved meanwhile.
         ContractError: a release in the store is damaged.
         DataError: data is in nobody's reach.
     """
@@ -75,7 +76,7 @@ def rollback(repository: Path | None = None, to: str | None = None) -> str:
         The tag of the version that is in production now.
 
     Raises:
-        ConfigError: there was none before, or `to` never was in production.
+        ConfigError: there was none before, or `to` never was in production; params.yaml as for `promote`.
         PromotionError: its signature does not hold.
         ContractError: its release in the store is damaged.
     """
@@ -131,8 +132,12 @@ def evaluate_production(repository: Path | None = None, revision: str | None = N
 
 
 def _opened(repository: Path | None) -> tuple[Path, config.Params]:
+    """The project, and what its params.yaml asks for, which must be what git has: the tags are to be read by it."""
     die_with_worker()
     project = root(repository or Path())
+    if programs.git(project, "status", "--porcelain", "--", "params.yaml"):
+        remedy = "Commit it, or take the change back."
+        raise ConfigError(f"params.yaml in {project} as it was committed", "a change", remedy)
     return project, config.load(project / "params.yaml")
 
 
@@ -172,7 +177,8 @@ def _judged(
 
 def _reasons(checks: Sequence[Check], waiver: Waiver | None) -> str:
     """The message of the tag."""
-    words = [f"{each['check']}: {each['verdict']}, {each['found']}" for each in (check.row() for check in checks)]
+    rows = [check.row() for check in checks]
+    words = [f"{each['check']}: {each['verdict']}, {each['found']}; asked: {each['asked']}" for each in rows]
     if waiver and any(check.waived for check in checks):
         words.append(f"waived by {waiver.by}: {waiver.reason}")
     return "\n".join(["promoted", "", *words])

@@ -82,7 +82,7 @@ def _run(
     finally:
         # Also for a model that was not accepted: one wants to see its figures then, and it opened the test set.
         if "validate" in ended:
-            artifacts.publish(here, _production(folder, settings.release.name), settings.cache("reports"), _name())
+            artifacts.publish(here, _production(folder, settings.release.name), settings.cache("reports"))
             commit = branch and versions.keep(here, branch, f"Retrained by the run {_name()}")
     if not (commit and numbering.LAST in ended):
         return None

@@ -27,8 +27,8 @@ from pipeline.parent import die_with_parent
 #: A stage that called its error retryable (a full disk) is tried again after these many seconds.
 RETRY_DELAYS_S = [60.0, 600.0]
 
-#: The stages that keep a GPU busy; each holds the global concurrency limit `gpu` while it runs.
-ON_GPU = {"features", "finetune", "scratch"}
+#: The stages that run a network on a GPU where there is one; each holds the global concurrency limit `gpu` meanwhile.
+ON_GPU = {"features", "finetune", "scratch", "calibrate", "validate"}
 GPU = "gpu"
 
 #: Seconds after which the place of a process that vanished is free again; its holder renews it meanwhile.

@@ -1,8 +1,8 @@
 """Remove a withdrawn patient: `python -m pipeline.erase PATIENT`, a PatientID or pseudonym; `-` reads it from stdin.
 
-The patient leaves ingest's memory, the outputs below data/ and reports/, and DVC's cache and remotes; goes to the list
-of withdrawn patients, which ingest honours; and the releases that were made with the patient are listed as such. The
-scans themselves, and models that learned from them, stay.
+The patient leaves ingest's memory, the outputs below data/ and reports/, the copies of reports that runs under Prefect
+kept, and DVC's cache and remotes; goes to the list of withdrawn patients, which ingest honours; and the releases that
+were made with the patient are listed as such. The scans themselves, and models that learned from them, stay.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def erase(params: config.Params, patient: str) -> str:
     _mark(trace, cache, name)
     files, volumes = _forget(params.cache("ingest"), name, names)
     say(f"erase: {files} files and {volumes} volumes removed from ingest's memory")
+    say(f"erase: {_remove_reports(params.cache('reports'))} copies of reports removed, of whichever patients")
     index = Path(dvc_history.INGESTED) / "index.csv"
     if trace.objects or files or volumes or (index.is_file() and name in index.read_text(encoding="utf-8")):
         removed = _empty_workspace()
@@ -72,6 +73,14 @@ def _forget(cache: Path, patient: str, names: Pseudonyms) -> tuple[int, int]:
             found = memory.forget(patient, names)
         files, volumes = files + found[0], volumes + found[1]
     return files, volumes
+
+
+def _remove_reports(folder: Path) -> int:
+    """Copies that `flows.artifacts` made; they show slices of test patients, and which of them is not asked."""
+    copies = list(folder.glob("*.html"))
+    for copy in copies:
+        copy.unlink()
+    return len(copies)
 
 
 def _empty_workspace() -> list[Path]:

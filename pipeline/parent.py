@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -12,15 +13,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 _PR_SET_PDEATHSIG = 1
+#: Who started this process: as early as this is loaded, as it may end before it is asked for.
+_PARENT = os.getppid()
 
 #: Before a command: the kernel ends it with this process, even if that is killed with -9.
 WITH_THIS = ("setpriv", "--pdeathsig", "TERM")
 
 
 def die_with_parent() -> None:
-    """Have the kernel send this process a SIGTERM when its parent ends, even by `kill -9` (prctl(2); Linux only)."""
+    """Have the kernel send this process a SIGTERM when its parent ends, even by `kill -9` (prctl(2); Linux only).
+
+    A parent that ended since this module was loaded counts; so this is for processes of their own, not for forks.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != _PARENT:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

@@ -110,6 +110,9 @@ def test_patient_leaves_every_store(project: Any, tmp_path: Path) -> None:
     [series] = [row["series"] for row in read_csv(folder / "data/ingested/index.csv") if row["patient"] == PATIENT]
     volume = (folder / f"data/ingested/volumes/{series}.nii.gz").read_bytes()
     first = yaml.safe_load(project("git", "show", "HEAD~1:dvc.lock"))["stages"]["ingest"]["outs"][0]["md5"]
+    report = tmp_path / "cache/mri-transfer/reports/a-run.html"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(f"a slice of {PATIENT}")
     assert len(_holding(tmp_path)) > 5
     said = project("python", "-m", "pipeline.erase", "-", stdin="MRN-one\n")
     assert "MRN-one" not in said

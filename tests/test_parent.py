@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ from pathlib import Path
 from pipeline.parent import running
 with open(sys.argv[1], "wb") as out, running([sys.executable, "-c", sys.argv[2]], 60, out=out):
     time.sleep(600)
+"""
+#: Says its id, and asks to end with its parent when that is gone already.
+ORPHAN = """
+import os, sys, time
+from pipeline.parent import die_with_parent
+parent = os.getppid()
+print(os.getpid(), flush=True)
+while os.getppid() == parent:
+    time.sleep(0.01)
+die_with_parent()
+print("went on", flush=True)
+time.sleep(600)
 """
 
 
@@ -69,3 +82,21 @@ def test_a_program_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         finally:
             parent.kill()
     assert within(60, lambda: not _there(int(log.read_text())))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells a child of its parent's end")
+def test_a_process_ends_whose_parent_was_gone_before_it_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"
+    with open(log, "wb") as out, subprocess.Popen([sys.executable, "-c", start, ORPHAN], stdout=out) as parent:
+        try:
+            assert within(60, lambda: _says(log))
+        finally:
+            parent.kill()
+    orphan = int(log.read_text().split()[0])
+    try:
+        assert within(60, lambda: not _there(orphan) or "went on" in log.read_text())
+        assert "went on" not in log.read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(orphan, signal.SIGKILL)

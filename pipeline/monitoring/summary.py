@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.contract import Manifest
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, DataError
 from pipeline.files import sha256_file
 from pipeline.inference import signature
 from pipeline.monitoring import drift, reports
@@ -46,13 +46,20 @@ def against_release(folder: Path, reports_folder: Path) -> dict[str, Any]:
 
     Raises:
         ContractError: the release is not whole, or has no reference.
-        DataError: a line that is no report, or reports of another network.
+        DataError: a line that is no report, reports of another network, or none of this release.
     """
     signature.check_sums(folder)
     manifest, sha256 = contract.load(folder), sha256_file(folder / signature.SUMS)
     reference = _reference(folder, manifest)
     every = reports.read(reports_folder)
     own = [report for report in every if report.release_sha256 == sha256]
+    if not own:
+        raise DataError(
+            f"a report of {manifest.name} {manifest.version} in {reports_folder}",
+            f"{len(every)} of other releases" if every else "no report at all",
+            "Name the release that the box runs (of one that follows promotions: `<store>/<name>/production`) and the "
+            "folder that it reports to; or wait for the first study that the release answers.",
+        )
     named = Targets(manifest.task.kind, tuple(manifest.task.classes)).named
     watched = drift.watch(reference, own, named, sha256)
     monitors = [_monitor(name, [one for one in watched if one.quantity.monitor == name], own) for name in MONITORS]
@@ -85,8 +92,8 @@ def _reference(folder: Path, manifest: Manifest) -> Reference:
 def _counts(own: Sequence[StudyReport]) -> dict[str, Any]:
     return {
         "studies": len(own),
-        "first_hour": own[0].hour.isoformat() if own else None,
-        "last_hour": own[-1].hour.isoformat() if own else None,
+        "first_hour": own[0].hour.isoformat(),
+        "last_hour": own[-1].hour.isoformat(),
         "refused_series": sum(report.refused for report in own),
         "flagged_studies": sum(report.quality == "flagged" for report in own),
     }

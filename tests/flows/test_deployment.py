@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas import State
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -32,8 +33,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events import DeploymentEventTrigger
 from prefect.states import Cancelling, Scheduled
 
+from flows import monitoring
 from tests import prefect_server
 from tests.waiting import within
 
@@ -112,25 +115,35 @@ def test_parameters_are_a_typed_form(deployed: SyncPrefectClient) -> None:
         deployed.create_flow_run_from_deployment(retrain.id, parameters={"promote": "perhaps"})
 
 
-def test_deploying_again_changes_nothing_and_leaves_what_was_switched_off(
+def test_deploying_again_changes_nothing_and_leaves_what_was_switched(
     root: Path, prefect_environment: dict[str, str], deployed: SyncPrefectClient
 ) -> None:
     before = {each.name: each for each in deployed.read_automations()}
     assert len(before) == len(deployed.read_automations()) == 4
-    chosen = before["A run that never began has crashed"]
-    deployed.pause_automation(chosen.id)
+    off = {"A run that never began has crashed", "Retrain when enough new patients are there"}
+    for name in off:
+        deployed.pause_automation(before[name].id)
+    monitor = deployed.read_deployment_by_name("monitor/monitor")
+    deployed.update_deployment_schedule(monitor.id, monitor.schedules[0].id, active=True)
     deployed.upsert_global_concurrency_limit_by_name("gpu", 2)
     try:
         _deploy(root, prefect_environment)
-        assert {each.name for each in deployed.read_automations()} == set(before)
-        assert not deployed.read_automation(chosen.id).enabled
+        assert {each.name: each.enabled for each in deployed.read_automations()} == {
+            name: name not in off for name in before
+        }
+        # Of prefect.yaml this one is off, and the others, which `prefect_server.deploy` switched off, are on.
+        assert [each.name for each in deployed.read_deployments() for own in each.schedules if own.active] == [
+            "monitor"
+        ]
         assert deployed.read_global_concurrency_limit_by_name("gpu").limit == 2
     finally:
-        deployed.resume_automation(chosen.id)
+        for automation in deployed.read_automations():
+            deployed.resume_automation(automation.id)
+        deployed.update_deployment_schedule(monitor.id, monitor.schedules[0].id, active=False)
         deployed.upsert_global_concurrency_limit_by_name("gpu", 1)
 
 
-def test_server_that_is_not_there_or_of_another_version_is_named(
+def test_server_that_is_not_there_refuses_or_is_of_another_version_is_named(
     root: Path, prefect_environment: dict[str, str]
 ) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OlderServer) as older:
@@ -138,6 +151,8 @@ def test_server_that_is_not_there_or_of_another_version_is_named(
         there = f"http://127.0.0.1:{older.server_port}/api"
         said = _deploy(root, prefect_environment | {"PREFECT_API_URL": there}, status=1)
         assert f"at {there}; found 3.1.0. Install prefect==3.1.0 here, or 3." in said
+        said = _deploy(root, prefect_environment | {"PREFECT_API_URL": f"{there}/locked"}, status=1)
+        assert "found status 401. See that PREFECT_API_URL ends in" in said
         older.shutdown()
     said = _deploy(root, prefect_environment | {"PREFECT_API_URL": there}, status=1)
     assert f"expected a Prefect server at {there}; found no answer (ConnectError). Start one (`make prefect`)" in said
@@ -153,9 +168,31 @@ def test_server_that_is_not_there_or_of_another_version_is_named(
 def test_event_asks_for_a_run(
     deployed: SyncPrefectClient, prefect_environment: dict[str, str], event: str, name: str
 ) -> None:
-    """No worker is there yet: the runs, which would be of this checkout, never begin."""
-    deployment = deployed.read_deployment_by_name(name)
-    known = {run.id for run in _runs(deployed, deployment)}
+    _assert_asks(deployed, prefect_environment, event, deployed.read_deployment_by_name(name))
+
+
+def test_trigger_of_retrain_can_wait_for_drift_instead(
+    root: Path, deployed: SyncPrefectClient, prefect_environment: dict[str, str]
+) -> None:
+    retrain = deployed.read_deployment_by_name("retrain/retrain")
+    listed = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    [trigger] = next(each["triggers"] for each in listed if each["name"] == "retrain")
+    waiting = DeploymentEventTrigger.model_validate(
+        trigger | {"name": "Retrain on drift", "expect": [monitoring.EVENT]}
+    )
+    waiting.set_deployment_id(retrain.id)
+    made = deployed.create_automation(waiting.as_automation())
+    try:
+        _assert_asks(deployed, prefect_environment, monitoring.EVENT, retrain)
+    finally:
+        deployed.delete_automation(made)
+
+
+def _assert_asks(
+    api: SyncPrefectClient, environment: dict[str, str], event: str, deployment: DeploymentResponse
+) -> None:
+    """No worker is there yet: the run, which would be of this checkout, never begins."""
+    known = {run.id for run in _runs(api, deployment)}
     body = [
         {
             "event": event,
@@ -165,15 +202,15 @@ def test_event_asks_for_a_run(
         }
     ]
     request = urllib.request.Request(
-        f"{prefect_environment['PREFECT_API_URL']}/events",
+        f"{environment['PREFECT_API_URL']}/events",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 204
-    assert within(120, lambda: len(_runs(deployed, deployment)) > len(known))
-    [new] = [run for run in _runs(deployed, deployment) if run.id not in known]
-    deployed.delete_flow_run(new.id)
+    assert within(120, lambda: len(_runs(api, deployment)) > len(known))
+    [new] = [run for run in _runs(api, deployment) if run.id not in known]
+    api.delete_flow_run(new.id)
 
 
 def test_schedule_starts_a_run_that_completes_with_its_lines_and_artifacts(
@@ -249,10 +286,10 @@ def test_second_of_two_runs_waits(deployed: SyncPrefectClient, retrain: Deployme
 
 
 class OlderServer(http.server.BaseHTTPRequestHandler):
-    """Answers as a server of Prefect 3.1 does when it is asked for its version."""
+    """Answers as a server of Prefect 3.1 does when it is asked for its version, and below /locked asks who that is."""
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(401 if "/locked" in self.path else 200)
         self.end_headers()
         self.wfile.write(b'"3.1.0"')
 

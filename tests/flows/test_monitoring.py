@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from flows import monitoring
+from pipeline.errors import ConfigError
 from pipeline.files import read_json, sha256_file, write_json
 from pipeline.monitoring import reports, simulate
 from pipeline.monitoring.reference import read
@@ -81,6 +83,8 @@ def test_an_alarm_is_an_event_once_and_the_table_an_artifact(
     texts = [artifact["data"] for artifact in artifacts.raise_for_status().json()]
     assert [text.startswith("# Drift: ") for text in texts] == [True, True, False]
     assert read_json(out / "drift.json")["alarm"]
+    with pytest.raises(ConfigError, match="found that of .*box. Give each box an `out` of its own"):
+        monitoring.monitor.fn(release, tmp_path / "another", out)
     # The same reports, first looked at under another release: its alarms are not those of this one.
     write_json(out / "drift.json", {**read_json(out / "drift.json"), "release": {"sha256": "0" * 64}})
     _run(prefect_environment, release, box, out)

@@ -16,7 +16,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
-from flows import versions
+from flows import promotion, versions
+from pipeline.errors import ConfigError
 from pipeline.files import write_csv
 from pipeline.inference.signature import SUMS, check_sums
 from tests.flows import releases
@@ -27,27 +28,35 @@ pytestmark = pytest.mark.acceptance
 
 #: Runs flows over a project, one after the other, and prints of each how it ended, and what boxes find then.
 PROGRAM = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from flows import promotion
 from pipeline.files import sha256_file
 
 project, link, steps = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 for flow, given in steps:
+    begin = time.monotonic()
     state = getattr(promotion, flow)(project, return_state=True, **given)
+    took = time.monotonic() - begin
     found = sha256_file(link / "SHA256SUMS") if link.exists() else None
-    print(json.dumps(["ended", str(state.state_details.flow_run_id), state.name, state.message, found]), flush=True)
+    run = str(state.state_details.flow_run_id)
+    print(json.dumps(["ended", run, state.name, state.message, found, took]), flush=True)
 """
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a flow ended, in what words, with which rows in its artifact, and the hash of what boxes find then."""
+    """How a flow ended, in what words, with which rows in its artifact, what boxes find then, and after what time.
+
+    Attributes:
+        production: the hash of what they find; None where there is nothing.
+    """
 
     state: str
     message: str
     rows: list[dict[str, str]]
     production: str | None
+    seconds: float
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -82,7 +91,7 @@ def run(prefect_environment: dict[str, str], client: SyncPrefectClient, project:
         done = subprocess.run(command, env=prefect_environment, stdout=subprocess.PIPE, text=True, check=True)
         ended = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["ended"')]
         assert len(ended) == len(steps)
-        return [Ended(state, message or "", _rows(UUID(flow)), found) for _, flow, state, message, found in ended]
+        return [Ended(state, message or "", _rows(UUID(flow)), *rest) for _, flow, state, message, *rest in ended]
 
     def _rows(flow: UUID) -> list[dict[str, str]]:
         of_this_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow]))
@@ -114,6 +123,7 @@ def test_better_one_is_promoted_a_worse_one_is_not_and_rollback_restores_the_has
     assert "1.3.0 to be fit for production (not worse: AUROC minus that of production above -0.05" in worse.message
     assert "Production stays as it is" in worse.message
     assert back.state == "Completed"
+    assert back.seconds < 60
     hashes = [each.production for each in (first, second, worse, back)]
     assert hashes == [hashes[0], hashes[1], hashes[1], hashes[0]]
     assert hashes[0] != hashes[1]
@@ -125,10 +135,19 @@ def test_better_one_is_promoted_a_worse_one_is_not_and_rollback_restores_the_has
     assert current.tag == f"{NAME}@v1.1.0"
     moves = project("git", "tag", "--list", f"{NAME}#*").split()
     assert moves == [f"{NAME}#production{move}" for move in ("!#3", "!#5", "#1", "#2", "#4")]
-    assert "not worse: pass" in project("git", "tag", "--list", "--format=%(contents)", f"{NAME}#production#2")
+    said = project("git", "tag", "--list", "--format=%(contents)", f"{NAME}#production#2")
+    assert "signature: pass, promote.public_key names no key to check by; asked: nobody's signature" in said
+    assert "; asked: AUROC minus that of production above -0.05" in said
     resource = f"mri-transfer.model.{NAME}"
     told = {(f"{NAME}@v1.1.0", hashes[0]), (f"{NAME}@v1.2.0", hashes[1])}
     assert within(60, lambda: _moves(client, resource) == told), _moves(client, resource)
+
+
+def test_what_is_not_committed_is_not_asked_by(project: Released) -> None:
+    project.change("margin: 0.05", "margin: 0.4")
+    for flow in (promotion.promote, promotion.rollback, promotion.evaluate_production):
+        with pytest.raises(ConfigError, match=r"params.yaml in .* as it was committed; found a change. Commit it"):
+            flow.fn(project.folder)
 
 
 def _moves(client: SyncPrefectClient, resource: str) -> set[tuple[str, str]]:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import zc.lockfile
 
-from flows import repro
-from pipeline.errors import ConfigError
+from flows import programs, repro
+from pipeline.errors import ConfigError, StorageError
 
 pytestmark = pytest.mark.acceptance
 
@@ -80,6 +82,22 @@ def test_nothing_survives_a_kill_of_the_flow(toy: Path, shell: str, monkeypatch:
     flow.kill()
     flow.wait()
     assert _gone(stage)
+
+
+def test_stage_waits_for_a_dvc_that_is_at_work_in_the_folder(toy: Path) -> None:
+    """For as long as it takes: a command that does not wait has given up meanwhile, twice."""
+    (toy / ".dvc/tmp").mkdir(exist_ok=True)
+    held = zc.lockfile.LockFile(str(toy / ".dvc/tmp/lock"))
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            waiting = pool.submit(repro.reproduce, toy, "data/demo/dvc.yaml:demo", print)
+            for _ in range(2):
+                with pytest.raises(StorageError, match="Unable to acquire lock"):
+                    programs.dvc(toy, "repro", "split")
+            assert not waiting.done()
+        finally:
+            held.close()
+        assert waiting.result() is repro.Outcome.RAN
 
 
 def test_failed_stage_speaks_through_its_error_file(toy: Path) -> None:

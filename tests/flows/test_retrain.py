@@ -75,7 +75,7 @@ def test_every_stage_is_a_task_in_the_order_of_the_dag_and_its_figures_are_artif
     assert [row["verdict"] for row in json.loads(artifacts["acceptance"][1])] == ["met", "MISSED: 0.1"]
     assert "| licence | a\\|b |" in artifacts["weights"][1]
     kept = Path(artifacts["report"][1].rpartition("file://")[2].rstrip(")"))
-    assert kept.read_text() == "a report"
+    assert (kept.stem, kept.read_text()) == (str(run), "a report")
 
 
 def test_failing_stage_fails_the_flow_with_its_own_message_and_nothing_after_it_runs(

@@ -54,11 +54,23 @@ def test_a_simulated_shift_is_an_alarm_with_the_time_it_began_and_what_to_do(
     assert "What to do: " in text
 
 
-def test_reports_of_other_releases_are_left_out(release: Path, tmp_path: Path, capsys: Any) -> None:
+def test_reports_of_other_releases_are_left_out_and_alone_say_nothing_of_drift(
+    release: Path, tmp_path: Path, capsys: Any
+) -> None:
     for report in observed.reported(observed.studies(40, 0, manufacturer="Canon")):
+        reports.append(tmp_path, report)
+    assert command.main([str(release), str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"a report of mri-transfer-demo 0.1.0 in {tmp_path}; found 40 of other releases. Name the release" in said
+    for report in observed.reported(observed.studies(5, 0), sha256_file(release / "SHA256SUMS")):
         reports.append(tmp_path, report)
     assert command.main([str(release), str(tmp_path)]) == 0
     assert "- 40 reports of other releases, left out" in capsys.readouterr().out
+
+
+def test_folder_in_which_nothing_was_reported_says_nothing_of_drift(release: Path, tmp_path: Path, capsys: Any) -> None:
+    assert command.main([str(release), str(tmp_path)]) == 1
+    assert "found no report at all" in capsys.readouterr().err
 
 
 def test_what_cannot_be_used_ends_with_the_reason(release: Path, tmp_path: Path, capsys: Any) -> None:
