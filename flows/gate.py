@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flows import labels
 from flows.snapshot import Data, Snapshot
 from pipeline.clinical.comparison import Compared, ask, compared
 from pipeline.clinical.resampling import Estimate
@@ -18,8 +19,7 @@ from pipeline.inference.release import Release, open_release
 from pipeline.inference.signature import UNSIGNED, verify
 from pipeline.validation_config import Waiver
 
-INDEX, LABELS, SPLIT = "data/ingested/index.csv", "data/ingested/labels.csv", "data/split.csv"
-WITHDRAWN, ACCEPTANCE = "data/withdrawn.csv", "reports/acceptance.json"
+INDEX, SPLIT, ACCEPTANCE = "data/ingested/index.csv", "data/split.csv", "reports/acceptance.json"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def against(candidate: Tagged, production: Tagged, data: Data, policy: Promote, 
     question = _same_question(releases)
     if not question.passed:
         return [whole, question]
-    answered = ask(releases, data.rows(INDEX), data.rows(LABELS), taught(candidate) | taught(production), data.borrow)
+    answered = ask(
+        releases, data.rows(INDEX), data.rows(labels.LABELS), taught(candidate) | taught(production), data.borrow
+    )
     count = len(set(answered.units.patients))
     enough = Check(
         "patients", f"at least {policy.patients} that neither learnt from", str(count), count >= policy.patients
@@ -107,16 +109,10 @@ def taught(made: Tagged) -> frozenset[str]:
     return frozenset(row["patient"] for row in made.project.rows(SPLIT) if row["split"] != "test")
 
 
-def labelled(project: Data) -> frozenset[str]:
-    """The patients with a label."""
-    return frozenset(row["patient"] for row in project.rows(LABELS))
-
-
 def labels_kept(made: Tagged, data: Data) -> Check:
     """Nobody whom a version knew with a label is without one now, but for withdrawn patients."""
-    withdrawn = {row["patient"] for row in data.rows(WITHDRAWN)} if data.has(WITHDRAWN) else set()
-    known = labelled(made.project) - withdrawn
-    lost = len(known - labelled(data))
+    known = labels.labelled(made.project) - labels.withdrawn(data)
+    lost = len(known - labels.labelled(data))
     found = f"the labels shrank: {lost} have none in {data.name}" if lost else "all have one"
     return Check("labels", f"of the {len(known)} patients that {made.tag} had", found, passed=not lost)
 
@@ -129,12 +125,7 @@ def require_labels(made: Tagged, data: Data) -> None:
     """
     check = labels_kept(made, data)
     if not check.passed:
-        raise DataError(
-            f"labels {check.asked}",
-            check.found,
-            "Give ingest the whole file of labels again (data.labels in params.yaml), and see in "
-            "data/ingested/rejected.csv whether it refuses their scans now.",
-        )
+        raise DataError(f"labels {check.asked}", check.found, labels.REMEDY)
 
 
 def require(checks: Sequence[Check], tag: str) -> None:

@@ -12,10 +12,9 @@ from prefect.events import emit_event
 from prefect.variables import Variable
 from pydantic import PositiveInt
 
-from flows import programs, repro, workspace
+from flows import labels, programs, repro, workspace
 from flows.stages import Minutes, die_with_worker, run_stages
 from pipeline import config, params
-from pipeline.errors import StorageError
 from pipeline.files import read_csv
 
 #: Emitted when enough new labelled patients are there; the deployment `retrain` waits for it.
@@ -50,34 +49,24 @@ def ingest_new_studies(
     folder = (repository or Path()).resolve()
     with workspace.clone(folder) as here:
         params.check(config.load(here / "params.yaml"), here)
-        commit, known = programs.git(here, "rev-parse", "HEAD"), _known(here)
         for _ in run_stages(here, repro.order(here, last="ingest"), minutes=timeout_minutes):
             pass
-        patients = _labelled(here)
-        _show(here, len(patients), len(patients - known))
-    _tell(commit, len(patients - known), enough_patients)
+        change = labels.changed(here)
+        _show(here, change)
+        commit = programs.git(here, "rev-parse", "HEAD")
+    _tell(commit, change.new, enough_patients)
 
 
-def _known(here: Path) -> set[str]:
-    """The labelled patients of the commit in a clone in which nothing ran yet."""
-    try:
-        programs.dvc(here, "checkout", "--quiet", str(INGESTED / "labels.csv"))
-    except StorageError:
-        return set()  # nothing was ingested in it, or its data is in no cache
-    return _labelled(here)
-
-
-def _labelled(here: Path) -> set[str]:
-    """Pseudonyms of the patients with a label."""
-    path = here / INGESTED / "labels.csv"
-    return {row["patient"] for row in read_csv(path)} if path.is_file() else set()
-
-
-def _show(here: Path, labelled: int, new: int) -> None:
+def _show(here: Path, change: labels.Change) -> None:
     """Counts as a table; no pseudonym is among them."""
     volumes = len(read_csv(here / INGESTED / "index.csv"))
     refused = Counter(row["reason"] for row in read_csv(here / INGESTED / "rejected.csv"))
-    counts = {"volumes": volumes, "labelled patients": labelled, "of them new": new}
+    patients = {
+        "labelled patients": change.labelled,
+        "of them new": change.new,
+        "patients without label now": change.lost,
+    }
+    counts = {"volumes": volumes, **patients}
     rows = [{"what": what, "count": count} for what, count in counts.items()]
     rows += [{"what": f"refused: {reason}", "count": count} for reason, count in sorted(refused.items())]
     create_table_artifact(rows, key="ingested", description="What the scans' folder holds")

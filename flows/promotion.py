@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
-from flows import gate, programs, repro, store, versions
+from flows import gate, labels, programs, repro, store, versions
 from flows.gate import Check, Tagged
 from flows.snapshot import Checkout, Snapshot
 from flows.stages import die_with_worker, run_stages
@@ -124,7 +124,7 @@ def evaluate_production(repository: Path | None = None, revision: str | None = N
         data = Checkout(here)
         gate.require_labels(made, data)
         release = open_release(made.folder)
-        answered = ask([release], data.rows(gate.INDEX), data.rows(gate.LABELS), gate.taught(made), data.borrow)
+        answered = ask([release], data.rows(gate.INDEX), data.rows(labels.LABELS), gate.taught(made), data.borrow)
     told = figures(answered, release, params.validate_.confidence)
     rows = [{"figure": key, "now": each if isinstance(each, str) else gate.shown(each)} for key, each in told.items()]
     what = f"{current.tag} on the labelled patients of now that it did not learn from"

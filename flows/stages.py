@@ -90,8 +90,8 @@ def run_stages(
             named = run_stage.with_options(name=name, task_run_name=name)
             outcome = named(workspace, stage, force, minutes.get(name, DEFAULT_MINUTES))
             rows[-1] |= {"outcome": outcome.words, "seconds": f"{time.monotonic() - begin:.1f}"}
+            yield name  # before the bar, which needs the server: what the stage did counts also without it
             update_progress_artifact(bar, 100 * count / len(names), f"{count} of {len(names)} stages: {name} is done")
-            yield name
     finally:
         create_table_artifact(rows, key="stages", description="What DVC did for each stage")
 

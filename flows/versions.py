@@ -42,10 +42,10 @@ class Version:
         return f"{self.name}@v{self.version}"
 
 
-def keep(workspace: Path, branch: str, message: str) -> str:
-    """Commit what a run made to a branch of the repository that `workspace` is a clone of, and push its data.
+def keep(workspace: Path, branch: str, message: str, only: Path | None = None) -> str:
+    """Commit what a run made to a branch of the repository that `workspace` is a clone of.
 
-    Call it also for a run that failed once `validate` was reached: its line in the ledger must not be lost. Where
+    Call it also for a run that failed in `validate` or after it: its line in the ledger must not be lost. Where
     somebody else has added to the branch meanwhile, both are merged; the commit that is returned is the run's own. The
     branch may be checked out there, with nothing changed: its files then change. A second call changes nothing more.
 
@@ -53,6 +53,7 @@ def keep(workspace: Path, branch: str, message: str) -> str:
         workspace: of `flows.workspace.clone`.
         branch: made where it is not there.
         message: of the commit.
+        only: the one file of git that is committed; changes of others in `workspace` are thrown away. None: all.
 
     Returns:
         The commit, by which a release can be tagged.
@@ -60,24 +61,28 @@ def keep(workspace: Path, branch: str, message: str) -> str:
     Raises:
         ConfigError: no name of a branch; or the branch has other changes of the same files, or is checked out with
             changes: the commit is then kept on a branch that the message names.
-        StorageError: the remote of DVC is away: the commit is kept, its data is in DVC's cache.
     """
     if asked(workspace, "check-ref-format", "--branch", branch) is None:
         raise ConfigError("the name of a branch", repr(branch), "Use letters, digits, `-`, `_` and `/`.")
-    git(workspace, "add", "--update")
-    new = git(workspace, "ls-files", "--others", "--exclude-standard", "--", *KEPT).splitlines()
+    git(workspace, "add", "--update", *(["--", str(only)] if only else []))
+    new = [] if only else git(workspace, "ls-files", "--others", "--exclude-standard", "--", *KEPT).splitlines()
     if new:
         git(workspace, "add", "--", *new)
     if asked(workspace, "diff", "--cached", "--quiet") is None:
         git(workspace, "commit", "--quiet", "--no-verify", "--message", message)
+    if only:
+        git(workspace, "reset", "--quiet", "--hard")
     commit = git(workspace, "rev-parse", "HEAD")
     push(workspace, commit, branch)
-    _push_data(workspace, commit, branch)
     return commit
 
 
-def _push_data(workspace: Path, commit: str, branch: str) -> None:
-    """To DVC's default remote, if there is one; else the data stays in the cache."""
+def push_data(workspace: Path, commit: str, branch: str) -> None:
+    """Push the data of a commit that was kept to DVC's default remote, if there is one; else it stays in the cache.
+
+    Raises:
+        StorageError: the remote is away: the data is in DVC's cache.
+    """
     remote = Config(str(workspace / ".dvc"))["core"].get("remote")
     if remote is None:
         return
@@ -87,7 +92,8 @@ def _push_data(workspace: Path, commit: str, branch: str) -> None:
         raise StorageError(
             f"DVC's remote {remote!r} to take the data of {commit[:12]}",
             error.found,
-            f"Nothing is lost: the commit is on {branch}, its data in DVC's cache. `dvc push` when the remote is back.",
+            f"Nothing is lost: the commit is on {branch}, its data in DVC's cache. When the remote is back, `dvc push` "
+            "with that branch checked out, or start `retrain` again.",
         ) from error
 
 

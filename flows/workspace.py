@@ -17,12 +17,14 @@ from dvc.config import Config
 from flows.programs import asked, dvc, git, identity
 from pipeline.clinical import ledger
 from pipeline.dicom.pseudonym import DEMO
-from pipeline.errors import ConfigError
-from pipeline.files import locked
+from pipeline.errors import ConfigError, LedgerError
+from pipeline.files import locked, sync_folder
 
 LEDGER = Path("reports/ledger.csv")
 #: Where clones lie unless somebody says otherwise; git and DVC look into neither.
 RUNS = Path(".dvc/tmp/runs")
+#: Beside the clones: the ledger of all that runs looked at before their folders went, so that none is lost.
+LOOKS = "ledger.csv"
 #: Where params.yaml names files; `*`: every entry of a list.
 INPUTS = (
     "data.labels",
@@ -40,8 +42,8 @@ def clone(repository: Path, revision: str | None = None, runs: Path | None = Non
 
     It shares the repository's DVC cache and remotes, so a stage that was done anywhere is not done again: what a run
     that failed has finished is kept by DVC's run cache, not by its folder, in which patients' data would lie forgotten.
-    A folder that a killed run left is removed by the next `clone` of a current state, which takes over the lines of its
-    ledger: who was killed after looking at the test set has looked.
+    A folder that a killed run left is removed by the next `clone`. Before a folder goes, what its run wrote into the
+    ledger is kept beside it, for `recover_looks`: who looked at the test set has looked, however the run ended.
 
     Args:
         repository: of git and DVC, with `.dvc` in its root.
@@ -56,18 +58,41 @@ def clone(repository: Path, revision: str | None = None, runs: Path | None = Non
     commit = resolve(source, revision) if revision else _current(source)
     place = (runs or source / RUNS).resolve()
     place.mkdir(parents=True, exist_ok=True)
+    _sweep(place)
     folder, held = _own_folder(place)
     try:
         git(source, "clone", "--quiet", "--no-checkout", str(source), str(folder))
         git(folder, "checkout", "--quiet", "--detach", commit)
         _settle(source, folder)
         _require_inputs(source, folder)
-        if revision is None:
-            _sweep(place, folder / LEDGER)
         yield folder
     finally:
-        shutil.rmtree(folder)
+        with locked(place):  # nobody sweeps here meanwhile
+            if looked(folder, commit):
+                _save_looks(folder)
+            shutil.rmtree(folder)
         os.close(held)
+
+
+def looked(workspace: Path, since: str = "HEAD") -> bool:
+    """Whether the ledger of a clone differs from what a commit has of it."""
+    return asked(workspace, "diff", "--quiet", since, "--", str(LEDGER)) is None
+
+
+def recover_looks(workspace: Path) -> list[Path]:
+    """Add to a clone's ledger the lines of runs whose folders are gone, for it to commit; those it has are left out.
+
+    Returns:
+        Ledgers of killed runs that are damaged, and therefore not in it.
+
+    Raises:
+        LedgerError: the clone's own is damaged, or `LOOKS` is.
+    """
+    place = workspace.parent
+    with locked(place):
+        if (place / LOOKS).is_file():
+            ledger.take_over(place / LOOKS, workspace / LEDGER)
+        return sorted(place.glob("damaged-*.csv"))
 
 
 def root(repository: Path) -> Path:
@@ -119,19 +144,31 @@ def _own_folder(place: Path) -> tuple[Path, int]:
     return folder, held
 
 
-def _sweep(place: Path, into: Path) -> None:
-    """Remove the folders of runs that are no more; the lines of their ledgers go `into` this one."""
+def _sweep(place: Path) -> None:
+    """Remove the folders of runs that are no more."""
     with locked(place):  # no folder is made here by others meanwhile
         for folder in sorted(place.glob("run-*")):
             held = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ledger.take_over(folder / LEDGER, into)
+                _save_looks(folder)
                 shutil.rmtree(folder)
             except BlockingIOError:
                 continue  # of a run that goes on
             finally:
                 os.close(held)
+
+
+def _save_looks(folder: Path) -> None:
+    """Keep the lines of a clone's ledger beside the clone; all of a ledger that is damaged, in a file of its own."""
+    place, own = folder.parent, folder / LEDGER
+    if not own.is_file():
+        return
+    try:
+        ledger.take_over(own, place / LOOKS)
+    except LedgerError:
+        own.replace(place / f"damaged-{folder.name}.csv")
+    sync_folder(place)
 
 
 def _settle(source: Path, folder: Path) -> None:

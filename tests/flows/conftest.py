@@ -17,6 +17,7 @@ from tests import prefect_server
 STEP = """
 import sys, time
 from pathlib import Path
+from pipeline.clinical import ledger
 from pipeline.errors import SplitError, StorageError
 from pipeline.files import write_json
 from pipeline.progress import say
@@ -35,6 +36,9 @@ def step(params):
     if word == "full":
         trouble.unlink()
         raise StorageError("room", "none", "Free some.")
+    if word == "look":
+        ledger.record(Path("reports/ledger.csv"), ledger.Key("split", name, "calibration"), 20)
+        raise SplitError("two sites", "one", "Give another.")
     if word == "crash":
         sys.exit("segments of bone")
     if word == "sleep":

@@ -14,6 +14,8 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    LogFilter,
+    LogFilterFlowRunId,
 )
 
 #: Calls a flow, without the minutes between two tries of a stage.
@@ -28,7 +30,12 @@ getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
 
 def call(flow: str, environment: dict[str, str], **parameters: object) -> int:
     """The exit status of a program that calls a flow, named `module:function`."""
-    command = [sys.executable, "-c", PROGRAM, flow, json.dumps(parameters)]
+    return run(PROGRAM, flow, environment, **parameters)
+
+
+def run(program: str, flow: str, environment: dict[str, str], **parameters: object) -> int:
+    """The exit status of such a program."""
+    command = [sys.executable, "-c", program, flow, json.dumps(parameters)]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
@@ -43,3 +50,8 @@ def artifacts(client: SyncPrefectClient, run: UUID) -> dict[str | None, tuple[st
     """Kind and content of a run's artifacts, by key."""
     of_this_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
     return {each.key: (each.type, each.data) for each in client.read_artifacts(artifact_filter=of_this_run)}
+
+
+def log(client: SyncPrefectClient, run: UUID) -> list[str]:
+    """A run's lines that the server has by now; the last ones come a moment after it ended."""
+    return [each.message for each in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])))]

@@ -68,13 +68,27 @@ def test_new_labelled_patients_are_told_of_once_and_when_they_are_enough(
             row["what"]: row["count"] for row in json.loads(runs.artifacts(client, runs.last(client))["ingested"][1])
         }
         assert counts == {
-            "volumes": patients, "labelled patients": patients, "of them new": patients - 3, "refused: not_mr": 1,
+            "volumes": patients, "labelled patients": patients, "of them new": patients - 3,
+            "patients without label now": 0, "refused: not_mr": 1,
         }  # fmt: skip
         told = {5: [], 7: [4], 11: [4, 8]}[patients]
         assert within(30, lambda told=told: _told(prefect_environment, commit) == told), told
     # It leaves the repository as it was; `retrain` is what commits.
     assert project("git", "rev-parse", "HEAD") == commit
     assert project("git", "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_patients_who_lost_their_label_are_counted_and_said(
+    project: versioned.Project, scans: Path, prefect_environment: dict[str, str], client: SyncPrefectClient
+) -> None:
+    project.write("data/withdrawn.csv", "patient\nP-3\n")
+    project.commit("Withdrawn")
+    scans.write_text("P-1")
+    assert runs.call("flows.ingest:ingest_new_studies", prefect_environment, repository=str(project.folder)) == 0
+    rows = json.loads(runs.artifacts(client, runs.last(client))["ingested"][1])
+    assert {"what": "patients without label now", "count": 1} in rows
+    said = "The labels shrank: 1 of the 3 patients of the commit have none now and were not withdrawn. Give ingest"
+    assert within(30, lambda: any(said in line for line in runs.log(client, runs.last(client))))
 
 
 def _told(environment: dict[str, str], commit: str) -> list[int]:

@@ -34,7 +34,9 @@ def _run(project: Project, branch: str, meanwhile: str | None = None) -> str:
         if meanwhile:
             project.write(meanwhile, "new")
             project.commit()
-        return versions.keep(workspace, branch, "A run")
+        commit = versions.keep(workspace, branch, "A run")
+        versions.push_data(workspace, commit, branch)
+        return commit
 
 
 def _openings(text: str) -> int:
@@ -103,12 +105,28 @@ def test_remote_that_is_away_loses_nothing(project: Project, tmp_path: Path) -> 
     (tmp_path / "store").write_text("a file where a folder should be")
     with clone(project.folder) as workspace:
         Project(workspace)("dvc", "repro", "--quiet")
-        with pytest.raises(StorageError, match=r"remote 'store' to take the data of .*Nothing is lost") as caught:
-            versions.keep(workspace, "main", "A run")
-        assert caught.value.retryable
+        commit = versions.keep(workspace, "main", "A run")
+        with pytest.raises(StorageError, match=r"remote 'store' to take the data of .*Nothing is lost"):
+            versions.push_data(workspace, commit, "main")
+        assert commit == project("git", "rev-parse", "main")
         (tmp_path / "store").unlink()
-        assert versions.keep(workspace, "main", "A run") == project("git", "rev-parse", "main")
+    project("dvc", "push", "--quiet")  # as the message says
     assert list((tmp_path / "store").rglob("*.dir"))
+
+
+def test_only_the_ledger_of_a_run_that_did_not_come_far_is_kept(project: Project) -> None:
+    with clone(project.folder) as workspace:
+        Project(workspace)("dvc", "repro", "--quiet")
+        ledger.record(workspace / "reports/ledger.csv", ledger.Key("split", "model", "calibration"), 20)
+        Project(workspace).change("seed: 20260901", "seed: 7")
+        project.change(
+            "version: 0.1.0", "version: 2.0.0"
+        )  # meanwhile somebody commits, also a file that the run changed
+        project.commit()
+        commit = versions.keep(workspace, "main", "A run", Path("reports/ledger.csv"))
+    assert project("git", "show", "--name-only", "--format=", commit) == "reports/ledger.csv"
+    assert _openings(project("git", "show", "main:reports/ledger.csv")) == 1
+    assert "seed: 20260901" in project("git", "show", "main:params.yaml")
 
 
 def test_bad_name_of_a_branch_is_refused(project: Project) -> None:

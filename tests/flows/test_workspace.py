@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace import RUNS, clone
+from flows.workspace import LEDGER, RUNS, clone, recover_looks
 from pipeline.clinical import ledger
 from pipeline.errors import ConfigError
+from pipeline.files import write_text
 from tests.flows import versioned
 from tests.flows.versioned import Project
 from tests.waiting import within
@@ -151,8 +152,31 @@ def test_folder_of_a_killed_run_goes_and_its_looks_at_the_test_set_count(project
         assert len((workspace / "reports/ledger.csv").read_text().splitlines()) == 1
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    with clone(project.folder) as workspace:
+    with clone(project.folder, "HEAD"):  # of a run that commits nothing
         assert not left.exists()
-        found = ledger.counted(workspace / "reports/ledger.csv", ledger.Key("split", "model", "calibration"))
-        assert found is not None
-        assert found.opened == 1
+    assert [_opened(project) for _ in range(2)] == [1, 1]
+
+
+def _opened(project: Project) -> int:
+    """How often the ledger of a new clone says that the test set was opened, by models of that killed run."""
+    with clone(project.folder) as workspace:
+        assert recover_looks(workspace) == []
+        found = ledger.counted(workspace / LEDGER, ledger.Key("split", "model", "calibration"))
+    return found.opened if found else 0
+
+
+def test_look_of_a_run_that_could_not_commit_it_counts(project: Project) -> None:
+    with clone(project.folder) as workspace:
+        ledger.record(workspace / LEDGER, ledger.Key("split", "model", "calibration"), 20)
+    assert _opened(project) == 1
+
+
+def test_damaged_ledger_of_a_killed_run_stops_no_other_and_stays(project: Project) -> None:
+    left = project.folder / RUNS / "run-killed"
+    write_text(left / LEDGER, (project.folder / LEDGER).read_text() + "2026-01-01T00:00:00+00:00,split,mo")
+    for _ in range(2):
+        with clone(project.folder) as workspace:
+            assert not left.exists()
+            [damaged] = recover_looks(workspace)
+            assert damaged.read_text().endswith("split,mo")
+            assert (workspace / LEDGER).read_text() == (project.folder / LEDGER).read_text()
