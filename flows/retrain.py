@@ -51,12 +51,11 @@ def retrain(
     """
     die_with_worker()
     _require_possible(in_place, bool(revision or branch or promote), stages)
+    folder = (repository or Path()).resolve()
     if in_place:
-        folder = (repository or Path()).resolve()
         _run(folder, folder, None, stages, force, timeout_minutes)
         return
-    folder = workspace.root(repository or Path())
-    version = _in_clone(folder, revision, branch or _branch(folder), force, timeout_minutes)
+    version = _in_clone(folder, revision, branch, force, timeout_minutes)
     if promote and version is not None:
         from flows import promotion  # what it compares with takes 2 s to import, which other runs need not pay
 
@@ -74,9 +73,11 @@ def _require_possible(in_place: bool, of_a_clone: bool, stages: list[str] | None
 
 
 def _in_clone(
-    folder: Path, revision: str | None, branch: str, force: bool, minutes: dict[str, Minutes] | None
+    repository: Path, revision: str | None, branch: str | None, force: bool, minutes: dict[str, Minutes] | None
 ) -> str | None:
-    """Run every stage in a clone; the version's tag. Looks that others could not commit go where HEAD is to go."""
+    """Run every stage in a clone; the version's tag. Of what is checked out, it also commits looks that others took."""
+    folder = workspace.root(repository)
+    branch = branch or _branch(folder)
     with workspace.clone(folder, revision) as here:
         if revision is None:
             _recover_looks(here)
