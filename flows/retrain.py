@@ -50,26 +50,38 @@ def retrain(
             params.yaml that cannot be used, or no scans or labels where it says; nothing ran then.
     """
     die_with_worker()
-    if in_place and (revision or branch or promote):
-        remedy = "Leave them out, or run in a clone."
-        raise ConfigError("no revision, branch or promotion of a run in place", "one", remedy)
+    _require_possible(in_place, bool(revision or branch or promote), stages)
+    folder = (repository or Path()).resolve()
     if in_place:
-        folder = (repository or Path()).resolve()
         _run(folder, folder, None, stages, force, timeout_minutes)
         return
-    if stages:
-        remedy = "Leave `stages` out, what is done is not done again; or run `in_place`, where the other stages ended."
-        raise ConfigError("every stage of a run in a clone, which begins empty", ", ".join(stages), remedy)
-    folder = workspace.root(repository or Path())
-    branch = branch or _branch(folder)
-    with workspace.clone(folder, revision) as here:
-        if revision is None:
-            _recover_looks(here)
-        version = _run(folder, here, branch, None, force, timeout_minutes)
+    version = _in_clone(folder, revision, branch, force, timeout_minutes)
     if promote and version is not None:
         from flows import promotion  # what it compares with takes 2 s to import, which other runs need not pay
 
         promotion.promote(folder, version)
+
+
+def _require_possible(in_place: bool, of_a_clone: bool, stages: list[str] | None) -> None:
+    """What a run in place and one in a clone cannot be asked for."""
+    if in_place and of_a_clone:
+        remedy = "Leave them out, or run in a clone."
+        raise ConfigError("no revision, branch or promotion of a run in place", "one", remedy)
+    if stages and not in_place:
+        remedy = "Leave `stages` out, what is done is not done again; or run `in_place`, where the other stages ended."
+        raise ConfigError("every stage of a run in a clone, which begins empty", ", ".join(stages), remedy)
+
+
+def _in_clone(
+    repository: Path, revision: str | None, branch: str | None, force: bool, minutes: dict[str, Minutes] | None
+) -> str | None:
+    """Run every stage in a clone; the version's tag. Of what is checked out, it also commits looks that others took."""
+    folder = workspace.root(repository)
+    branch = branch or _branch(folder)
+    with workspace.clone(folder, revision) as here:
+        if revision is None:
+            _recover_looks(here)
+        return _run(folder, here, branch, None, force, minutes)
 
 
 def _run(

@@ -87,8 +87,21 @@ def test_patients_who_lost_their_label_are_counted_and_said(
     assert runs.call("flows.ingest:ingest_new_studies", prefect_environment, repository=str(project.folder)) == 0
     rows = json.loads(runs.artifacts(client, runs.last(client))["ingested"][1])
     assert {"what": "patients without label now", "count": 1} in rows
+    assert within(30, lambda: _says_so(client))
+
+
+def test_retrain_says_it_of_them_too(
+    project: versioned.Project, scans: Path, prefect_environment: dict[str, str], client: SyncPrefectClient
+) -> None:
+    scans.write_text("P-1 P-3")
+    assert runs.call("flows.retrain:retrain", prefect_environment, repository=str(project.folder)) != 0  # `split` fails
+    assert within(30, lambda: _says_so(client))
+
+
+def _says_so(client: SyncPrefectClient) -> bool:
+    """Whether the last run's log says that one patient lost the label."""
     said = "The labels shrank: 1 of the 3 patients of the commit have none now and were not withdrawn. Give ingest"
-    assert within(30, lambda: any(said in line for line in runs.log(client, runs.last(client))))
+    return any(said in line for line in runs.log(client, runs.last(client)))
 
 
 def _told(environment: dict[str, str], commit: str) -> list[int]:
