@@ -6,6 +6,7 @@ what this started; a run that was under way is marked as crashed, and the next o
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ START_S, END_S = 120, 40
 
 def main() -> int:
     """Run until one of them ends or Ctrl-C comes; exit 1 with a message where one cannot be had."""
+    # A shell has what it starts in the background ignore SIGINT, which is inherited; without it no worker ends.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     address = str(get_current_settings().api.url)
     with ExitStack() as programs:

@@ -21,8 +21,8 @@ def test_what_is_started_is_deployed_with_a_worker_and_gone_after_ctrl_c(root: P
         # Schedules are off then and stay so: a run would be of this very checkout.
         prefect_server.deploy(environment)
     address, log = environment["PREFECT_API_URL"], tmp_path / "local.log"
-    # A shell has what it starts in the background ignore Ctrl-C, and that is inherited.
-    options = {"cwd": root, "env": environment, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    # As a shell starts what is to run in the background.
+    options = {"cwd": root, "env": environment, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     with prefect_server.module(["flows.local"], log, **options) as started:
         assert within(400, lambda: "started!" in log.read_text() or started.poll() is not None), log.read_text()
         assert "Deployed. Runs, artifacts and automations: http://127.0.0.1:" in log.read_text()
