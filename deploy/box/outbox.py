@@ -49,6 +49,7 @@ class Outbox:
         """
         self._journal, self.folder, self._destinations = journal, folder, destinations
         folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
 
     def enter(self, study: Study, contents: Mapping[Kind, bytes], positive: bool, **values: str) -> bool:
         """Settle a study as answered, with its results queued, unless something came since it was read; then False.
