@@ -15,8 +15,8 @@ import numpy as np
 import pydicom
 
 from deploy.box import engines, report, summary
+from deploy.box.answered import Answered
 from deploy.box.destinations import Kind
-from deploy.box.report import Answered
 from deploy.box.summary import Picture
 from pipeline.dicom.load import load
 from pipeline.dicom.values import UNREADABLE

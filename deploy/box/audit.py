@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.box.audit_messages import Event, xml
-from pipeline.errors import DataError
+from pipeline.errors import DataError, StorageError
 from pipeline.files import locked, write_json
 
 _HEAD = "head.json"
@@ -75,18 +75,21 @@ class Audit:
                 "message": xml(event, self._source),
             }
             line = json.dumps(told, ensure_ascii=False).encode() + b"\n"
-            self._append(self._folder / f"{now:%Y-%m-%d}.jsonl", line)
-            write_json(self._folder / _HEAD, asdict(Head(head.number + 1, _hash(line))))
+            self._append(self._folder / f"{now:%Y-%m-%d}.jsonl", line, Head(head.number + 1, _hash(line)))
 
-    def _append(self, path: Path, line: bytes) -> None:
+    def _append(self, path: Path, line: bytes, head: Head) -> None:
+        """The line and its head, or neither."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(descriptor, "ab") as handle:
+        # No buffer, of which a rest would be written when it is closed.
+        with open(descriptor, "ab", buffering=0) as handle:
             before = os.fstat(descriptor).st_size
             try:
-                handle.write(line)
-                handle.flush()
+                rest = line
+                while rest:
+                    rest = rest[handle.write(rest) :]
                 os.fsync(descriptor)
-            except OSError:
+                write_json(self._folder / _HEAD, asdict(head))
+            except (OSError, StorageError):
                 os.ftruncate(descriptor, before)
                 raise
 

@@ -1,8 +1,8 @@
 """Instances on the disk: once `keep` has returned, neither a kill nor a power cut loses the instance.
 
 A file is written under a name of chance, fsynced, renamed, its folder fsynced, and entered in the journal, in this
-order. What a stop in between leaves has no row, so nobody was told that it was kept: `sweep` removes it at the next
-start. No name comes from the sender.
+order; the folders above were fsynced before. What a stop in between leaves has no row, so nobody was told that it was
+kept: `sweep` removes it at the next start. No name comes from the sender.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Incoming:
         self.folder, self._journal, self._keep_free = folder, journal, keep_free_bytes
         self._parts = folder / _PARTS
         self._parts.mkdir(parents=True, exist_ok=True)
+        for parent in (folder.parent, folder):
+            sync_folder(parent)
 
     def keep(self, content: bytes, calling_ae_title: str) -> Instance:
         """Keep one instance; the same one again changes nothing, another of the same UID takes its place.
@@ -121,9 +123,9 @@ class Incoming:
                 handle.write(content)
                 handle.flush()
                 os.fsync(handle.fileno())
-            if not path.parent.is_dir():
-                path.parent.mkdir(exist_ok=True)
-                sync_folder(self.folder)
+            path.parent.mkdir(exist_ok=True)
+            # Also where another made it, who may not have come so far.
+            sync_folder(self.folder)
             part.replace(path)
             sync_folder(path.parent)
         finally:

@@ -104,12 +104,13 @@ class Journal:
 
     def instances(self, study_instance_uid: str | None = None) -> list[Instance]:
         """Of one study, or all, in the order of their UIDs."""
-        query = (
-            f"SELECT {_COLUMNS} FROM instances JOIN studies USING (study) "  # noqa: S608
-            "WHERE ?1 IS NULL OR study_instance_uid = ?1 ORDER BY sop_instance_uid"
+        # One condition for both would keep SQLite from the index.
+        which, values = (
+            ("", ()) if study_instance_uid is None else ("WHERE study_instance_uid = ?", (study_instance_uid,))
         )
+        query = f"SELECT {_COLUMNS} FROM instances JOIN studies USING (study) {which} ORDER BY sop_instance_uid"  # noqa: S608
         with self._lock:
-            return [Instance(*row) for row in self._database.execute(query, (study_instance_uid,))]
+            return [Instance(*row) for row in self._database.execute(query, values)]
 
     def add(self, instance: Instance) -> None:
         """Enter an instance, in place of what was known by its UID. It is on the disk when this returns.
@@ -133,9 +134,10 @@ class Journal:
 
     def studies(self, state: State | None = None) -> list[Study]:
         """All, or those in one state; what waits longest comes first."""
-        query = f"SELECT {_OF_STUDIES} FROM studies WHERE ?1 IS NULL OR state = ?1 ORDER BY last_received, study"  # noqa: S608
+        which, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+        query = f"SELECT {_OF_STUDIES} FROM studies {which} ORDER BY last_received, study"  # noqa: S608
         with self._lock:
-            return [Study(*row) for row in self._database.execute(query, (state,))]
+            return [Study(*row) for row in self._database.execute(query, values)]
 
     def complete(self, quiet_since: str, begun_before: str) -> int:
         """Studies of which nothing came since one time, or that began before the other, are complete; how many are."""

@@ -49,6 +49,7 @@ class Outbox:
         """
         self._journal, self.folder, self._destinations = journal, folder, destinations
         folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
 
     def enter(self, study: Study, contents: Mapping[Kind, bytes], positive: bool, **values: str) -> bool:
         """Settle a study as answered, with its results queued, unless something came since it was read; then False.
@@ -92,9 +93,10 @@ class Outbox:
 
     def deliveries(self, state: State | None = None) -> list[Delivery]:
         """All, or those in one state, in the order of their numbers."""
-        query = f"{_SELECT} WHERE ?1 IS NULL OR state = ?1 ORDER BY delivery"
+        which, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+        query = f"{_SELECT} {which} ORDER BY delivery"
         with self._journal.transaction() as database:
-            return [Delivery(*row) for row in database.execute(query, (state,))]
+            return [Delivery(*row) for row in database.execute(query, values)]
 
     def counts(self) -> dict[State, int]:
         """How many deliveries are in each state."""
@@ -207,9 +209,10 @@ class Outbox:
         return Result(uid, kind, str(read.SeriesInstanceUID), str(read.SOPClassUID), sha256, name)
 
     def _queue(self, database: sqlite3.Connection, study: Study, results: list[Result], positive: bool) -> None:
+        # The plus keeps SQLite from going through what waits of all studies.
         database.execute(
             "UPDATE deliveries SET state = 'superseded', reason = 'the study was answered anew' "
-            "WHERE state IN ('queued', 'dead') AND sop_instance_uid IN "
+            "WHERE +state IN ('queued', 'dead') AND sop_instance_uid IN "
             "(SELECT sop_instance_uid FROM results WHERE study = ?)",
             (study.study,),
         )

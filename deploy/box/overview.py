@@ -52,10 +52,11 @@ class Overview:
 
     def latest(self, state: State | None, most: int, skip: int = 0) -> list[Listed]:
         """Studies, those of which something came last first."""
+        which, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
         rows = self._rows(
             f"SELECT {_OF_STUDIES}, (SELECT count(*) FROM instances WHERE instances.study = studies.study) "  # noqa: S608
-            "FROM studies WHERE ?1 IS NULL OR state = ?1 ORDER BY last_received DESC, study DESC LIMIT ?2 OFFSET ?3",
-            (state, most, skip),
+            f"FROM studies {which} ORDER BY last_received DESC, study DESC LIMIT ? OFFSET ?",
+            (*values, most, skip),
         )
         return [Listed(Study(*values), count) for *values, count in rows]
 

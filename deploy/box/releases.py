@@ -142,6 +142,7 @@ class Releases:
 
         Raises:
             ConfigError: there is none.
+            ContractError, EngineError: see `switch`.
         """
         with locked(self._folder):
             chosen = self.chosen()
@@ -149,7 +150,7 @@ class Releases:
                 raise ConfigError("a release that answered before", "none", "Switch to one by its folder.")
             back = {"answering": chosen.before[-1], "before": chosen.before[:-1], "shadow": None}
             chosen = chosen.model_copy(update=back)
-            require_trusted(self.path(chosen.answering), self.public_key, self._allow_unsigned)
+            self._require(self.path(chosen.answering), tried=True)
             self._write(chosen)
             return chosen
 

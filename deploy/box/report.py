@@ -1,15 +1,9 @@
-"""A study's answers as DICOM SR: Comprehensive 3D, of TID 1500 (PS3.16), one measurement group an answer and class.
-
-Equal answers of equal images by one release have equal UIDs: a report that is sent twice is one object in an archive.
-"""
+"""A study's answers as DICOM SR: Comprehensive 3D, of TID 1500 (PS3.16), one measurement group an answer and class."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -25,14 +19,11 @@ from highdicom.sr import (
     SourceImageForMeasurementGroup,
     TrackingIdentifier,
 )
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import UID
-from pydicom.valuerep import DA, TM
 
+from deploy.box.answered import Answered, character_set, complete, uid
 from pipeline import __version__
-from pipeline.contract import Manifest
 from pipeline.inference.predict import Prediction
 from pipeline.targets import Targets
 
@@ -40,48 +31,10 @@ NOTICE = "Research use only - not for diagnostic use"
 MANUFACTURER = "mri-transfer"
 #: Of the codes that no standard has: classes of a task, reasons for no answer.
 _SCHEME = "99MRITRANSFER"
-#: Of type 2 in the modules of patient and study.
-_EMPTY_OR_NOT = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
-)
-#: Values that highdicom reads.
-_TIMES = {"DA": DA, "TM": TM}
 #: Far from those of scanners.
 SERIES_NUMBER = 9_900
 _MRI = CodedConcept("113091000", "SCT", "Magnetic resonance imaging")
 _NO_ANSWER = CodedConcept("no-answer", _SCHEME, "Reason for no answer")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One answered study.
-
-    Attributes:
-        images: data sets of what it was answered from, with or without pixels; all of one study.
-        predictions: the answers.
-        manifest: of the release.
-        release_sha256: of its SHA256SUMS.
-        backend: what ran, in words.
-    """
-
-    images: Sequence[Dataset]
-    predictions: Sequence[Prediction]
-    manifest: Manifest
-    release_sha256: str
-    backend: str
-
-
-def uid(answered: Answered, *parts: str) -> UID:
-    """Under 2.25 (PS3.5, annex B.2): of the release, the images and their content, and the parts."""
-    known = hashlib.sha256(answered.release_sha256.encode())
-    for image in sorted(str(each.SOPInstanceUID) for each in answered.images):
-        known.update(image.encode())
-    for each in answered.predictions:
-        known.update(repr(each).encode())
-    for part in parts:
-        known.update(part.encode())
-    return UID(f"2.25.{uuid.UUID(bytes=known.digest()[:16], version=5).int}")
 
 
 def structured_report(answered: Answered) -> Comprehensive3DSR:
@@ -110,34 +63,6 @@ def encoded(answered: Answered) -> bytes:
     file = io.BytesIO()
     structured_report(answered).save_as(file, enforce_file_format=True)
     return file.getvalue()
-
-
-def character_set(answered: Answered) -> str | Sequence[str]:
-    """Of the images, so that names keep their bytes; UTF-8 where they say none."""
-    found: str | Sequence[str] = answered.images[0].get("SpecificCharacterSet", "ISO_IR 192")
-    return found
-
-
-def complete(image: Dataset) -> Dataset:
-    """With every attribute of patient and study that may be empty but not missing (PS3.3, tables C.7-1 and C.7-3).
-
-    Without its character set, of which highdicom takes none whose first value is empty, as Japanese ones are.
-    """
-    made = Dataset()
-    made.update({element.tag: element for element in image if element.tag.group in (0x0008, 0x0010, 0x0020)})
-    made.pop("SpecificCharacterSet", None)
-    for keyword in _EMPTY_OR_NOT:
-        if keyword not in made or not _valid(made[keyword]):
-            setattr(made, keyword, None)
-    return made
-
-
-def _valid(element: DataElement) -> bool:
-    """Whether highdicom takes it: of a birth date that is none, nothing is said."""
-    try:
-        return element.VR not in _TIMES or not element.value or bool(_TIMES[element.VR](str(element.value)))
-    except ValueError:
-        return False
 
 
 def _content(answered: Answered) -> Dataset:

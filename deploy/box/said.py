@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deploy.box.report import Answered, present
+from deploy.box.answered import Answered
+from deploy.box.report import present
 from pipeline.inference.predict import Prediction
 from pipeline.targets import Targets
 

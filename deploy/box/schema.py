@@ -71,4 +71,10 @@ MIGRATIONS = (
         PRIMARY KEY (study, revision, shadow_sha256, beside_sha256)
     ) STRICT;
     """,
+    """
+    CREATE INDEX studies_by_time ON studies (last_received);
+    CREATE INDEX deliveries_in_a_state ON deliveries (state);
+    CREATE INDEX deliveries_to_be_committed ON deliveries (destination, state, next_try)
+        WHERE state = 'sent' AND transaction_uid != '';
+    """,
 )

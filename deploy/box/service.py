@@ -41,6 +41,7 @@ from deploy.box.web.server import serving
 from deploy.box.worker import Limits
 from deploy.box.workers import Workers
 from pipeline.errors import ConfigError, WorkerError
+from pipeline.files import sync_folder
 
 #: Of refused instances.
 _QUARANTINE_BYTES = 2**30
@@ -58,7 +59,9 @@ def journal_of(settings: Settings) -> Journal:
     Raises:
         ContractError: a later version of the box wrote it.
     """
-    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.state.is_dir():
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(settings.state.parent)
     return Journal(settings.state / "journal.sqlite")
 
 

@@ -85,10 +85,12 @@ class Answering:
 
     def _open(self) -> None:
         """So that the release is open, or the reason known, before a study needs it."""
-        if self._watch.worker_trouble is None:
-            return
+        if self._watch.worker_trouble is not None:
+            self._require_open(self._current()[1])
+
+    def _require_open(self, worker: Worker) -> None:
         try:
-            self._answer(self._current()[1], [])
+            self._answer(worker, [])
         except PipelineError as error:
             self._watch.worker(str(error))
             raise
@@ -100,6 +102,8 @@ class Answering:
             answer = self._answer(worker, files)
         except PipelineError as error:
             _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
+            # Else it is not the study that failed, and it waits with all others.
+            self._require_open(worker)
             if self._journal.settle(study, "failed", reason=str(error)):
                 self._watch.settled(study.last_received, False, self._now())
             return

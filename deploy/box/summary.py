@@ -13,7 +13,8 @@ import numpy as np
 from highdicom.base import SOPClass
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from deploy.box.report import MANUFACTURER, NOTICE, SERIES_NUMBER, Answered, character_set, complete, uid
+from deploy.box.answered import Answered, character_set, complete, uid
+from deploy.box.report import MANUFACTURER, NOTICE, SERIES_NUMBER
 from deploy.box.summary_page import Picture as Picture
 from deploy.box.summary_page import drawn
 from pipeline import __version__

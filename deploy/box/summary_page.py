@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from deploy.box.report import NOTICE, SERIES_NUMBER, Answered
+from deploy.box.answered import Answered
+from deploy.box.report import NOTICE, SERIES_NUMBER
 from deploy.box.said import Line, lines, place, plain
 from pipeline.targets import Targets
 

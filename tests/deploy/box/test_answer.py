@@ -11,10 +11,14 @@ import pydicom
 import pytest
 
 from deploy.box.answer import OUT_OF_DISTRIBUTION, Answer, Opened, answer, opened
+from deploy.box.journal import Journal
+from deploy.box.outbox import Outbox
 from pipeline.errors import ContractError
 from pipeline.inference import signature
 from pipeline.monitoring import reference, reports
 from tests import observed
+from tests.deploy.box.results import destination
+from tests.deploy.box.test_outbox import complete
 from tests.inference.conftest import Maker, SeriesWriter
 
 pytestmark = pytest.mark.acceptance
@@ -89,3 +93,26 @@ def test_a_reference_of_another_network_is_refused(make_release: Maker, tmp_path
     signature.write_sums(folder)
     with pytest.raises(ContractError, match="embeddings of 256 values"):
         opened(folder, None)
+
+
+def test_a_corrected_patient_has_results_of_their_own_which_are_sent(
+    ready: Opened, write_series: SeriesWriter, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "study", 1)
+    first = answer(ready, files(tmp_path / "study"))
+    for path in files(tmp_path / "study"):
+        read = pydicom.dcmread(path)
+        read.PatientID, read.PatientName = "P2", "Roe^Richard"
+        read.save_as(path)
+    second = answer(ready, files(tmp_path / "study"))
+    assert second.predictions == first.predictions
+    journal = Journal(tmp_path / "journal.sqlite")
+    outbox = Outbox(journal, tmp_path / "results", [destination()])
+    assert outbox.enter(complete(journal), first.contents, True)
+    for each in outbox.deliveries():
+        outbox.move(each, "sent")
+    assert outbox.enter(complete(journal, 2), second.contents, True)
+    assert [each.state for each in outbox.deliveries()] == ["sent", "sent", "queued", "queued"]
+    for each in outbox.deliveries("queued"):
+        read = pydicom.dcmread(outbox.folder / each.file)
+        assert (read.PatientID, read.PatientName) == ("P2", "Roe^Richard")

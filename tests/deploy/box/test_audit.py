@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import stat
 import threading
@@ -144,8 +145,32 @@ def test_a_disk_that_fails_stops_nothing_and_is_said(folder: Path, monkeypatch: 
     assert (trail.trouble, verify(folder).number) == (None, 6)
 
 
+def test_a_head_that_cannot_be_written_takes_its_line_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trail = Trail(Audit(folder, "MRIBOX"), "MRIBOX")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", Raising())
+        trail.activity(started=True)
+    assert trail.trouble
+    assert verify(folder).number == 5
+    trail.activity(started=True)
+    assert (trail.trouble, verify(folder).number) == (None, 6)
+
+
+def test_a_disk_that_fills_in_the_midst_of_a_line_leaves_none_of_it(folder: Path) -> None:
+    trail = Trail(Audit(folder, "MRIBOX"), "MRIBOX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file(folder).stat().st_size + 10, hard))
+    try:
+        trail.activity(started=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert trail.trouble
+    trail.activity(started=True)
+    assert (trail.trouble, verify(folder).number) == (None, 6)
+
+
 class Raising:
-    def __call__(self, _: Any) -> None:
+    def __call__(self, *_: Any) -> None:
         raise OSError(28, "No space left on device")
 
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from deploy.box import report, summary
-from deploy.box.report import Answered
+from deploy.box.answered import Answered
 from pipeline.contract import load
 from pipeline.inference.predict import Prediction
 from tests.inference.conftest import Maker, SeriesWriter

@@ -139,13 +139,16 @@ def test_the_service_opens_no_release_and_the_commands_try_each(
     releases.start(made["three"])
     releases.shadow(made["three"])
     assert tried[2:] == [releases.path(releases.chosen().answering)]
+    back = releases.rollback()
+    assert tried[3:] == [releases.path(back.answering)]
 
 
 def test_a_release_that_this_machine_cannot_run_is_not_chosen(
     releases: Releases, maker: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, made = maker
-    first = releases.start(made["one"])
+    releases.start(made["one"])
+    before = releases.switch(made["three"])
 
     def cannot(*_: object) -> None:
         raise EngineError("a GPU", "none", "Use another release.")
@@ -154,7 +157,9 @@ def test_a_release_that_this_machine_cannot_run_is_not_chosen(
     for change in (releases.shadow, releases.switch):
         with pytest.raises(EngineError):
             change(made["two"])
-    assert releases.chosen() == first
+    with pytest.raises(EngineError):
+        releases.rollback()
+    assert releases.chosen() == before
 
 
 def test_no_release_and_no_room_are_said(

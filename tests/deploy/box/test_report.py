@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from highdicom.sr import MeasurementReport
+from pydicom.dataset import Dataset
 
 from deploy.box import summary
-from deploy.box.report import Answered, structured_report
+from deploy.box.answered import Answered
+from deploy.box.report import structured_report
 from pipeline.contract import load
 from pipeline.inference.predict import Prediction
 from tests.inference.conftest import Maker, SeriesWriter
@@ -70,3 +74,49 @@ def test_a_repeat_is_no_second_object_and_another_answer_is_one(answered: Answer
     assert structured_report(answered).SOPInstanceUID == first.SOPInstanceUID
     other = replace(answered, predictions=answered.predictions[:1])
     assert structured_report(other).SOPInstanceUID != first.SOPInstanceUID
+
+
+#: What the standard has a result copy from its images, one of each kind.
+CORRECTED = {
+    "PatientName": "Roe^Richard",
+    "PatientID": "P2",
+    "PatientBirthDate": "19800229",
+    "OtherPatientIDsSequence": [Dataset()],
+    "StudyDescription": "Brain",
+    "AccessionNumber": "A2",
+    "SpecificCharacterSet": "ISO_IR 100",
+}
+
+
+def corrected(answered: Answered, **values: Any) -> Answered:
+    """The same answer of the same images, in which attributes were mended."""
+    images = deepcopy(answered.images)
+    for image in images:
+        for keyword, value in values.items():
+            setattr(image, keyword, value)
+    return replace(answered, images=images)
+
+
+@pytest.mark.parametrize("keyword", list(CORRECTED))
+def test_a_report_of_another_patient_or_study_is_another_object(answered: Answered, keyword: str) -> None:
+    other = corrected(answered, **{keyword: CORRECTED[keyword]})
+    for made in (structured_report, lambda of: summary.secondary_capture(of, [])):
+        before, after = made(answered), made(other)
+        assert after[keyword] == other.images[0][keyword]
+        assert after.SOPInstanceUID != before.SOPInstanceUID
+        assert after.SeriesInstanceUID != before.SeriesInstanceUID
+
+
+def test_what_is_in_no_uid_is_in_no_result(answered: Answered) -> None:
+    """Were more of an image copied than its UIDs are made from, one UID could have two contents."""
+    rest = corrected(answered, SeriesDescription="another", AcquisitionDate="20200101", IssuerOfAdmissionID="X")
+    before, after = structured_report(answered), structured_report(rest)
+    assert after.SOPInstanceUID == before.SOPInstanceUID
+    made = {
+        "ContentDate",
+        "ContentTime",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "ContributingEquipmentSequence",
+    }
+    assert {each.keyword for each in after if each != before.get(each.tag)} <= made

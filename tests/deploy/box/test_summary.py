@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from deploy.box import report, summary
-from deploy.box.report import NOTICE, Answered
+from deploy.box.answered import Answered
+from deploy.box.report import NOTICE
 from deploy.box.said import lines, plain
 from deploy.box.summary import Picture
 from deploy.box.summary_page import MOST_LINES, SLICE, drawn
