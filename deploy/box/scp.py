@@ -160,6 +160,9 @@ def _store(event: evt.Event, watch: Watch, incoming: Incoming, quarantine: Quara
         return found
     actor = Actor("association", sender, event.assoc.requestor.address)
     watch.received("dimse", event.assoc, actor, found, content)
+    # Who hung up meanwhile was told of by another thread before this instance was.
+    if _hung_up(event):
+        watch.trail.ended(event.assoc)
     return SUCCESS
 
 
@@ -177,6 +180,12 @@ def _kept(sender: str, content: bytes, incoming: Incoming, quarantine: Quarantin
         except (OSError, StorageError) as full:
             _LOG.error("it could not be kept for a look at it: %s", full)
         return NOT_UNDERSTOOD
+
+
+def _hung_up(event: evt.Event) -> bool:
+    """Whether the connection is closed; that is so before EVT_CONN_CLOSE is told."""
+    transport = event.assoc.dul.socket
+    return transport is None or transport.socket is None
 
 
 def _calling(event: evt.Event) -> str:

@@ -28,7 +28,7 @@ _KEPT, _KEPT_H = 20_000, 24
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settled:
     """When a study was answered, or given up; and seconds since its last instance."""
 

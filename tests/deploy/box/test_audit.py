@@ -24,6 +24,8 @@ from tests.deploy.box.conftest import Receiver, associate, instance
 from tests.waiting import within
 
 BOX = Actor("box", "MRIBOX")
+#: Of the event "DICOM Instances Transferred".
+TRANSFERRED = 'csd-code="110104"'
 
 
 def activity() -> Event:
@@ -226,3 +228,34 @@ def test_what_came_and_who_was_turned_away_stand_in_it(
     assert alert[0].attrib["EventOutcomeIndicator"] == "8"
     assert "STRANGER" in {each.get("UserID") for each in alert.iter("ActiveParticipant")}
     assert json.loads((folder / "head.json").read_text())["number"] == verify(folder).number
+
+
+@pytest.mark.acceptance
+def test_a_sender_that_hangs_up_before_its_answer_leaves_a_whole_record(
+    receiver: Callable[..., Receiver], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = Trail(Audit(folder, "MRIBOX"), "MRIBOX")
+    box = receiver(watch=Watch(trail))
+    keeping, over = threading.Event(), threading.Event()
+    keep, ended = box.incoming.keep, trail.ended
+
+    def kept_late(*arguments: Any) -> Any:
+        keeping.set()
+        assert over.wait(60)
+        return keep(*arguments)
+
+    def told(transfer: Any) -> None:
+        ended(transfer)
+        over.set()
+
+    monkeypatch.setattr(box.incoming, "keep", kept_late)
+    monkeypatch.setattr(trail, "ended", told)
+    association = associate(box.port)
+    sending = threading.Thread(target=association.send_c_store, args=(instance(),))
+    sending.start()
+    assert keeping.wait(60)
+    association.abort()
+    sending.join()
+    assert within(60, lambda: len(list(messages(folder))) == 7)
+    assert [TRANSFERRED in message for message in messages(folder)][5:] == [False, True]
+    assert not trail._transfers
