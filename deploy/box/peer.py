@@ -34,7 +34,9 @@ class Peer:
         self._tls = None if settings.tls is None else client_context(settings.tls)
         self._entity = AE(settings.calling_ae_title or calling_ae_title)
         self._entity.acse_timeout = self._entity.dimse_timeout = settings.timeout_s
-        self._entity.network_timeout = self._entity.connection_timeout = settings.timeout_s
+        self._entity.connection_timeout = settings.timeout_s
+        # Each answer has its own bound; an end by silence would race with the box's own.
+        self._entity.network_timeout = None
 
     @contextmanager
     def associated(
