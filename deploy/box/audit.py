@@ -109,7 +109,7 @@ def verify(folder: Path, noted: Head | None = None) -> Head:
     """
     with locked(folder):
         # The box goes on writing while this is read.
-        head, sizes = _head(folder), {path: path.stat().st_size for path in sorted(folder.glob(_FILES))}
+        head, sizes = _head(folder), _sizes(folder)
     return _verified(sizes, head, noted)
 
 
@@ -119,7 +119,7 @@ def messages(folder: Path) -> Iterator[str]:
     Raises:
         DataError: a line is no record.
     """
-    for path, place, line in _lines({path: path.stat().st_size for path in sorted(folder.glob(_FILES))}):
+    for path, place, line in _lines(_sizes(folder)):
         yield str(_read(path, place, line)["message"])
 
 
@@ -170,6 +170,11 @@ def _verified(sizes: Mapping[Path, int], head: Head, noted: Head | None) -> Head
 
 def _broken(expected: str, found: str) -> DataError:
     return DataError(expected, found, "The trail was cut or altered there, or a disk lost it; compare with a backup.")
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    """Bytes of each file, the oldest first."""
+    return {path: path.stat().st_size for path in sorted(folder.glob(_FILES))}
 
 
 def _lines(sizes: Mapping[Path, int]) -> Iterator[tuple[Path, int, bytes]]:

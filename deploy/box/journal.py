@@ -74,6 +74,11 @@ _COLUMNS = ", ".join(field.name for field in fields(Instance))
 _OF_STUDIES = ", ".join(field.name for field in fields(Study))
 
 
+def where(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
+    """A condition with its values; None for all rows: one condition for both would keep SQLite from the index."""
+    return ("", ()) if value is None else (f"WHERE {column} = ?", (value,))
+
+
 class Journal:
     """One open journal; its methods may be called from any thread."""
 
@@ -104,10 +109,7 @@ class Journal:
 
     def instances(self, study_instance_uid: str | None = None) -> list[Instance]:
         """Of one study, or all, in the order of their UIDs."""
-        # One condition for both would keep SQLite from the index.
-        which, values = (
-            ("", ()) if study_instance_uid is None else ("WHERE study_instance_uid = ?", (study_instance_uid,))
-        )
+        which, values = where("study_instance_uid", study_instance_uid)
         query = f"SELECT {_COLUMNS} FROM instances JOIN studies USING (study) {which} ORDER BY sop_instance_uid"  # noqa: S608
         with self._lock:
             return [Instance(*row) for row in self._database.execute(query, values)]
@@ -134,7 +136,7 @@ class Journal:
 
     def studies(self, state: State | None = None) -> list[Study]:
         """All, or those in one state; what waits longest comes first."""
-        which, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+        which, values = where("state", state)
         query = f"SELECT {_OF_STUDIES} FROM studies {which} ORDER BY last_received, study"  # noqa: S608
         with self._lock:
             return [Study(*row) for row in self._database.execute(query, values)]

@@ -22,7 +22,7 @@ import pydicom
 
 from deploy.box.delivery import Delivery, Result, State
 from deploy.box.destinations import Destination, Kind
-from deploy.box.journal import Journal, Study, stamp
+from deploy.box.journal import Journal, Study, stamp, where
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_file, sync_folder, write_atomic
 
@@ -93,7 +93,7 @@ class Outbox:
 
     def deliveries(self, state: State | None = None) -> list[Delivery]:
         """All, or those in one state, in the order of their numbers."""
-        which, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+        which, values = where("state", state)
         query = f"{_SELECT} {which} ORDER BY delivery"
         with self._journal.transaction() as database:
             return [Delivery(*row) for row in database.execute(query, values)]

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deploy.box.delivery import Delivery
-from deploy.box.journal import State, Study
+from deploy.box.journal import State, Study, where
 
 _OF_DELIVERIES = ", ".join(field.name for field in fields(Delivery))
 _OF_STUDIES = ", ".join(field.name for field in fields(Study))
@@ -52,7 +52,7 @@ class Overview:
 
     def latest(self, state: State | None, most: int, skip: int = 0) -> list[Listed]:
         """Studies, those of which something came last first."""
-        which, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+        which, values = where("state", state)
         rows = self._rows(
             f"SELECT {_OF_STUDIES}, (SELECT count(*) FROM instances WHERE instances.study = studies.study) "  # noqa: S608
             f"FROM studies {which} ORDER BY last_received DESC, study DESC LIMIT ? OFFSET ?",
