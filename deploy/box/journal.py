@@ -133,6 +133,14 @@ class Journal:
                 "SELECT ?, study, ?, ?, ?, ?, ?, ?, ? FROM studies WHERE study_instance_uid = ?",
                 (sop, *rest, study),
             )
+            self._database.execute("DELETE FROM forgotten WHERE sop_instance_uid = ?", (sop,))
+
+    def forgotten(self, study: Study) -> int:
+        """How many instances of a study were removed as their time had come, and did not come again."""
+        query = "SELECT count(*) FROM forgotten WHERE study = ?"
+        with self._lock:
+            (count,) = self._database.execute(query, (study.study,)).fetchone()
+        return int(count)
 
     def studies(self, state: State | None = None) -> list[Study]:
         """All, or those in one state; what waits longest comes first."""

@@ -75,15 +75,19 @@ class Forgetting:
             times = (self._before(kept.answered_days), self._before(kept.failed_days))
             received = database.execute(_RECEIVED, times).fetchall()
             made = database.execute(_RESULTS, (self._before(kept.results_days),)).fetchall()
-            uids = [(uid,) for uid, _ in made]
-            database.executemany("DELETE FROM instances WHERE sop_instance_uid = ?", [(uid,) for uid, _ in received])
+            gone, uids = [(uid,) for uid, _ in received], [(uid,) for uid, _ in made]
+            database.executemany(
+                "INSERT INTO forgotten SELECT sop_instance_uid, study FROM instances WHERE sop_instance_uid = ?", gone
+            )
+            database.executemany("DELETE FROM instances WHERE sop_instance_uid = ?", gone)
             database.executemany("DELETE FROM deliveries WHERE sop_instance_uid = ?", uids)
             database.executemany("DELETE FROM results WHERE sop_instance_uid = ?", uids)
             last = (self._before(max(kept.results_days, kept.failed_days)),)
-            database.execute(
-                f"DELETE FROM shadows WHERE study IN (SELECT study FROM studies WHERE {_STUDIES})",  # noqa: S608
-                last,
-            )
+            for table in ("shadows", "forgotten"):
+                database.execute(
+                    f"DELETE FROM {table} WHERE study IN (SELECT study FROM studies WHERE {_STUDIES})",  # noqa: S608
+                    last,
+                )
             studies = database.execute(f"DELETE FROM studies WHERE {_STUDIES}", last).rowcount  # noqa: S608
         for table, folder, rows in (("instances", self._incoming, received), ("results", self._results, made)):
             for _, file in rows:

@@ -77,4 +77,11 @@ MIGRATIONS = (
     CREATE INDEX deliveries_to_be_committed ON deliveries (destination, state, next_try)
         WHERE state = 'sent' AND transaction_uid != '';
     """,
+    """
+    CREATE TABLE forgotten (
+        sop_instance_uid TEXT PRIMARY KEY,
+        study INTEGER NOT NULL REFERENCES studies
+    ) STRICT;
+    CREATE INDEX forgotten_of_studies ON forgotten (study);
+    """,
 )

@@ -15,7 +15,7 @@ from deploy.box.outbox import Outbox
 from deploy.box.settings import Studies
 from deploy.box.watch import Watch
 from deploy.box.worker import Worker
-from pipeline.errors import ContractError, EngineError, PipelineError, WorkerError
+from pipeline.errors import ContractError, DicomError, EngineError, PipelineError, WorkerError
 
 #: Times that a study may cost the worker's process before it is given up.
 TRIES = 2
@@ -98,14 +98,15 @@ class Answering:
     def _settle(self, study: Study) -> None:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
         release_sha256, worker = self._current()
+        if forgotten := self._journal.forgotten(study):
+            self._give_up(study, _fragment(len(files), forgotten))
+            return
         try:
             answer = self._answer(worker, files)
         except PipelineError as error:
-            _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
             # Else it is not the study that failed, and it waits with all others.
             self._require_open(worker)
-            if self._journal.settle(study, "failed", reason=str(error)):
-                self._watch.settled(study.last_received, False, self._now())
+            self._give_up(study, error)
             return
         positive = any(each.decision not in ("", "0") for each in answer.predictions)
         values = {"release_sha256": release_sha256, "predictions": answer.said}
@@ -115,6 +116,11 @@ class Answering:
             answer.tell(self._reports, release_sha256, self._now())
         else:
             _LOG.info("study %d: more came while it was answered", study.study)
+
+    def _give_up(self, study: Study, error: PipelineError) -> None:
+        _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
+        if self._journal.settle(study, "failed", reason=str(error)):
+            self._watch.settled(study.last_received, False, self._now())
 
     def _answer(self, worker: Worker, files: list[Path]) -> Answer:
         for _ in range(TRIES - 1):
@@ -135,3 +141,12 @@ class Answering:
             raise
         self._watch.worker(None)
         return found
+
+
+def _fragment(images: int, forgotten: int) -> DicomError:
+    """A number from what came late alone would be one of another study than the earlier results say."""
+    return DicomError(
+        f"all images of the study, {forgotten} of which were removed when their time had come (`answered_days`)",
+        f"{images} without those",
+        "Have the whole study sent again.",
+    )

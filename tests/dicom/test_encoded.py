@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from pathlib import Path
 
 from pipeline.dicom.encoded import dumps, loads
@@ -15,9 +16,20 @@ def _check(paths: list[Path]) -> int:
         again = loads(dumps(headers), path)
         assert again == headers
         # Equality asks neither for the place of the pixels nor for types.
-        assert [repr(vars(header)) for header in again] == [repr(vars(header)) for header in headers]
+        assert [_described(header) for header in again] == [_described(header) for header in headers]
         pixels += sum(isinstance(header, Instance) and header.pixels is not None for header in headers)
     return pixels
+
+
+def _described(value: object) -> str:
+    """With all types and fields; the order of a set, which is of no meaning, is that of its texts."""
+    if isinstance(value, frozenset):
+        return f"frozenset{sorted(map(_described, value))}"
+    if is_dataclass(value):
+        return f"{type(value).__name__}{[(name, _described(each)) for name, each in vars(value).items()]}"
+    if isinstance(value, tuple):
+        return f"{type(value).__name__}{[_described(each) for each in value]}"
+    return repr(value)
 
 
 def test_every_kind_of_file(builder, tmp_path):

@@ -48,7 +48,10 @@ class Scanner:
 
 
 class Returns(threading.Thread):
-    """Looks at what Orthanc has: `whole` says when a study had both results, `came` what came of each."""
+    """Looks at what Orthanc has: `whole` says when a study had both results, `came` what came of each.
+
+    What was seen is removed from Orthanc: hours of studies need no room, and what comes once more is new there.
+    """
 
     def __init__(self, pacs: Orthanc, every_s: float = 0.2) -> None:
         super().__init__(daemon=True)
@@ -72,6 +75,7 @@ class Returns(threading.Thread):
         came[series] += 1
         if came == RESULTS:
             self.whole[study] = time.monotonic()
+        self._pacs.delete(f"/instances/{instance}")
 
 
 def studies(scans: Path) -> list[list[Dataset]]:

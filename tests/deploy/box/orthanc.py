@@ -40,9 +40,12 @@ class Orthanc:
     def get(self, path: str) -> Any:
         return json.loads(self.read(path))
 
-    def read(self, path: str) -> bytes:
+    def delete(self, path: str) -> None:
+        self.read(path, "DELETE")
+
+    def read(self, path: str, method: str = "GET") -> bytes:
         headers = {} if self.password is None else urllib3.make_headers(basic_auth=f"box:{self.password}")
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers=headers)
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers=headers, method=method)
         with urllib.request.urlopen(asked, timeout=60) as answer:
             content: bytes = answer.read()
             return content

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -177,6 +178,26 @@ def test_a_study_of_which_nothing_is_left_is_not_answered_again(journal: Journal
     forgetting(tmp_path, journal).round()
     with pytest.raises(ConfigError, match="have it sent again"):
         again(journal, number)
+
+
+def test_a_late_image_waits_for_what_was_forgotten(journal: Journal, tmp_path: Path) -> None:
+    number = came(tmp_path, journal, 8, "answered")
+    (first,) = journal.instances()
+    forgetting(tmp_path, journal).round()
+    # As the box would be opened anew.
+    later = Journal(tmp_path / "journal.sqlite")
+    later.add(replace(first, sop_instance_uid="1.1.2", file="late.dcm"))
+    (study,) = later.studies()
+    assert (study.study, study.revision, later.forgotten(study)) == (number, 2, 1)
+    later.add(first)
+    assert later.forgotten(study) == 0
+
+
+def test_a_study_that_goes_takes_what_was_forgotten_of_it_along(journal: Journal, tmp_path: Path) -> None:
+    came(tmp_path, journal, 100, "answered")
+    assert forgetting(tmp_path, journal).round() == (1, 0, 1)
+    with journal.transaction() as database:
+        assert database.execute("SELECT count(*) FROM forgotten").fetchone() == (0,)
 
 
 def test_a_file_that_is_gone_already_and_a_shadow_are_no_hindrance(journal: Journal, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 from deploy.box.answer import Answer
 from deploy.box.journal import Instance, Journal
 from deploy.box.outbox import Outbox
-from deploy.box.settings import Studies
+from deploy.box.retention import Forgetting
+from deploy.box.settings import Retention, Studies
 from deploy.box.studies import Answering
 from deploy.box.worklist import again, table
 from pipeline.errors import ConfigError, EngineError, StorageError, WorkerError
@@ -148,6 +149,24 @@ def test_a_failed_study_is_answered_once_more_when_asked(journal: Journal) -> No
     assert states(journal) == [("answered", 1)]
     with pytest.raises(ConfigError, match="found 7"):
         again(journal, 7)
+
+
+def test_a_part_of_a_study_has_no_number_until_the_rest_came_again(journal: Journal) -> None:
+    worker = Saying()
+    came(journal, 1, 0)
+    answering(journal, worker, 60).round()
+    settings, later = Retention(answered_days=7, failed_days=30, results_days=90), START + timedelta(days=8)
+    Forgetting(journal, of(journal), of(journal), settings, lambda: later).round()
+    came(journal, 2, 100)
+    answering(journal, worker, 160).round()
+    (study,) = journal.studies()
+    assert (study.state, worker.asked) == ("failed", [["1-1.dcm"]])
+    assert "1 of which were removed" in study.reason
+    assert "Have the whole study sent again." in study.reason
+    came(journal, 1, 200)
+    answering(journal, worker, 260).round()
+    assert states(journal) == [("answered", 3)]
+    assert worker.asked[1:] == [["1-1.dcm", "1-2.dcm"]]
 
 
 def test_the_list_says_what_was_said_and_no_uid(journal: Journal) -> None:
