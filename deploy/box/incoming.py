@@ -8,12 +8,12 @@ kept: `sweep` removes it at the next start. No name comes from the sender.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import shutil
 import sqlite3
 from contextlib import suppress
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +22,12 @@ import pydicom
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-from deploy.box.journal import Instance, Journal, stamp
+from deploy.box.journal import Instance, Journal, now
 from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DicomError, StorageError
 from pipeline.files import sync_folder
+
+_LOG = logging.getLogger(__name__)
 
 _PARTS = "parts"
 #: With what the meta information, which comes from the C-STORE command, calls the same.
@@ -71,9 +73,11 @@ class Incoming:
         if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
             return before
         name = f"{name_of(study)}/{name_of(sop)}-{sha256[:16]}.dcm"
-        received = stamp(datetime.now(UTC))
+        received = now()
         instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
         self._require_room(len(content))
+        if before is not None and before.study_instance_uid != study:
+            _LOG.warning("an instance came again under the UID of another study, and is of that from now on")
         try:
             self._write(self.folder / name, content)
             with self._journal.transaction():

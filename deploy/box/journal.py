@@ -70,8 +70,18 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
+def now() -> str:
+    """The time, as rows have it."""
+    return stamp(datetime.now(UTC))
+
+
 _COLUMNS = ", ".join(field.name for field in fields(Instance))
 _OF_STUDIES = ", ".join(field.name for field in fields(Study))
+#: Something came of a study, or went from it, at a time (?2).
+_CHANGED = (
+    "last_received = ?2, first_received = iif(state = 'receiving', first_received, ?2), "
+    "revision = revision + (state != 'receiving'), state = 'receiving', reason = ''"
+)
 
 
 def where(column: str, value: str | None) -> tuple[str, tuple[str, ...]]:
@@ -117,15 +127,18 @@ class Journal:
     def add(self, instance: Instance) -> None:
         """Enter an instance, in place of what was known by its UID. It is on the disk when this returns.
 
-        A study that was complete is receiving again, in its next revision.
+        A study that was complete is receiving again, in its next revision; so is one that the instance was of before.
         """
         (sop, study, *rest) = astuple(instance)
         with self.transaction():
             self._database.execute(
-                "INSERT INTO studies VALUES (NULL, ?1, 1, ?2, ?2, 'receiving', '', '', '') "
-                "ON CONFLICT (study_instance_uid) DO UPDATE SET last_received = excluded.last_received, "
-                "first_received = iif(state = 'receiving', first_received, excluded.first_received), "
-                "revision = revision + (state != 'receiving'), state = 'receiving', reason = ''",
+                f"UPDATE studies SET {_CHANGED} WHERE study_instance_uid != ?1 "  # noqa: S608
+                "AND study = (SELECT study FROM instances WHERE sop_instance_uid = ?3)",
+                (study, instance.received, sop),
+            )
+            self._database.execute(
+                "INSERT INTO studies VALUES (NULL, ?1, 1, ?2, ?2, 'receiving', '', '', '', '') "  # noqa: S608
+                f"ON CONFLICT (study_instance_uid) DO UPDATE SET {_CHANGED}",
                 (study, instance.received),
             )
             self._database.execute(

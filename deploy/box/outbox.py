@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, fields
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import get_args
@@ -22,18 +21,18 @@ import pydicom
 
 from deploy.box.delivery import Delivery, Result, State
 from deploy.box.destinations import Destination, Kind
-from deploy.box.journal import Journal, Study, stamp, where
+from deploy.box.journal import Journal, Study, now, where
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_file, sync_folder, write_atomic
 
 _COLUMNS = ", ".join(field.name for field in fields(Delivery))
 _SELECT = f"SELECT {_COLUMNS} FROM deliveries JOIN results USING (sop_instance_uid)"  # noqa: S608
 _OF_RESULTS = ", ".join(field.name for field in fields(Result))
-
-
-def now() -> str:
-    """As the journal has it."""
-    return stamp(datetime.now(UTC))
+#: Of what a study says now: nothing came of it since. The plus keeps SQLite from going through all studies.
+_CURRENT = (
+    "EXISTS (SELECT 1 FROM studies JOIN results USING (study) WHERE +studies.state = 'answered' "
+    "AND results.revision = studies.revision AND results.sop_instance_uid = deliveries.sop_instance_uid)"
+)
 
 
 class Outbox:
@@ -82,6 +81,17 @@ class Outbox:
                 self.sweep()
         return entered
 
+    def fail(self, study: Study, reason: str, **values: str) -> bool:
+        """Settle a study as failed, unless something came since it was read; then False.
+
+        What it was answered before, and was not sent yet, is superseded: it is not what the study is now.
+        """
+        with self._journal.transaction() as database:
+            settled = self._journal.settle(study, "failed", reason=reason, **values)
+            if settled:
+                _supersede(database, study, "the study changed, and could not be answered anew")
+        return settled
+
     def results(self, study: int) -> list[Result]:
         """Those of a study's last answer."""
         query = (
@@ -94,9 +104,7 @@ class Outbox:
     def deliveries(self, state: State | None = None) -> list[Delivery]:
         """All, or those in one state, in the order of their numbers."""
         which, values = where("state", state)
-        query = f"{_SELECT} {which} ORDER BY delivery"
-        with self._journal.transaction() as database:
-            return [Delivery(*row) for row in database.execute(query, values)]
+        return self._found(f"{which} ORDER BY delivery", *values)
 
     def counts(self) -> dict[State, int]:
         """How many deliveries are in each state."""
@@ -108,29 +116,31 @@ class Outbox:
         """Queue a delivery again, whatever became of it, or all that are dead (None); how many those are.
 
         Raises:
-            ConfigError: there is none of this number.
+            ConfigError: there is none of this number, or it is not what its study says now.
         """
         with self._journal.transaction() as database:
             done = database.execute(
-                "UPDATE deliveries SET state = 'queued', tries = 0, queued = ?1, next_try = ?1, reason = '', "
-                "transaction_uid = '' WHERE iif(?2 IS NULL, state = 'dead', delivery = ?2)",
+                "UPDATE deliveries SET state = 'queued', tries = 0, queued = ?1, next_try = ?1, reason = '', "  # noqa: S608
+                f"transaction_uid = '' WHERE iif(?2 IS NULL, state = 'dead', delivery = ?2) AND {_CURRENT}",
                 (now(), number),
             )
         if number is not None and not done.rowcount:
-            raise ConfigError("the number of a delivery", str(number), "`outbox` lists them.")
+            raise ConfigError("the number of a delivery of a study's last answer", str(number), "`outbox` lists them.")
         return done.rowcount
 
     def due(self, destination: str, time: str, most: int = 64) -> list[Delivery]:
-        """What is to be tried now, the longest due first."""
-        query = f"{_SELECT} WHERE destination = ? AND state = 'queued' AND next_try <= ? ORDER BY next_try LIMIT ?"
-        with self._journal.transaction() as database:
-            return [Delivery(*row) for row in database.execute(query, (destination, time, most))]
+        """What is to be tried now, the longest due first; of a study that changed, nothing until it is settled anew."""
+        which = f"WHERE destination = ? AND state = 'queued' AND next_try <= ? AND {_CURRENT}"
+        return self._found(f"{which} ORDER BY next_try LIMIT ?", destination, time, most)
+
+    def is_due(self, delivery: Delivery) -> bool:
+        """Whether it still waits, and says what its study says now."""
+        return bool(self._found(f"WHERE delivery = ? AND state = 'queued' AND {_CURRENT}", delivery.delivery))
 
     def uncommitted(self, destination: str, time: str) -> list[Delivery]:
         """What was sent, and of which storage commitment was asked for, refused or not had by its time."""
-        query = f"{_SELECT} WHERE destination = ? AND state = 'sent' AND transaction_uid != '' AND next_try <= ?"
-        with self._journal.transaction() as database:
-            return [Delivery(*row) for row in database.execute(query, (destination, time))]
+        which = "WHERE destination = ? AND state = 'sent' AND transaction_uid != '' AND next_try <= ?"
+        return self._found(f"{which} AND {_CURRENT}", destination, time)
 
     def commit(self, transaction_uid: str, kept: Sequence[str], failed: Mapping[str, int]) -> int:
         """Enter a report of storage commitment; how many deliveries it commits.
@@ -144,8 +154,8 @@ class Outbox:
         done = 0
         with self._journal.transaction() as database:
             for uid in kept:
-                row = database.execute(f"UPDATE deliveries SET state = 'committed' {which}", (transaction_uid, uid))  # noqa: S608
-                done += row.rowcount
+                values = (transaction_uid, uid)
+                done += database.execute(f"UPDATE deliveries SET state = 'committed' {which}", values).rowcount  # noqa: S608
             for uid, reason in failed.items():
                 database.execute(
                     f"UPDATE deliveries SET next_try = ?, reason = ? {which}",  # noqa: S608
@@ -163,23 +173,20 @@ class Outbox:
         """
         columns = {"state": state, **values}
         assignments = ", ".join(f"{name} = ?" for name in columns)
+        query = f"UPDATE deliveries SET {assignments} WHERE delivery = ? AND state = ? AND transaction_uid = ?"  # noqa: S608
+        read = (delivery.delivery, delivery.state, delivery.transaction_uid)
         with self._journal.transaction() as database:
-            done = database.execute(
-                f"UPDATE deliveries SET {assignments} WHERE delivery = ? AND state = ? AND transaction_uid = ?",  # noqa: S608
-                (*columns.values(), delivery.delivery, delivery.state, delivery.transaction_uid),
-            )
-        return done.rowcount == 1
+            return database.execute(query, (*columns.values(), *read)).rowcount == 1
 
     def abandon(self) -> int:
         """Give up what waits for a destination that is no longer one; how many deliveries that is."""
-        names = json.dumps([each.name for each in self._destinations])
+        named = json.dumps([each.name for each in self._destinations])
+        query = (
+            "UPDATE deliveries SET state = 'dead', reason = 'no destination of the settings has this name' "
+            "WHERE state = 'queued' AND destination NOT IN (SELECT value FROM json_each(?))"
+        )
         with self._journal.transaction() as database:
-            done = database.execute(
-                "UPDATE deliveries SET state = 'dead', reason = 'no destination of the settings has this name' "
-                "WHERE state = 'queued' AND destination NOT IN (SELECT value FROM json_each(?))",
-                (names,),
-            )
-        return done.rowcount
+            return database.execute(query, (named,)).rowcount
 
     def sweep(self) -> int:
         """Remove files without a row; how many those were. Only while nothing else is entered."""
@@ -190,6 +197,10 @@ class Outbox:
             with suppress(FileNotFoundError):
                 path.unlink()
         return len(strays)
+
+    def _found(self, which: str, *values: str | int) -> list[Delivery]:
+        with self._journal.transaction() as database:
+            return [Delivery(*row) for row in database.execute(f"{_SELECT} {which}", values)]
 
     def _kept(self, study: Study, kind: Kind, content: bytes) -> Result:
         """The result, on the disk: of a repeat, what was kept first."""
@@ -209,13 +220,7 @@ class Outbox:
         return Result(uid, kind, str(read.SeriesInstanceUID), str(read.SOPClassUID), sha256, name)
 
     def _queue(self, database: sqlite3.Connection, study: Study, results: list[Result], positive: bool) -> None:
-        # The plus keeps SQLite from going through what waits of all studies.
-        database.execute(
-            "UPDATE deliveries SET state = 'superseded', reason = 'the study was answered anew' "
-            "WHERE +state IN ('queued', 'dead') AND sop_instance_uid IN "
-            "(SELECT sop_instance_uid FROM results WHERE study = ?)",
-            (study.study,),
-        )
+        _supersede(database, study, "the study was answered anew")
         query = "SELECT DISTINCT calling_ae_title FROM instances WHERE study = ?"
         titles = {title for (title,) in database.execute(query, (study.study,))}
         answered = now()
@@ -234,3 +239,12 @@ class Outbox:
                         "queued = ?3, next_try = ?3, reason = '' WHERE state = 'superseded'",
                         (each.sop_instance_uid, destination.name, answered),
                     )
+
+
+def _supersede(database: sqlite3.Connection, study: Study, reason: str) -> None:
+    # The plus keeps SQLite from going through what waits of all studies.
+    database.execute(
+        "UPDATE deliveries SET state = 'superseded', reason = ? WHERE +state IN ('queued', 'dead') "
+        "AND sop_instance_uid IN (SELECT sop_instance_uid FROM results WHERE study = ?)",
+        (reason, study.study),
+    )

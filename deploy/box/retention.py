@@ -18,7 +18,8 @@ _LOG = logging.getLogger(__name__)
 #: Nothing of them waits: neither to be answered, nor to be sent.
 _RECEIVED = """
     SELECT sop_instance_uid, file FROM instances JOIN studies USING (study)
-    WHERE (state = 'answered' AND last_received < ?) OR (state = 'failed' AND last_received < ?)
+    WHERE (state = 'answered' AND last_received < ?1 AND settled < ?1)
+        OR (state = 'failed' AND last_received < ?2 AND settled < ?2)
 """
 _RESULTS = """
     SELECT sop_instance_uid, file FROM results JOIN studies USING (study)

@@ -83,5 +83,6 @@ MIGRATIONS = (
         study INTEGER NOT NULL REFERENCES studies
     ) STRICT;
     CREATE INDEX forgotten_of_studies ON forgotten (study);
+    ALTER TABLE studies ADD COLUMN settled TEXT NOT NULL DEFAULT '';
     """,
 )

@@ -14,7 +14,7 @@ from typing import Protocol
 from pydicom.uid import generate_uid
 
 from deploy.box.commitment import CommitmentScu
-from deploy.box.delivery import Delivery, Outcome
+from deploy.box.delivery import Delivery, Outcome, State
 from deploy.box.destinations import Destination
 from deploy.box.journal import stamp
 from deploy.box.outbox import Outbox
@@ -32,8 +32,15 @@ _LOG = logging.getLogger(__name__)
 class Channel(Protocol):
     """A way to a destination."""
 
-    def send(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
-        """What became of each that was tried; those that were not come again."""
+    def send(
+        self, deliveries: Sequence[Delivery], is_due: Callable[[Delivery], bool]
+    ) -> Iterator[tuple[Delivery, Outcome]]:
+        """What became of each that was tried; those that were not come again.
+
+        Args:
+            deliveries: that were due when they were read.
+            is_due: whether one still is, asked when its turn comes.
+        """
         ...
 
 
@@ -86,7 +93,7 @@ class Sending:
         whole = [each for each in due if self._is_whole(each)]
         transaction_uid = "" if self._commitment is None else str(generate_uid(prefix=None))
         done, sent = 0, list[Delivery]()
-        for delivery, outcome in self._channel.send(whole) if whole else ():
+        for delivery, outcome in self._channel.send(whole, self._outbox.is_due) if whole else ():
             self._settle(delivery, outcome, transaction_uid)
             done += 1
             if outcome.status == 0:
@@ -112,15 +119,21 @@ class Sending:
         tried = _tried(outcome, delivery.tries + 1)
         if outcome.status == 0:
             until = self._time(0.0 if self._destination.dicom is None else self._destination.dicom.commitment_s)
-            self._outbox.move(delivery, "sent", **(tried | {"transaction_uid": transaction_uid, "next_try": until}))
+            self._arrived(delivery, "sent", tried | {"transaction_uid": transaction_uid, "next_try": until})
             self._trail.sent(self._destination, self._outbox.folder / delivery.file, delivery.sop_class_uid)
             _LOG.info("%s is sent", self._named(delivery))
         elif outcome.status is not None and outcome.status >> 12 == WARNING:
-            self._outbox.move(delivery, "warned", **tried)
+            self._arrived(delivery, "warned", tried)
             self._trail.sent(self._destination, self._outbox.folder / delivery.file, delivery.sop_class_uid)
             _LOG.warning("%s is sent, with a warning: %s", self._named(delivery), outcome.reason)
         else:
             self._failed(delivery, outcome, delivery.tries + 1)
+
+    def _arrived(self, delivery: Delivery, state: State, values: dict[str, str | int | None]) -> None:
+        """It is there, also where the study was answered anew at that moment."""
+        for before in (delivery, replace(delivery, state="superseded")):
+            if self._outbox.move(before, state, **values):
+                return
 
     def _failed(self, delivery: Delivery, outcome: Outcome, tries: int) -> None:
         tried = _tried(outcome, tries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pydicom
@@ -27,12 +27,16 @@ class StoreScu:
         """
         self._peer, self._folder = peer, folder
 
-    def send(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
+    def send(
+        self, deliveries: Sequence[Delivery], is_due: Callable[[Delivery], bool]
+    ) -> Iterator[tuple[Delivery, Outcome]]:
         """What became of each that was tried: where the association ends in the midst of it, the rest come again."""
         with self._peer.associated(sorted({each.sop_class_uid for each in deliveries})) as association:
             for each in deliveries:
                 if isinstance(association, str):
                     yield each, Outcome(None, association)
+                    continue
+                if not is_due(each):
                     continue
                 outcome = _stored(association, self._folder / each.file)
                 yield each, outcome

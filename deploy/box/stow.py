@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,13 @@ class StowRs:
         timeout = urllib3.Timeout(connect=settings.timeout_s, read=settings.timeout_s)
         self._pool = urllib3.PoolManager(ssl_context=_context(settings), timeout=timeout, retries=False)
 
-    def send(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
-        """What became of each."""
+    def send(
+        self, deliveries: Sequence[Delivery], is_due: Callable[[Delivery], bool]
+    ) -> Iterator[tuple[Delivery, Outcome]]:
+        """What became of each that was tried."""
         for each in deliveries:
-            yield each, self._stored(each)
+            if is_due(each):
+                yield each, self._stored(each)
 
     def _stored(self, delivery: Delivery) -> Outcome:
         boundary = secrets.token_hex(16)

@@ -98,6 +98,9 @@ class Answering:
     def _settle(self, study: Study) -> None:
         files = [self._incoming / row.file for row in self._journal.instances(study.study_instance_uid)]
         release_sha256, worker = self._current()
+        if not files:
+            self._give_up(study, DicomError("an image", "none: all came under another study", "See what sends them."))
+            return
         if forgotten := self._journal.forgotten(study):
             self._give_up(study, _fragment(len(files), forgotten))
             return
@@ -109,7 +112,7 @@ class Answering:
             self._give_up(study, error)
             return
         positive = any(each.decision not in ("", "0") for each in answer.predictions)
-        values = {"release_sha256": release_sha256, "predictions": answer.said}
+        values = {"release_sha256": release_sha256, "predictions": answer.said, "settled": stamp(self._now())}
         if self._outbox.enter(study, answer.contents, positive, **values):
             self._watch.settled(study.last_received, True, self._now())
             _LOG.info("study %d, revision %d: answered from %d instances", study.study, study.revision, len(files))
@@ -119,7 +122,7 @@ class Answering:
 
     def _give_up(self, study: Study, error: PipelineError) -> None:
         _LOG.error("study %d, revision %d: %s", study.study, study.revision, error)
-        if self._journal.settle(study, "failed", reason=str(error)):
+        if self._outbox.fail(study, str(error), settled=stamp(self._now())):
             self._watch.settled(study.last_received, False, self._now())
 
     def _answer(self, worker: Worker, files: list[Path]) -> Answer:

@@ -34,6 +34,18 @@ def test_a_row_takes_the_place_of_the_one_before_also_in_another_study(tmp_path:
     assert journal.instances("2") == [moved]
 
 
+def test_a_study_that_an_instance_is_taken_from_is_receiving_again(tmp_path: Path) -> None:
+    journal, later = Journal(tmp_path / "journal.sqlite"), ONE.received.replace("2026", "2027")
+    journal.add(ONE)
+    journal.complete(later, later)
+    journal.settle(journal.studies()[0], "answered")
+    journal.add(replace(ONE, study_instance_uid="2", received=later))
+    assert [(each.study_instance_uid, each.revision, each.state, each.last_received) for each in journal.studies()] == [
+        ("1", 2, "receiving", later),
+        ("2", 1, "receiving", later),
+    ]
+
+
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
     journal.add(ONE)

@@ -9,8 +9,8 @@ import pytest
 
 from deploy.box.__main__ import main
 from deploy.box.destinations import Destination
-from deploy.box.journal import Instance, Journal, Study
-from deploy.box.outbox import Outbox, now
+from deploy.box.journal import Instance, Journal, Study, now
+from deploy.box.outbox import Outbox
 from deploy.box.schema import MIGRATIONS
 from pipeline.errors import ConfigError
 from tests.deploy.box.results import destination, result
@@ -87,6 +87,36 @@ def test_what_was_not_sent_of_an_earlier_answer_is_superseded(journal: Journal, 
         (2, "queued"),
         (2, "queued"),
     ]
+
+
+def test_nothing_goes_out_of_a_study_that_changed(journal: Journal, tmp_path: Path) -> None:
+    out = outbox(journal, tmp_path)
+    out.enter(complete(journal), both(1), True)
+    first, second = out.due("pacs", LATER)
+    out.move(second, "dead")
+    changed = complete(journal, 2)
+    assert out.due("pacs", LATER) == []
+    assert not out.is_due(first)
+    assert out.replay() == 0
+    assert out.fail(changed, "the worker was lost")
+    assert [each.state for each in out.deliveries()] == ["superseded", "superseded"]
+    assert [(each.state, each.reason) for each in journal.studies()] == [("failed", "the worker was lost")]
+    with pytest.raises(ConfigError, match="last answer"):
+        out.replay(first.delivery)
+
+
+def test_what_waits_goes_out_where_the_new_answer_is_the_same(journal: Journal, tmp_path: Path) -> None:
+    out = outbox(journal, tmp_path)
+    out.enter(complete(journal), both(1), True)
+    out.enter(complete(journal, 2), both(1), True)
+    assert [(each.revision, each.state) for each in out.due("pacs", LATER)] == [(2, "queued"), (2, "queued")]
+
+
+def test_a_study_of_which_more_came_does_not_fail(journal: Journal, tmp_path: Path) -> None:
+    out, read = outbox(journal, tmp_path), complete(journal)
+    complete(journal, 2)
+    assert not out.fail(read, "the worker was lost")
+    assert journal.studies()[0].state == "complete"
 
 
 def test_destinations_take_what_they_asked_for(journal: Journal, tmp_path: Path) -> None:

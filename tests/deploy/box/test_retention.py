@@ -85,6 +85,13 @@ def test_instances_go_when_their_study_is_done_with(
     assert len(journal.studies()) == 1
 
 
+def test_days_count_from_the_answer_where_that_was_late(journal: Journal, tmp_path: Path) -> None:
+    came(tmp_path, journal, 20, "complete")
+    (study,) = journal.studies()
+    assert journal.settle(study, "answered", settled=(NOW - timedelta(days=6)).isoformat(timespec="milliseconds"))
+    assert forgetting(tmp_path, journal).round() == (0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("last", "removed"),
     [("sent", True), ("committed", True), ("warned", True), ("superseded", True), ("queued", False), ("dead", False)],

@@ -92,6 +92,24 @@ def test_full_for_a_while(journal: Journal) -> None:
     assert sorted(uid for uid, _ in pacs.stored) == uids(outbox)
 
 
+def test_a_study_that_changes_while_it_is_sent_goes_no_further(journal: Journal) -> None:
+    outbox: Outbox
+
+    def answer(_: int) -> int:
+        journal.add(Instance("1.2", "1", "s", "c", "ab", 1, "1.2", "A", "2026"))
+        journal.complete("2027", "2027")
+        (study,) = journal.studies("complete")
+        assert outbox.enter(study, {"sr": result(9, "sr")}, True)
+        return 0
+
+    with archive(answer) as pacs:
+        outbox = filled(journal, where := destination(port=pacs.port))
+        assert sending(outbox, where).round() == 1
+        # What is there already is said to be.
+        assert [each.state for each in outbox.deliveries()] == ["sent", "superseded", "queued"]
+        assert len(pacs.stored) == 1
+
+
 def test_a_warning_is_neither_sent_nor_sent_again(journal: Journal) -> None:
     with archive(lambda _: 0xB000) as pacs:
         outbox = filled(journal, where := destination(port=pacs.port))

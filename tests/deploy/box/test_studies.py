@@ -169,6 +169,17 @@ def test_a_part_of_a_study_has_no_number_until_the_rest_came_again(journal: Jour
     assert worker.asked[1:] == [["1-1.dcm", "1-2.dcm"]]
 
 
+def test_a_study_whose_images_all_came_under_another_has_no_answer(journal: Journal) -> None:
+    worker = Saying()
+    came(journal, 1, 0)
+    answering(journal, worker, 60).round()
+    (row,) = journal.instances()
+    journal.add(replace(row, study_instance_uid="2", received=(START + timedelta(seconds=100)).isoformat()))
+    assert answering(journal, worker, 200).round() == 2
+    assert states(journal) == [("failed", 2), ("answered", 1)]
+    assert "all came under another study" in journal.studies("failed")[0].reason
+
+
 def test_the_list_says_what_was_said_and_no_uid(journal: Journal) -> None:
     came(journal, 1, 0, "1.2.840.99")
     came(journal, 1, 0.5, "1.2.840.98")
