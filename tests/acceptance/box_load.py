@@ -33,6 +33,12 @@ from tests.waiting import within
 
 #: In the box at once while the most is looked for.
 WINDOW = 48
+#: So short that it is at work, too, and an hour needs 20 GB rather than 70.
+RETENTION = """
+[retention]
+answered_days = 0.01
+results_days = 0.01
+"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -101,7 +107,8 @@ def measured(folder: Path, asked: argparse.Namespace) -> bool:
 def at_work(folder: Path, release: Path, quiet_s: float) -> Iterator[tuple[dict[str, int], Path, Orthanc]]:
     """A box and an Orthanc: the ids of their processes, the box's settings, and where Orthanc is."""
     with orthanc(folder / "orthanc") as pacs:
-        settings = write_settings(folder, release, quiet_s, more=destination("orthanc", "ORTHANC", pacs.dicom))
+        more = destination("orthanc", "ORTHANC", pacs.dicom) + RETENTION
+        settings = write_settings(folder, release, quiet_s, more=more)
         with serving(Path.cwd(), settings) as box:
             log = settings.with_name("box.log")
             assert within(300, lambda: listens(port_of(settings)) and bool(worker_of(box.pid))), log.read_text()
