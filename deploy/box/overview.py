@@ -69,6 +69,11 @@ class Overview:
         )
         return next((Listed(Study(*values), count) for *values, count in rows), None)
 
+    def answered_revision(self, number: int) -> int | None:
+        """Of which revision of a study its last results are; None: there are none, or none any more."""
+        rows = self._rows("SELECT revision FROM results WHERE study = ? ORDER BY answered DESC LIMIT 1", (number,))
+        return next((int(revision) for (revision,) in rows), None)
+
     def file(self, number: int) -> str | None:
         """That of some instance of a study, below the folder of what was received; None: there is none any more."""
         rows = self._rows("SELECT file FROM instances WHERE study = ? ORDER BY sop_instance_uid LIMIT 1", (number,))

@@ -38,17 +38,18 @@ class Answer:
     reason: str
 
 
-def answers(study: Study, manifest: Manifest, series_numbers: Mapping[str, str] = MappingProxyType({})) -> list[Answer]:
+def answers(
+    study: Study, manifest: Manifest | None, series_numbers: Mapping[str, str] = MappingProxyType({})
+) -> list[Answer]:
     """All of one study, in the order in which they were given.
 
     Args:
-        study: answered, maybe by an earlier release; of one with other classes only the places of its classes are told.
-        manifest: of the release that runs.
+        study: with the last answers that it had.
+        manifest: of the release that gave them; None: it is gone, and of classes only their places can be told.
         series_numbers: of series by their UIDs, as a viewer lists them.
     """
     if not study.predictions:
         return []
-    targets = Targets(manifest.task.kind, tuple(manifest.task.classes))
     numbers: dict[str, dict[str, int | str]] = {"SeriesInstanceUID": {**series_numbers}, "SOPInstanceUID": {}}
     found = []
     for each in json.loads(study.predictions):
@@ -57,14 +58,15 @@ def answers(study: Study, manifest: Manifest, series_numbers: Mapping[str, str] 
             if each[key]:
                 words.append(f"{name} {numbers[key].setdefault(each[key], len(numbers[key]) + 1)}")
         if each["status"] == "ok":
-            said = _probabilities(each["probabilities"], manifest, targets)
-            found.append(Answer(", ".join(words) or "study", said, _decision(each["decision"], targets), ""))
+            said = _probabilities(each["probabilities"], manifest)
+            decision = _decision(each["decision"], binary=len(said) == 1)
+            found.append(Answer(", ".join(words) or "study", said, decision, ""))
         else:
             found.append(Answer(", ".join(words) or "-", (), "no answer", f"{each['status']}: {each['message']}"))
     return found
 
 
-def summary(study: Study, manifest: Manifest) -> str:
+def summary(study: Study, manifest: Manifest | None) -> str:
     """In one line: the answer where there is one, how many of each kind where there are several."""
     said = answers(study, manifest) if study.state == "answered" else []
     given = [each for each in said if each.probabilities]
@@ -78,15 +80,16 @@ def summary(study: Study, manifest: Manifest) -> str:
     return ", ".join(filter(None, [*(f"{count} {decision}" for decision, count in kinds.items()), without]))
 
 
-def _probabilities(values: list[float], manifest: Manifest, targets: Targets) -> tuple[Probability, ...]:
-    if len(values) != targets.outputs:
+def _probabilities(values: list[float], manifest: Manifest | None) -> tuple[Probability, ...]:
+    if manifest is None:
         return tuple(Probability(f"class {place}", value, None) for place, value in enumerate(values, start=1))
     fixed = manifest.calibration.threshold
     thresholds = fixed if isinstance(fixed, list) else [fixed] * len(values)
-    return tuple(Probability(*each) for each in zip(targets.named, values, thresholds, strict=True))
+    named = Targets(manifest.task.kind, tuple(manifest.task.classes)).named
+    return tuple(Probability(*each) for each in zip(named, values, thresholds, strict=True))
 
 
-def _decision(decision: str, targets: Targets) -> str:
-    if targets.kind == "binary":
+def _decision(decision: str, binary: bool) -> str:
+    if binary:
         return {"1": "positive", "0": "negative"}.get(decision, decision)
     return decision.replace(";", ", ") or "none"

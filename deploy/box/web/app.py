@@ -28,9 +28,10 @@ from deploy.box.web.access import Access, read_token
 from deploy.box.web.drift import Drift
 from deploy.box.web.guard import Guard
 from deploy.box.web.multipart import Limits
-from deploy.box.web.release import Running, running
+from deploy.box.web.release import Running, manifest_of, running
 from deploy.box.web.settings import Web
 from deploy.box.web.stow import Stow
+from pipeline.contract import Manifest
 
 _HERE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ class Box:
     def running(self) -> Running:
         """The release that answers now."""
         return running(self.releases)
+
+    def manifest(self, sha256: str) -> Manifest | None:
+        """Of the release of this hash; None: it is not kept here any more."""
+        return manifest_of(self.releases, sha256)
 
     @cached_property
     def overview(self) -> Overview:

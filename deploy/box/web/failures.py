@@ -25,7 +25,7 @@ def shown(request: Request) -> Response:
         request,
         "failures.html.j2",
         title="Failures",
-        failed=[row(each, box.running.manifest) for each in failed],
+        failed=[row(each, box.manifest(each.study.release_sha256)) for each in failed],
         failed_count=count,
         dead=box.outbox.deliveries("dead")[-_ROWS:],
         waiting=[each for each in box.outbox.deliveries("queued") if each.tries][-_ROWS:],

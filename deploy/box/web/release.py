@@ -15,6 +15,7 @@ from deploy.box.releases import Releases
 from deploy.box.web import page
 from pipeline import contract
 from pipeline.contract import Manifest
+from pipeline.errors import ContractError
 
 #: Where the headline figures stand in the metrics of a manifest, and their words.
 _FIGURES = {
@@ -50,7 +51,15 @@ def running(releases: Releases) -> Running:
     return Running(_manifest(releases.path(sha256)), sha256, releases.public_key is not None)
 
 
-@lru_cache(maxsize=4)
+def manifest_of(releases: Releases, sha256: str) -> Manifest | None:
+    """That of a release which is kept here; None: it is not, or cannot be read any more."""
+    try:
+        return _manifest(releases.path(sha256))
+    except (ContractError, OSError):
+        return None
+
+
+@lru_cache(maxsize=8)
 def _manifest(release: Path) -> Manifest:
     """Folders of releases are named by what they hold."""
     return contract.load(release)

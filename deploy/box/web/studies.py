@@ -52,15 +52,15 @@ def listed(request: Request) -> Response:
         "studies.html.j2",
         title="Studies",
         tiles=_tiles(counts, state),
-        rows=[row(each, box.running.manifest) for each in found[:ROWS]],
+        rows=[row(each, box.manifest(each.study.release_sha256)) for each in found[:ROWS]],
         nothing=_NOTHING[state],
         newer=_address(state, max(0, skip - ROWS)) if skip else None,
         older=_address(state, skip + ROWS) if len(found) > ROWS else None,
     )
 
 
-def row(listed: Listed, manifest: Manifest) -> Row:
-    """A study as a line."""
+def row(listed: Listed, manifest: Manifest | None) -> Row:
+    """A study as a line; `manifest`: of the release that answered, None where that is gone."""
     study = listed.study
     said = summary(study, manifest)
     return Row(

@@ -16,7 +16,7 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from deploy.box.journal import Instance
+from deploy.box.journal import Instance, Study
 from deploy.box.web import page
 from deploy.box.web.answers import answers
 from deploy.box.web.studies import row
@@ -37,6 +37,13 @@ _STATES = {
     "superseded": "idle",
     "dead": "bad",
 }
+#: What is said of a study as it is now beside an answer that it had before.
+_STANDS = {
+    "receiving": "is still being received",
+    "complete": "waits for its answer",
+    "answered": "has an answer of its own",
+    "failed": "could not be answered",
+}
 
 
 def shown(request: Request) -> Response:
@@ -45,23 +52,41 @@ def shown(request: Request) -> Response:
     listed = box.overview.study(request.path_params["study"])
     if listed is None:
         return page.render(request, "missing.html.j2", 404, title="No such study")
-    file = box.overview.file(listed.study.study)
+    study = listed.study
+    file = box.overview.file(study.study)
     path = box.incoming.folder / file if file else None
-    numbers = series_numbers(box.journal.instances(listed.study.study_instance_uid), box.incoming.folder)
-    box.watch.trail.looked_at(request.scope["state"]["actor"], listed.study.study_instance_uid, path)
+    numbers = series_numbers(box.journal.instances(study.study_instance_uid), box.incoming.folder)
+    box.watch.trail.looked_at(request.scope["state"]["actor"], study.study_instance_uid, path)
+    manifest, revision = box.manifest(study.release_sha256), box.overview.answered_revision(study.study)
     return page.render(
         request,
         "study.html.j2",
-        title=f"Study {listed.study.study}",
-        row=row(listed, box.running.manifest),
-        study=listed.study,
-        of_running=listed.study.release_sha256 == box.running.sha256,
+        title=f"Study {study.study}",
+        row=row(listed, manifest),
+        study=study,
+        of_running=study.release_sha256 == box.running.sha256,
+        release_known=manifest is not None,
         identity=identity(path) if path else {},
-        answers=answers(listed.study, box.running.manifest, numbers),
-        picture=any(each.kind == "sc" for each in box.outbox.results(listed.study.study)),
-        deliveries=box.overview.deliveries_of(listed.study.study),
+        answers=answers(study, manifest, numbers),
+        answers_before="" if study.state == "answered" else before(study, revision),
+        picture=any(each.kind == "sc" for each in box.outbox.results(study.study)),
+        picture_before=before(study, revision),
+        deliveries=box.overview.deliveries_of(study.study),
         states=_STATES,
     )
+
+
+def before(study: Study, revision: int | None) -> str:
+    """What must be said of results that are not those of the study as it is now; nothing where they are.
+
+    Args:
+        study: as it is now.
+        revision: of which the results are; None: that is not known any more.
+    """
+    if study.state == "answered" and revision == study.revision:
+        return ""
+    whose = "" if revision in (None, study.revision) else f", of revision {revision}"
+    return f"An earlier answer{whose}. Revision {study.revision} of the study {_STANDS[study.state]}."
 
 
 def summary(request: Request) -> Response:
