@@ -62,11 +62,12 @@ def found(peer: Peer, keys: Mapping[str, str], told: Told) -> list[Dataset]:
 
     Args:
         peer: the archive.
-        keys: keywords of attributes and what they are to match (PS3.4, C.2.2.2): StudyDate, 20260101-20260131.
+        keys: keywords of attributes and what they are to match (PS3.4, C.2.2.2): StudyDate, 20260101-20260131. What is
+            not ASCII is asked for in UTF-8.
         told: of the query.
 
     Raises:
-        DicomError: it cannot be asked, or did not answer.
+        DicomError: it cannot be asked this, or did not answer.
     """
     asked = _identifier(dict.fromkeys(("StudyInstanceUID", *SHOWN), "") | dict(keys))
     told(_query(StudyRootQueryRetrieveInformationModelFind, asked))
@@ -173,6 +174,9 @@ def _kept(event: evt.Event, folder: Path) -> int:
 def _identifier(keys: Mapping[str, str]) -> Dataset:
     made = Dataset()
     made.QueryRetrieveLevel = "STUDY"
+    if not all(value.isascii() for value in keys.values()):
+        # Without it each other character would be sent as `?`, which matches any (PS3.4, C.2.2.2.4).
+        made.SpecificCharacterSet = "ISO_IR 192"
     for keyword, value in keys.items():
         if tag_for_keyword(keyword) is None:
             remedy = "Name an attribute by its keyword, such as PatientID or StudyDate."
@@ -183,7 +187,10 @@ def _identifier(keys: Mapping[str, str]) -> Dataset:
 
 def _query(model: str, identifier: Dataset) -> Query:
     encoded = encode(identifier, is_implicit_vr=True, is_little_endian=True)
-    return Query(model, encoded or b"")
+    if encoded is None:
+        remedy = "Names and descriptions may hold any letter; dates, codes and UIDs those of ASCII alone."
+        raise DicomError("values that these attributes can hold", "one that cannot be encoded", remedy)
+    return Query(model, encoded)
 
 
 def _last(study: str, statuses: Sequence[Dataset]) -> Fetched:
