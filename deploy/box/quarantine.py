@@ -15,6 +15,8 @@ from pipeline.files import write_atomic, write_text
 CONTENT, REASON = ".received", ".json"
 #: Of instances: each is looked at whenever one is added.
 MOST = 1_000
+#: What names begin with: the time in UTC, so that their order is its.
+_NAME = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,22 @@ class Quarantine:
             OSError, StorageError: the disk is full or failed.
         """
         now = datetime.now(UTC)
-        path = self._folder / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+        path = self._folder / f"{now:{_NAME}}-{secrets.token_hex(4)}"
         with self._lock:
             self._make_room(len(content))
             write_atomic(path.with_suffix(CONTENT), lambda handle: handle.write(content[: self._most]))
             write_text(path.with_suffix(REASON), json.dumps({"time": now.isoformat(), "reason": reason}) + "\n")
+
+    def forget(self, before: datetime) -> int:
+        """Remove what was refused before a time, in UTC; how many instances that is."""
+        removed = 0
+        with self._lock:
+            for path in list(self._folder.iterdir()):
+                # What a stop left half-written begins with a dot.
+                if path.name.lstrip(".") < f"{before:{_NAME}}":
+                    path.unlink(missing_ok=True)
+                    removed += path.suffix == CONTENT
+        return removed
 
     def _make_room(self, wanted: int) -> None:
         held = [(path, path.stat().st_size) for path in sorted(self._folder.glob(f"*{CONTENT}"))]

@@ -1,4 +1,7 @@
-"""What a box forgets: what was received once it was answered, results once they were sent, each after so many days."""
+"""What a box forgets: what was received once it was answered, results once they were sent, and what was refused.
+
+Each goes after so many days.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.box.journal import Journal, stamp
+from deploy.box.quarantine import Quarantine
 from deploy.box.settings import Retention
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +46,7 @@ class Forgetting:
         journal: Journal,
         incoming: Path,
         results: Path,
+        quarantine: Quarantine,
         settings: Retention,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -50,17 +55,19 @@ class Forgetting:
         Args:
             journal: of what there is.
             incoming, results: the folders of the files.
+            quarantine: of what was refused.
             settings: how long each is kept.
             now: the time, in UTC.
         """
         self._journal, self._settings, self._now = journal, settings, now
-        self._incoming, self._results = incoming, results
+        self._incoming, self._results, self._quarantine = incoming, results, quarantine
 
     def run(self, stop: threading.Event, every_s: float = 600.0) -> None:
         """Until `stop` is set."""
         while True:
             try:
                 self.round()
+                self.refused()
             except (OSError, sqlite3.Error) as error:
                 _LOG.error("nothing was removed, which is tried again: %s", error)
             if stop.wait(every_s):
@@ -97,6 +104,13 @@ class Forgetting:
         if any(counts):
             _LOG.info("removed as their time has come: %d instances, %d results, %d studies", *counts)
         return counts
+
+    def refused(self) -> int:
+        """Remove what was refused and is old enough; how many instances that were."""
+        count = self._quarantine.forget(self._now() - timedelta(days=self._settings.quarantine_days))
+        if count:
+            _LOG.info("removed as their time has come: %d refused instances", count)
+        return count
 
     def _remove(self, table: str, folder: Path, file: str) -> None:
         """A file of which the row is gone, unless what came or was made anew since has it again."""

@@ -121,18 +121,18 @@ def _running(settings: Settings, journal: Journal, stop: threading.Event) -> Ite
     releases.start(settings.release)
     workers, shadows = Workers(releases, limits, trail.release), Workers(releases, limits)
     outbox = _outbox(settings, journal)
+    quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     reports = settings.state / "reports"
     answering = Answering(journal, incoming.folder, outbox, reports, workers.current, settings.studies, watch=watch)
     working: dict[str, Answering | Forgetting | Forwarding | Sending | Shadowing] = {
         "answer": answering,
         "shadow": Shadowing(journal, incoming.folder, shadows),
-        "forget": Forgetting(journal, incoming.folder, outbox.folder, settings.retention),
+        "forget": Forgetting(journal, incoming.folder, outbox.folder, quarantine, settings.retention),
         **_forwarding(settings),
         # A destination that is silent keeps no other waiting.
         **{f"send to {each.name}": _sending(outbox, each, settings.receive.ae_title, trail) for each in settings.send},
     }
     threads = [threading.Thread(target=each.run, args=(stop,), name=name) for name, each in working.items()]
-    quarantine = Quarantine(settings.state / "quarantine", _QUARANTINE_BYTES)
     web = () if settings.web is None else ("web",)
     health = Health(settings, journal, watch, releases, ("receive", *web, *working))
     box = Box(settings, journal, outbox, incoming, quarantine, watch, health, releases)

@@ -90,12 +90,14 @@ class Retention(Strict):
     Attributes:
         answered_days: instances of answered studies.
         failed_days: instances of studies that could not be answered.
+        quarantine_days: instances that were refused, of which no more are kept than the quarantine holds.
         results_days: results that were sent to all destinations; then the study's row goes, too. What was given up
             stays until it is sent.
     """
 
     answered_days: float = Field(default=7.0, gt=0)
     failed_days: float = Field(default=30.0, gt=0)
+    quarantine_days: float = Field(default=30.0, gt=0)
     results_days: float = Field(default=90.0, gt=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_of_what_is_larger_than_all_of_it_the_beginning_is_kept(tmp_path: Path) 
     Quarantine(tmp_path, 100).add(b"DICM" + bytes(1_000), "too much")
     (content,) = tmp_path.glob("*.received")
     assert content.read_bytes() == b"DICM" + bytes(96)
+
+
+def test_what_was_refused_before_a_time_goes_with_what_a_stop_left_of_it(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path, 100)
+    quarantine.add(b"first", "first")
+    (content,) = tmp_path.glob("*.received")
+    # As a stop in the midst of writing leaves it.
+    content.with_name(f".{content.name}.1.part").write_bytes(b"fir")
+    between = datetime.now(UTC)
+    quarantine.add(b"second", "second")
+    assert quarantine.forget(between) == 1
+    assert held(tmp_path) == ["second"]
+    assert len(list(tmp_path.iterdir())) == 2
+    assert quarantine.forget(between) == 0
 
 
 def test_it_is_of_no_more_than_so_many_instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

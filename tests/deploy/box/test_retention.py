@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from deploy.box.incoming import Incoming
 from deploy.box.journal import Instance, Journal
 from deploy.box.outbox import Outbox
+from deploy.box.quarantine import Quarantine
 from deploy.box.retention import Forgetting
 from deploy.box.settings import Retention
 from deploy.box.worklist import again
@@ -34,7 +36,8 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def forgetting(folder: Path, journal: Journal) -> Forgetting:
-    return Forgetting(journal, folder / "incoming", folder / "results", SETTINGS, lambda: NOW)
+    quarantine = Quarantine(folder / "quarantine", 100)
+    return Forgetting(journal, folder / "incoming", folder / "results", quarantine, SETTINGS, lambda: NOW)
 
 
 def came(folder: Path, journal: Journal, days: float, state: str) -> int:
@@ -111,6 +114,18 @@ def test_results_of_a_study_that_is_answered_anew_stay(journal: Journal, tmp_pat
     result(tmp_path, journal, number, 99, "sent")
     assert forgetting(tmp_path, journal).round() == (0, 0, 0)
     assert files(tmp_path) == ["1-sr.dcm", "1.dcm"]
+
+
+@pytest.mark.parametrize(("days", "left"), [(9.9, 2), (10.1, 0)])
+def test_what_was_refused_goes_when_its_time_has_come(days: float, left: int, journal: Journal, tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "quarantine", 100)
+    quarantine.add(b"bytes", "no StudyInstanceUID")
+    now, kept = datetime.now(UTC) + timedelta(days=days), Retention(quarantine_days=10)
+    folders = tmp_path / "incoming", tmp_path / "results"
+    stop = threading.Event()
+    stop.set()
+    Forgetting(journal, *folders, quarantine, kept, lambda: now).run(stop)
+    assert len(list((tmp_path / "quarantine").iterdir())) == left
 
 
 class Interrupted(Journal):

@@ -17,6 +17,7 @@ import pytest
 from deploy.box.answer import Answer
 from deploy.box.journal import Instance, Journal
 from deploy.box.outbox import Outbox
+from deploy.box.quarantine import Quarantine
 from deploy.box.retention import Forgetting
 from deploy.box.settings import Retention, Studies
 from deploy.box.studies import Answering
@@ -156,7 +157,8 @@ def test_a_part_of_a_study_has_no_number_until_the_rest_came_again(journal: Jour
     came(journal, 1, 0)
     answering(journal, worker, 60).round()
     settings, later = Retention(answered_days=7, failed_days=30, results_days=90), START + timedelta(days=8)
-    Forgetting(journal, of(journal), of(journal), settings, lambda: later).round()
+    quarantine = Quarantine(of(journal).with_name("quarantine"), 0)
+    Forgetting(journal, of(journal), of(journal), quarantine, settings, lambda: later).round()
     came(journal, 2, 100)
     answering(journal, worker, 160).round()
     (study,) = journal.studies()
