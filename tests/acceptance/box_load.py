@@ -19,11 +19,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.box.journal import Journal
+from deploy.box.overview import Overview
 from tests.acceptance.box_connections import MOST_MB, resident_mb
 from tests.deploy.box.load import RESULTS, Returns, Scanner
 from tests.deploy.box.orthanc import Orthanc, orthanc
@@ -39,6 +39,8 @@ RETENTION = """
 answered_days = 0.01
 results_days = 0.01
 """
+#: After the last delivery, in seconds: for a study that is answered or sent a second time.
+LATE_S = 3.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -84,6 +86,7 @@ def main() -> int:
 
 def measured(folder: Path, asked: argparse.Namespace) -> bool:
     """Whether nothing was lost, nothing came twice, and memory was flat; prints the figures."""
+    state = folder / "state"
     with at_work(folder, asked.release.resolve(), asked.quiet_s) as (processes, settings, pacs):
         returns, scanner = Returns(pacs), Scanner(port_of(settings), asked.scans)
         returns.start()
@@ -94,10 +97,11 @@ def measured(folder: Path, asked: argparse.Namespace) -> bool:
         apart_s = 3_600 / (asked.share * most.per_hour)
         held = over(processes, scanner, returns, lambda: evenly(scanner, returns, apart_s, asked.hold_s))
         told(f"{asked.share:.0%} of it for {asked.hold_s:g} s", held, asked.quiet_s)
+        delivered(state)
         returns.stop.set()
         returns.join()
         once = {uid: dict(came) for uid, came in returns.came.items()} == dict.fromkeys(scanner.sent, RESULTS)
-        states = of_journal(settings)
+        states = of_journal(state)
     print(f"{len(scanner.sent)} studies sent, {dict(states)}; each has one report and one summary: {once}", flush=True)
     grown = max(held.memory_mb[name][1] - held.memory_mb[name][0] for name in ("box", "worker"))
     return once and states == {"answered": len(scanner.sent)} and grown < MOST_MB
@@ -153,6 +157,13 @@ def drained(scanner: Scanner, returns: Returns) -> None:
     assert within(600, lambda: len(returns.whole) == len(scanner.sent), every_s=0.2), len(returns.whole)
 
 
+def delivered(state: Path) -> None:
+    """Wait until nothing is to be sent any more, and for what comes all the same."""
+    overview = Overview(state)
+    assert within(600, lambda: not any(name == "queued" for _, name in overview.deliveries()), every_s=0.2)
+    time.sleep(LATE_S)
+
+
 def over(processes: dict[str, int], scanner: Scanner, returns: Returns, act: Callable[[], None]) -> Figures:
     """What happens while something is done; of studies, those whose results come meanwhile."""
     before, began = {name: use(process) for name, process in processes.items()}, time.monotonic()
@@ -187,10 +198,9 @@ def told(words: str, figures: Figures, quiet_s: float) -> None:
     sys.stdout.flush()
 
 
-def of_journal(settings: Path) -> Counter[str]:
+def of_journal(state: Path) -> Counter[str]:
     """How many studies are in each state."""
-    with closing(Journal(settings.with_name("state") / "journal.sqlite")) as journal:
-        return Counter(study.state for study in journal.studies())
+    return Counter(Overview(state).states())
 
 
 if __name__ == "__main__":

@@ -61,12 +61,19 @@ class Returns(threading.Thread):
         self.stop = threading.Event()
 
     def run(self) -> None:
+        """Until `stop` is set, and then once more: what was there by then counts."""
         while not self.stop.wait(self._every_s):
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        done = False
+        while not done:
             changes = self._pacs.get(f"/changes?since={self._since}&limit=1000")
             for change in changes["Changes"]:
                 if change["ChangeType"] == "NewInstance":
                     self._enter(change["ID"])
-            self._since = changes["Last"]
+            self._since, done = changes["Last"], changes["Done"]
 
     def _enter(self, instance: str) -> None:
         study = self._pacs.get(f"/instances/{instance}/study")["MainDicomTags"]["StudyInstanceUID"]

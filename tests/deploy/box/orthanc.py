@@ -40,12 +40,16 @@ class Orthanc:
     def get(self, path: str) -> Any:
         return json.loads(self.read(path))
 
+    def store(self, content: bytes) -> None:
+        """An object, as a file of PS3.10."""
+        self.read("/instances", "POST", content)
+
     def delete(self, path: str) -> None:
         self.read(path, "DELETE")
 
-    def read(self, path: str, method: str = "GET") -> bytes:
+    def read(self, path: str, method: str = "GET", body: bytes | None = None) -> bytes:
         headers = {} if self.password is None else urllib3.make_headers(basic_auth=f"box:{self.password}")
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers=headers, method=method)
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", body, headers, method=method)
         with urllib.request.urlopen(asked, timeout=60) as answer:
             content: bytes = answer.read()
             return content

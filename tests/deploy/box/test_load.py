@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from pathlib import Path
 
 import pytest
 
+from deploy.box.destinations import Kind
+from deploy.box.journal import Journal
 from tests.acceptance import box_load
-from tests.deploy.box.orthanc import needed
+from tests.deploy.box.load import Returns
+from tests.deploy.box.orthanc import needed, orthanc
+from tests.deploy.box.results import destination, result
+from tests.deploy.box.test_sender import filled
 from tests.inference.conftest import Maker, SeriesWriter
+from tests.waiting import within
 
 pytestmark = [pytest.mark.acceptance, needed]
 
@@ -27,3 +34,32 @@ def test_what_is_sent_under_load_comes_back_once(
     assert "the most: " in said
     assert "50% of it for 6 s: " in said
     assert "each has one report and one summary: True" in said
+
+
+def test_a_copy_that_comes_when_all_is_whole_is_counted(tmp_path: Path) -> None:
+    with orthanc(tmp_path / "orthanc") as pacs:
+        returns = Returns(pacs)
+        returns.start()
+        kinds: tuple[Kind, ...] = ("sr", "sc")
+        contents = {kind: result(1, kind) for kind in kinds}
+        for content in contents.values():
+            pacs.store(content)
+        assert within(60, lambda: not pacs.stored())
+        (came,) = returns.came.values()
+        before = came.total()
+        pacs.store(contents["sc"])
+        returns.stop.set()
+        returns.join()
+    assert (before, came.total()) == (2, 3)
+
+
+def test_who_counts_waits_for_what_is_to_be_sent(tmp_path: Path) -> None:
+    outbox = filled(Journal(tmp_path / "journal.sqlite"), destination())
+    waiting = threading.Thread(target=box_load.delivered, args=(tmp_path,))
+    waiting.start()
+    for each in outbox.deliveries():
+        waiting.join(1.0)
+        assert waiting.is_alive()
+        assert outbox.move(each, "sent")
+    waiting.join(60)
+    assert not waiting.is_alive()
