@@ -1,7 +1,9 @@
 """A PACS and a box on this machine, to try both: `make box`, or `python -m deploy.box.local [RELEASE]`.
 
-Orthanc is the PACS. It passes on every MR series that it receives to the box, and the box sends its answers back. All
-of it listens on loopback alone and lies in one folder. Ctrl-C ends what this started.
+Orthanc is the PACS. It passes on every MR series that it receives to the box, and the box sends its answers back. The
+box listens on loopback alone. Orthanc listens on every interface and cannot be told otherwise: it answers HTTP requests
+of this machine alone, and associations of the box, `DEMO` and `STORESCU` alone, from 127.0.0.1. All of it lies in one
+folder. Ctrl-C ends what this started.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ RELEASE, SCANS, FOLDER = Path("models/release"), Path("data/demo/dicom"), Path("
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 #: In seconds: until a program answers, and until it has ended.
 START_S, END_S = 120.0, 60.0
+#: Who may send to Orthanc beside the box: this command, and DCMTK's storescu as it names itself.
+SENDERS = ("DEMO", "STORESCU")
 #: Of Orthanc, in Lua: only images go to the box, not what the box made of them.
 FORWARD = """function OnStableSeries(series, tags, metadata)
   if tags['Modality'] == 'MR' then
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except PipelineError as error:
             say(f"{type(error).__name__}: {error}")
             return 1
-        say(f"Send studies to ORTHANC at 127.0.0.1:{asked.pacs_port}, such as those of {SCANS}.")
+        say(f"Send studies: storescu -aec ORTHANC 127.0.0.1 {asked.pacs_port} FILES, such as those of {SCANS}.")
         say(f"They and the answers: http://127.0.0.1:{asked.pacs_http_port} (Orthanc), over DICOMweb at /dicom-web.")
         while box.poll() is None and pacs.poll() is None:
             time.sleep(1.0)
@@ -83,7 +87,15 @@ def _pacs(asked: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
         "HttpPort": asked.pacs_http_port,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
-        "DicomModalities": {"box": ["MRIBOX", "127.0.0.1", asked.box_port]},
+        # Without these it takes objects of everybody whom the network lets through.
+        "DicomAlwaysAllowStore": False,
+        "DicomAlwaysAllowEcho": False,
+        "DicomCheckModalityHost": True,
+        "DicomModalities": {
+            "box": ["MRIBOX", "127.0.0.1", asked.box_port],
+            # Nothing is sent to these: their ports are of no matter.
+            **{title.lower(): [title, "127.0.0.1", 104] for title in SENDERS},
+        },
         "StableAge": 3,
     }
     write_text(folder / "orthanc.json", json.dumps(settings, indent=1))
@@ -95,17 +107,18 @@ def _pacs(asked: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def _box(asked: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
-    folder = asked.folder.resolve() / "box"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, token = asked.folder.resolve() / "box", asked.folder.resolve() / "box" / "token"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not asked.release.is_dir():
         raise ConfigError(f"a release in {asked.release}", "none", "`make demo` makes one.")
-    if not (folder / "token").is_file():
-        write_text(folder / "token", secrets.token_hex(16) + "\n")
+    if not token.is_file():
+        write_text(token, secrets.token_hex(16) + "\n")
+    token.chmod(0o600)
     write_text(folder / "box.toml", _settings(asked, folder))
     command = [sys.executable, "-m", "deploy.box", "serve", str(folder / "box.toml")]
     with _program(command, folder / "log") as box:
         _await("the box", box, folder / "log", lambda: _echoes(asked.box_port))
-        say(f"The box: http://127.0.0.1:{asked.web_port}, token {(folder / 'token').read_text().strip()}")
+        say(f"The box: http://127.0.0.1:{asked.web_port}, token {token.read_text().strip()}")
         say(f"Its settings: {folder / 'box.toml'}; its log: {folder / 'log'}")
         yield box
 
@@ -175,7 +188,7 @@ def _send(asked: argparse.Namespace) -> None:
     study = {path: header for path, header in headers if header.StudyInstanceUID == headers[0][1].StudyInstanceUID}
     if not study:
         raise DicomError(f"a study in {asked.scans}", "no file", "Name a folder of DICOM files.")
-    entity = AE("DEMO")
+    entity = AE(SENDERS[0])
     for abstract, transfer in sorted({(each.SOPClassUID, each.file_meta.TransferSyntaxUID) for each in study.values()}):
         entity.add_requested_context(abstract, transfer)
     association = entity.associate("127.0.0.1", asked.pacs_port, ae_title="ORTHANC")

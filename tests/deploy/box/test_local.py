@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,8 @@ from typing import Any
 
 import pydicom
 import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pipeline.errors import ConfigError
 from tests.deploy.box.orthanc import Orthanc, needed
@@ -47,11 +52,21 @@ def test_a_study_sent_to_the_pacs_has_its_report_and_summary_there(
         assert within(120, lambda: {"MR", "SR", "OT"} <= modalities(pacs, study).keys())
         counts = {name: series[0]["00201209"]["Value"][0] for name, series in modalities(pacs, study).items()}
         assert counts == {"MR": 8, "SR": 1, "OT": 1}
+        titles = ("DEMO", "STORESCU", "OTHER", "ORTHANC")
+        assert [title for title in titles if _echoes(pacs, title)] == ["DEMO", "STORESCU"]
+        # As from another machine.
+        assert not _echoes(pacs, "DEMO", "127.0.0.2")
+        (advised,) = re.findall("storescu -aec ORTHANC 127.0.0.1 [0-9]+", (tmp_path / "log").read_text())
+        write_series(tmp_path / "more", 2)
+        if shutil.which("storescu"):
+            subprocess.run([*advised.split(), *(tmp_path / "more").iterdir()], check=True, timeout=120)
+            assert within(120, lambda: len(pacs.get("/studies")) == 2)
     finally:
         both.send_signal(signal.SIGINT)
         assert both.wait(90) == 0
     assert not within(1, lambda: _listens(pacs))
     assert json.loads((tmp_path / "box" / "orthanc" / "orthanc.json").read_text())["RemoteAccessAllowed"] is False
+    assert stat.S_IMODE((tmp_path / "box" / "box" / "token").stat().st_mode) == 0o600
 
 
 def _listens(pacs: Orthanc) -> bool:
@@ -59,6 +74,16 @@ def _listens(pacs: Orthanc) -> bool:
         return bool(pacs.get("/system"))
     except OSError:
         return False
+
+
+def _echoes(pacs: Orthanc, title: str, address: str = "127.0.0.1") -> bool:
+    """Whether Orthanc answers an association by this title, from this address."""
+    entity = AE(title)
+    entity.add_requested_context(Verification)
+    association = entity.associate("127.0.0.1", pacs.dicom, ae_title="ORTHANC", bind_address=(address, 0))
+    answered = association.is_established and association.send_c_echo().get("Status") == 0
+    association.release()
+    return answered
 
 
 @needed
