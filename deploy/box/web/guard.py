@@ -52,7 +52,8 @@ class Guard:
         answer: ASGIApp = self._app
         if request.method not in _SAFE and foreign(request):
             answer = PlainTextResponse("Requests that change something come from the box's own pages.", 403)
-        elif actor is None and request.url.path not in self._open:
+        # Not `request.url`, which has been made of the Host header, too.
+        elif actor is None and scope["path"] not in self._open:
             answer = self._turned_away(request)
         await answer(scope, receive, self._marked(send))
 

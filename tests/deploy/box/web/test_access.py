@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.datastructures import URL
+from starlette.requests import Request
 
 from deploy.box.web.access import read_token
 from deploy.box.web.settings import Web
@@ -34,6 +36,18 @@ def test_without_a_token_nothing_is_said(site: Start, path: str) -> None:
         assert (found.status_code, found.text) == (401, "A token is needed.")
         assert found.headers["www-authenticate"] == "Bearer"
     assert box.get(path).status_code != 401
+
+
+@pytest.mark.parametrize("host", ["x/health/live?", "x/health/live#", "x/login?a=", "x@/health/live?", "/health/live?"])
+def test_no_door_is_opened_by_the_name_of_the_host(site: Start, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    # As older versions of Starlette make it.
+    naive = property(lambda asked: URL(f"http://{asked.headers['host']}{asked.scope['path']}"))
+    monkeypatch.setattr(Request, "url", naive)
+    box = site()
+    for path in ("/", "/metrics", "/studies/1"):
+        found = box.ask("GET", path, headers={"host": host})
+        assert (found.status_code, found.text) == (401, "A token is needed.")
+    assert box.ask("GET", "/health/live", headers={"host": host}).status_code in (200, 503)
 
 
 def test_health_and_the_form_answer_anybody_and_metrics_where_a_setting_says_so(site: Start) -> None:
