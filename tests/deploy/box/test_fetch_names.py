@@ -39,7 +39,7 @@ def dcmqrscp(folder: Path) -> Iterator[int]:
         f"AETable BEGIN\nARCHIVE {folder / 'studies'} RW (100, 1024mb) ANY\nAETable END\n"
     )
     with open(folder / "log", "wb") as log:
-        server = subprocess.Popen([DCMQRSCP, "--single-process", "-c", settings], stdout=log, stderr=log)
+        server = subprocess.Popen([DCMQRSCP, "-c", settings], stdout=log, stderr=log)
     try:
         assert within(60, lambda: listens(port)), (folder / "log").read_text()
         yield port
