@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
 
 from deploy.box import engines, report, summary
 from deploy.box.answered import Answered
@@ -34,6 +35,8 @@ from pipeline.monitoring.schema import Observed, Quality, StudyReport
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 #: Shown in a study's summary.
 KEY_SLICES = 4
+#: What the n-th file of a study is called where it is read; no UID looks like it.
+_FILE = "file-{:06}"
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,26 +137,38 @@ def answer(by: Opened, files: Sequence[Path]) -> Answer:
         return Answer([], {}, None, "not_assessed")
     examined = _examined(by.release, files)
     observed = _observed(by.release, examined)
-    predictions = [each for found in examined for each in found.predictions]
+    images = _headers(files)
+    named = {_FILE.format(number): image for number, image in enumerate(images)}
+    predictions = [each for found in examined for each in _placed(found, named)]
     quality: Quality = "not_assessed"
     if observed is not None and by.reference is not None:
         predictions = _of_the_known(predictions, observed, by.reference)
         novel = any(each.status == OUT_OF_DISTRIBUTION for each in predictions)
         quality = "flagged" if novel else "passed"
+    if not predictions:
+        message = "no series of this study is one that the release answers for"
+        study = str(images[0].get("StudyInstanceUID", ""))
+        predictions = [Prediction(study, status="nothing_to_answer", message=message)]
+    answered = Answered(images, predictions, by.release.manifest, by.sha256, by.release.backend.name)
+    return Answer(predictions, _contents(answered, _pictures(examined)), observed, quality)
+
+
+def _headers(files: Sequence[Path]) -> list[Dataset]:
     try:
-        images = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
-        if not predictions:
-            message = "no series of this study is one that the release answers for"
-            study = str(images[0].StudyInstanceUID)
-            predictions = [Prediction(study, status="nothing_to_answer", message=message)]
-        answered = Answered(images, predictions, by.release.manifest, by.sha256, by.release.backend.name)
-        contents: dict[Kind, bytes] = {
-            "sr": report.encoded(answered),
-            "sc": summary.encoded(answered, _pictures(examined)),
-        }
+        return [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
     except UNREADABLE as error:
-        raise DicomError("headers of which a report can be made", type(error).__name__, "See the study.") from error
-    return Answer(predictions, contents, observed, quality)
+        raise _no_report(error) from error
+
+
+def _contents(answered: Answered, pictures: Sequence[Picture]) -> dict[Kind, bytes]:
+    try:
+        return {"sr": report.encoded(answered), "sc": summary.encoded(answered, pictures)}
+    except UNREADABLE as error:
+        raise _no_report(error) from error
+
+
+def _no_report(error: Exception) -> DicomError:
+    return DicomError("headers of which a report can be made", type(error).__name__, "See the study.")
 
 
 def _pictures(examined: Sequence[Examined]) -> list[Picture]:
@@ -175,12 +190,24 @@ def _examined(release: Release, files: Sequence[Path]) -> list[Examined]:
     # A folder of links: exactly what the journal names, whatever else lies where those files are.
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(files):
-            (Path(folder) / f"{number:06}").symlink_to(path)
+            (Path(folder) / _FILE.format(number)).symlink_to(path)
         found: list[Examined] = []
         with suppress(DicomError):
             # It says that nothing could be used, after every reason was given.
             found.extend(examine(release, load(Path(folder), release.manifest.selection, workers=1)))
     return found
+
+
+def _placed(found: Examined, named: Mapping[str, Dataset]) -> Sequence[Prediction]:
+    """What is said; where that is of a file which belongs to no series, with the UIDs of its instance."""
+    image = named.get(found.source)
+    if image is None:
+        return found.predictions
+    study, series, sop = (str(image.get(f"{level}InstanceUID", "")) for level in ("Study", "Series", "SOP"))
+    return [
+        replace(each, StudyInstanceUID=study, SeriesInstanceUID=series, SOPInstanceUID=sop)
+        for each in found.predictions
+    ]
 
 
 def _observed(release: Release, examined: Sequence[Examined]) -> Observed | None:

@@ -1,7 +1,8 @@
 """A study that was answered: from what, whose it is, and the UIDs of what is said of it.
 
-Equal answers of equal images by one release have equal UIDs: a result that is sent twice is one object in an archive.
-What results say of patient and study is in the UIDs, too: where that was corrected, there are other objects.
+Equal answers of equal images by one release, run alike by one version of the box, have equal UIDs: a result that is
+sent twice is one object in an archive. What results say of patient and study is in the UIDs, too: where that was
+corrected, there are other objects.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pydicom.valuerep import DA, TM
 
+from pipeline import __version__
 from pipeline.contract import Manifest
 from pipeline.inference.predict import Prediction
 
@@ -65,8 +67,8 @@ class Answered:
 
     @cached_property
     def sha256(self) -> bytes:
-        """Of the release, the answers, and what is said of the images; their pixels count by the answers alone."""
-        known = hashlib.sha256(self.release_sha256.encode())
+        """Of what answered, the answers, and what is said of the images; their pixels count by the answers alone."""
+        known = hashlib.sha256(repr((self.release_sha256, self.backend, __version__)).encode())
         for image in sorted(repr([str(each.get(name)) for name in _OF_IMAGES]) for each in self.images):
             known.update(image.encode())
         known.update(repr(character_set(self)).encode())
@@ -78,7 +80,7 @@ class Answered:
 
 
 def uid(answered: Answered, *parts: str) -> UID:
-    """Under 2.25 (PS3.5, annex B.2): of what was answered of which images, whose they are, and the parts."""
+    """Under 2.25 (PS3.5, annex B.2): of what was answered by what, of which images, whose they are, and the parts."""
     known = hashlib.sha256(answered.sha256)
     for part in parts:
         known.update(part.encode())

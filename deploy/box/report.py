@@ -24,6 +24,7 @@ from pydicom.sr.codedict import codes
 
 from deploy.box.answered import Answered, character_set, complete, uid
 from pipeline import __version__
+from pipeline.dicom.header import ENHANCED
 from pipeline.inference.predict import Prediction
 from pipeline.targets import Targets
 
@@ -87,7 +88,7 @@ def _groups(answered: Answered) -> Iterable[MeasurementsAndQualitativeEvaluation
     """Of each answer one for each class; of what has no answer, the reason."""
     targets = Targets(answered.manifest.task.kind, tuple(answered.manifest.task.classes))
     for number, each in enumerate(answered.predictions):
-        images = _images(answered, each)
+        images = [_source(image, each) for image in _images(answered, each)]
         if each.status != "ok":
             reason = CodedConcept(each.status, _SCHEME, each.status.replace("_", " "))
             said = [QualitativeEvaluation(_NO_ANSWER, reason)]
@@ -100,14 +101,14 @@ def _groups(answered: Answered) -> Iterable[MeasurementsAndQualitativeEvaluation
                 images,
                 finding=CodedConcept(f"class-{place}", _SCHEME, name[:64]),
                 measurements=_measured(answered, place, probability),
-                evaluations=[QualitativeEvaluation(codes.DCM.Finding, _presence(each, targets, name))],
+                evaluations=[QualitativeEvaluation(codes.DCM.PresenceOfProperty, _presence(each, targets, name))],
             )
 
 
 def _group(
     answered: Answered,
     name: str,
-    images: Sequence[Dataset],
+    images: Sequence[SourceImageForMeasurementGroup],
     finding: CodedConcept | None = None,
     measurements: Sequence[Measurement] = (),
     evaluations: Sequence[QualitativeEvaluation] = (),
@@ -127,7 +128,7 @@ def _group(
         ),
         measurements=list(measurements) or None,
         qualitative_evaluations=list(evaluations),
-        source_images=[SourceImageForMeasurementGroup.from_source_image(image) for image in images],
+        source_images=images,
     )
 
 
@@ -151,9 +152,16 @@ def present(prediction: Prediction, targets: Targets, name: str) -> bool:
 
 
 def _images(answered: Answered, prediction: Prediction) -> list[Dataset]:
-    """What an answer is about: the image, the series, or all of the study."""
+    """What an answer is about: the image, the series, or all of the study; no image where it names none of these."""
     if prediction.SOPInstanceUID:
         return [image for image in answered.images if image.SOPInstanceUID == prediction.SOPInstanceUID]
     if prediction.SeriesInstanceUID:
         return [image for image in answered.images if image.SeriesInstanceUID == prediction.SeriesInstanceUID]
-    return list(answered.images)
+    return list(answered.images) if prediction.StudyInstanceUID else []
+
+
+def _source(image: Dataset, prediction: Prediction) -> SourceImageForMeasurementGroup:
+    """A reference to an image, or to one frame of it; the tile of a mosaic is no frame."""
+    of_frame = bool(prediction.FrameNumber) and image.SOPClassUID in ENHANCED
+    frames = [int(prediction.FrameNumber)] if of_frame else None
+    return SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID, frames)

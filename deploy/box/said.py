@@ -56,8 +56,7 @@ def place(answered: Answered, series_instance_uid: str) -> str:
 
 def _of(answered: Answered, group: Sequence[Prediction]) -> Iterator[Line]:
     first = group[0]
-    whole = "Study" if first.StudyInstanceUID else "A file of the study"
-    about = place(answered, first.SeriesInstanceUID) if first.SeriesInstanceUID else whole
+    about = _about(answered, first)
     if first.status != "ok":
         yield Line(about, None, None, f"{first.status.replace('_', ' ')}: {plain(first.message)}")
         return
@@ -69,6 +68,14 @@ def _of(answered: Answered, group: Sequence[Prediction]) -> Iterator[Line]:
         there = [present(each, targets, name) for each in group]
         told = _told(there, own, bool(first.SOPInstanceUID))
         yield Line(f"{about}: probability of {plain(name)}", probability, own, told, any(there))
+
+
+def _about(answered: Answered, first: Prediction) -> str:
+    if not first.SeriesInstanceUID:
+        return "Study" if first.StudyInstanceUID else "A file of the study"
+    # Slices with an answer stand together.
+    alone = first.status != "ok" and first.SOPInstanceUID
+    return place(answered, first.SeriesInstanceUID) + (", one image" if alone else "")
 
 
 def _told(there: Sequence[bool], threshold: float | None, slices: bool) -> str:

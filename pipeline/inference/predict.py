@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +50,8 @@ def columns(targets: Targets) -> list[str]:
     """The columns of the CSV: `probability`, or of several classes `probability_<class>` for each."""
     probabilities = ["probability"] if targets.kind == "binary" else [f"probability_{name}" for name in targets.named]
     names: list[str] = []
-    for field in fields(Prediction):
-        names += probabilities if field.name == "probabilities" else [field.name]
+    for column in fields(Prediction):
+        names += probabilities if column.name == "probabilities" else [column.name]
     return names
 
 
@@ -59,8 +59,8 @@ def cells(prediction: Prediction, targets: Targets) -> list[str | int | float]:
     """A row of the CSV."""
     answers = prediction.probabilities or ("",) * targets.outputs
     row: list[str | int | float] = []
-    for field in fields(Prediction):
-        row += answers if field.name == "probabilities" else [getattr(prediction, field.name)]
+    for column in fields(Prediction):
+        row += answers if column.name == "probabilities" else [getattr(prediction, column.name)]
     return row
 
 
@@ -72,11 +72,13 @@ class Examined:
         scans: with their prepared slices; none where nothing could be answered.
         answers: of the graph, for all slices in their order; None without scans.
         predictions: what is said of them.
+        source: of what `load` refused, as its `Rejection` has it; empty for the rest.
     """
 
     scans: Sequence[tuple[Scan, Slices]]
     answers: Answers | None
     predictions: Sequence[Prediction]
+    source: str = field(default="", repr=False)
 
 
 def predict(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Prediction]:
@@ -96,7 +98,7 @@ def examine(release: Release, scans: Iterable[Scan | Rejection]) -> Iterator[Exa
     for scan in scans:
         if isinstance(scan, Rejection):
             if not scan.part:
-                yield Examined((), None, [_refused(scan)])
+                yield Examined((), None, [_refused(scan)], scan.source)
             continue
         if level == "series" and kept and kept[0][0].series_uid != scan.series_uid:
             yield from _of_units(release, kept)

@@ -1,9 +1,7 @@
-"""The report, read by others: DICOM's own checkers, and highdicom."""
+"""The report: whose it is, of which images, and under which UIDs."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -34,24 +32,29 @@ def answered(make_release: Maker, write_series: SeriesWriter, tmp_path: Path) ->
     return Answered(images, said, load(make_release(tmp_path / "release")), "ab" * 32, "ONNX Runtime, fp32")
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
-def test_dciodvfy_finds_no_error(answered: Answered, tmp_path: Path) -> None:
-    structured_report(answered).save_as(tmp_path / "sr.dcm")
-    done = subprocess.run(["dciodvfy", str(tmp_path / "sr.dcm")], capture_output=True, text=True, check=False)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
-    assert not errors, errors
-
-
-def test_what_is_read_back_is_what_was_said(answered: Answered) -> None:
+def test_it_is_of_the_patient_and_the_study(answered: Answered) -> None:
     made = structured_report(answered)
-    found = MeasurementReport.from_sequence([made.content[0]] if hasattr(made, "content") else [made])
-    groups = found.get_image_measurement_groups()
-    values = [{str(item.name.meaning): float(item.value) for item in group.get_measurements()} for group in groups]
-    assert values == [{"Probability": 0.8125, "Threshold Value": 0.5}, {}]
-    assert [len(group.source_images) for group in groups] == [8, 8]
-    assert made.VerificationFlag == "UNVERIFIED"
     assert made.StudyInstanceUID == answered.images[0].StudyInstanceUID
     assert made.PatientName == "Doe^Jane"
+
+
+def sources(prediction: Prediction, answered: Answered) -> list[str]:
+    """The images to which the one group refers that says this."""
+    made = structured_report(replace(answered, predictions=[prediction]))
+    (group,) = MeasurementReport.from_sequence([made.content[0]]).get_image_measurement_groups()
+    return [image.referenced_sop_instance_uid for image in group.source_images]
+
+
+def test_an_answer_refers_to_what_it_is_about_and_to_nothing_where_that_is_unknown(answered: Answered) -> None:
+    first, *others = answered.images
+    others[-1].SeriesInstanceUID = "1.2.3"
+    uids = [image.SOPInstanceUID for image in answered.images]
+    of_study = Prediction(first.StudyInstanceUID, status="too_many_slices")
+    of_series = replace(of_study, SeriesInstanceUID=first.SeriesInstanceUID)
+    assert sources(of_study, answered) == uids
+    assert sources(of_series, answered) == uids[:-1]
+    assert sources(replace(of_series, SOPInstanceUID=uids[2]), answered) == [uids[2]]
+    assert sources(Prediction(status="unreadable_file"), answered) == []
 
 
 @pytest.mark.parametrize(
@@ -69,11 +72,20 @@ def test_a_header_that_breaks_the_standard_is_left_out_and_the_rest_is_said(
     assert summary.encoded(answered, [])
 
 
-def test_a_repeat_is_no_second_object_and_another_answer_is_one(answered: Answered) -> None:
+def test_a_repeat_is_no_second_object_and_another_answer_is_one(
+    answered: Answered, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = structured_report(answered)
     assert structured_report(answered).SOPInstanceUID == first.SOPInstanceUID
-    other = replace(answered, predictions=answered.predictions[:1])
-    assert structured_report(other).SOPInstanceUID != first.SOPInstanceUID
+    for other in (
+        replace(answered, predictions=answered.predictions[:1]),
+        replace(answered, predictions=[replace(answered.predictions[0], FrameNumber=2), *answered.predictions[1:]]),
+        replace(answered, release_sha256="cd" * 32),
+        replace(answered, backend="OpenVINO, fp32"),
+    ):
+        assert structured_report(other).SOPInstanceUID != first.SOPInstanceUID
+    monkeypatch.setattr("deploy.box.answered.__version__", "another")
+    assert structured_report(replace(answered)).SOPInstanceUID != first.SOPInstanceUID
 
 
 #: What the standard has a result copy from its images, one of each kind.

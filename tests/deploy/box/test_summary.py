@@ -116,6 +116,15 @@ def test_what_has_no_answer_says_so_and_has_no_number(answered: Answered) -> Non
     assert pydicom.dcmread(BytesIO(summary.encoded(refused, []))).SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
 
 
+def test_an_image_that_has_no_answer_by_itself_is_not_its_series(answered: Answered) -> None:
+    image, (_, refused) = answered.images[0], answered.predictions
+    named = replace(refused, SeriesInstanceUID=image.SeriesInstanceUID, SOPInstanceUID=image.SOPInstanceUID)
+    assert [line.about for line in lines(replace(answered, predictions=[refused, named]))] == [
+        "A file of the study",
+        "Series 3, one image",
+    ]
+
+
 def test_slices_of_a_series_are_one_line(answered: Answered) -> None:
     (first, *_) = answered.predictions
     each = [
