@@ -76,7 +76,8 @@ def now() -> str:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Instance))
-_OF_STUDIES = ", ".join(field.name for field in fields(Study))
+#: Of `studies`, by their names, as later versions have more.
+OF_STUDIES = ", ".join(field.name for field in fields(Study))
 #: Something came of a study, or went from it, at a time (?2).
 _CHANGED = (
     "last_received = ?2, first_received = iif(state = 'receiving', first_received, ?2), "
@@ -158,7 +159,7 @@ class Journal:
     def studies(self, state: State | None = None) -> list[Study]:
         """All, or those in one state; what waits longest comes first."""
         which, values = where("state", state)
-        query = f"SELECT {_OF_STUDIES} FROM studies {which} ORDER BY last_received, study"  # noqa: S608
+        query = f"SELECT {OF_STUDIES} FROM studies {which} ORDER BY last_received, study"  # noqa: S608
         with self._lock:
             return [Study(*row) for row in self._database.execute(query, values)]
 

@@ -28,11 +28,10 @@ from pipeline.files import sha256_file, sync_folder, write_atomic
 _COLUMNS = ", ".join(field.name for field in fields(Delivery))
 _SELECT = f"SELECT {_COLUMNS} FROM deliveries JOIN results USING (sop_instance_uid)"  # noqa: S608
 _OF_RESULTS = ", ".join(field.name for field in fields(Result))
-#: Of what a study says now: nothing came of it since. The plus keeps SQLite from going through all studies.
-_CURRENT = (
-    "EXISTS (SELECT 1 FROM studies JOIN results USING (study) WHERE +studies.state = 'answered' "
-    "AND results.revision = studies.revision AND results.sop_instance_uid = deliveries.sop_instance_uid)"
-)
+#: Of a study's last answer, since which nothing came of it. The plus keeps SQLite from going through all studies.
+_CURRENT = """EXISTS (SELECT 1 FROM studies JOIN results USING (study) WHERE +studies.state = 'answered'
+    AND results.revision = studies.revision AND results.sop_instance_uid = deliveries.sop_instance_uid
+    AND results.answered = (SELECT max(answered) FROM results AS other WHERE other.study = studies.study))"""
 
 
 class Outbox:
@@ -168,15 +167,15 @@ class Outbox:
 
         Args:
             delivery: as it was read.
-            state: where to.
+            state: where to; in place of `queued` and `dead` `superseded`, if it is not what its study says now.
             values: other columns.
         """
-        columns = {"state": state, **values}
-        assignments = ", ".join(f"{name} = ?" for name in columns)
+        moved = f"state = iif(? IN ('queued', 'dead') AND NOT {_CURRENT}, 'superseded', ?)"
+        assignments = ", ".join((moved, *(f"{name} = ?" for name in values)))
         query = f"UPDATE deliveries SET {assignments} WHERE delivery = ? AND state = ? AND transaction_uid = ?"  # noqa: S608
         read = (delivery.delivery, delivery.state, delivery.transaction_uid)
         with self._journal.transaction() as database:
-            return database.execute(query, (*columns.values(), *read)).rowcount == 1
+            return database.execute(query, (state, state, *values.values(), *read)).rowcount == 1
 
     def abandon(self) -> int:
         """Give up what waits for a destination that is no longer one; how many deliveries that is."""

@@ -11,10 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from deploy.box.delivery import Delivery
-from deploy.box.journal import State, Study, where
+from deploy.box.journal import OF_STUDIES, State, Study, where
 
 _OF_DELIVERIES = ", ".join(field.name for field in fields(Delivery))
-_OF_STUDIES = ", ".join(field.name for field in fields(Study))
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Overview:
         """Studies, those of which something came last first."""
         which, values = where("state", state)
         rows = self._rows(
-            f"SELECT {_OF_STUDIES}, (SELECT count(*) FROM instances WHERE instances.study = studies.study) "  # noqa: S608
+            f"SELECT {OF_STUDIES}, (SELECT count(*) FROM instances WHERE instances.study = studies.study) "  # noqa: S608
             f"FROM studies {which} ORDER BY last_received DESC, study DESC LIMIT ? OFFSET ?",
             (*values, most, skip),
         )
@@ -63,7 +62,7 @@ class Overview:
     def study(self, number: int) -> Listed | None:
         """One of them."""
         rows = self._rows(
-            f"SELECT {_OF_STUDIES}, (SELECT count(*) FROM instances WHERE instances.study = studies.study) "  # noqa: S608
+            f"SELECT {OF_STUDIES}, (SELECT count(*) FROM instances WHERE instances.study = studies.study) "  # noqa: S608
             "FROM studies WHERE study = ?",
             (number,),
         )

@@ -84,5 +84,9 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX forgotten_of_studies ON forgotten (study);
     ALTER TABLE studies ADD COLUMN settled TEXT NOT NULL DEFAULT '';
+    UPDATE deliveries SET state = 'superseded', reason = 'the study changed'
+        WHERE state IN ('queued', 'dead') AND sop_instance_uid IN
+        (SELECT sop_instance_uid FROM results JOIN studies USING (study)
+            WHERE studies.state = 'failed' OR (studies.state = 'answered' AND results.revision != studies.revision));
     """,
 )

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.box.journal import Journal, Study
+from deploy.box.journal import OF_STUDIES, Journal, Study
 from deploy.box.workers import Workers
 from pipeline.errors import PipelineError
 
 _LOG = logging.getLogger(__name__)
 
-_WAITING = """
-    SELECT studies.* FROM studies WHERE state = 'answered' AND release_sha256 = ?1
+_WAITING = f"""
+    SELECT {OF_STUDIES} FROM studies WHERE state = 'answered' AND release_sha256 = ?1
     AND EXISTS (SELECT 1 FROM instances WHERE instances.study = studies.study)
     AND NOT EXISTS (SELECT 1 FROM shadows WHERE shadows.study = studies.study
         AND shadows.revision = studies.revision AND shadows.shadow_sha256 = ?2 AND shadows.beside_sha256 = ?1)
     ORDER BY last_received DESC LIMIT 1
-"""
+"""  # noqa: S608
 
 
 class Shadowing:

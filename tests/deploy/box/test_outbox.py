@@ -12,6 +12,7 @@ from deploy.box.destinations import Destination
 from deploy.box.journal import Instance, Journal, Study, now
 from deploy.box.outbox import Outbox
 from deploy.box.schema import MIGRATIONS
+from deploy.box.worklist import again
 from pipeline.errors import ConfigError
 from tests.deploy.box.results import destination, result
 
@@ -112,6 +113,22 @@ def test_what_waits_goes_out_where_the_new_answer_is_the_same(journal: Journal, 
     assert [(each.revision, each.state) for each in out.due("pacs", LATER)] == [(2, "queued"), (2, "queued")]
 
 
+def test_of_two_answers_of_one_revision_the_last_counts(journal: Journal, tmp_path: Path) -> None:
+    out = outbox(journal, tmp_path)
+    out.enter(complete(journal), {"sr": result(1, "sr")}, True)
+    (first,) = out.deliveries()
+    out.move(first, "sent", transaction_uid="1.9", next_try="2020")
+    again(journal, 1)
+    (study,) = journal.studies("complete")
+    out.enter(study, {"sr": result(2, "sr")}, True)
+    assert out.uncommitted("pacs", LATER) == []
+    with pytest.raises(ConfigError, match="last answer"):
+        out.replay(first.delivery)
+    # As where its commitment was refused at that moment.
+    assert out.move(out.deliveries()[0], "queued", transaction_uid="")
+    assert [each.state for each in out.deliveries()] == ["superseded", "queued"]
+
+
 def test_a_study_of_which_more_came_does_not_fail(journal: Journal, tmp_path: Path) -> None:
     out, read = outbox(journal, tmp_path), complete(journal)
     complete(journal, 2)
@@ -175,6 +192,23 @@ def test_a_journal_of_the_first_version_becomes_one_of_this(tmp_path: Path) -> N
     out = outbox(journal, tmp_path)
     out.enter(journal.studies()[0], both(), True)
     assert [each.study for each in out.deliveries()] == [7, 7]
+
+
+def test_what_waited_of_an_earlier_answer_in_an_older_journal_is_superseded(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with sqlite3.connect(path) as database:
+        database.executescript(";".join(MIGRATIONS[:4]) + "; PRAGMA user_version = 4")
+        for number, (state, revision) in enumerate([("answered", 1), ("answered", 2), ("failed", 2)], start=1):
+            values = (number, f"{number}", revision, state)
+            database.execute("INSERT INTO studies VALUES (?, ?, ?, '2026', '2026', ?, '', '', '')", values)
+            row = (f"1.{number}", f"{number}-sr.dcm", number)
+            database.execute("INSERT INTO results VALUES (?, 'sr', '1.0', '1.1', '', ?, ?, 1, '2026')", row)
+            for place, waits in enumerate(("queued", "dead", "sent")):
+                values = (f"1.{number}", f"PACS{place}", waits)
+                database.execute("INSERT INTO deliveries VALUES (NULL, ?, ?, ?, 0, '', '', NULL, '', '')", values)
+    database.close()
+    states = [each.state for each in outbox(Journal(path), tmp_path).deliveries()]
+    assert states == ["queued", "dead", "sent", *2 * ["superseded", "superseded", "sent"]]
 
 
 def test_the_command_lists_and_replays(journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,6 +95,6 @@ def test_no_address_has_more_than_its_part_of_the_time(leads: Leads, tmp_path: P
     ):
         leads("127.0.0.1", "127.0.0.2", "127.0.0.1")
         began = time.monotonic()
-        settings = Dicom(ae_title="PACS", address="127.0.0.1", port=pacs.port, tls=own, timeout_s=8.0)
+        settings = Dicom(ae_title="PACS", address="127.0.0.1", port=pacs.port, tls=own, timeout_s=16.0)
         assert reached(settings) == "127.0.0.1"
-        assert 3.9 < time.monotonic() - began < 8.0
+        assert 7.9 < time.monotonic() - began < 16.0
