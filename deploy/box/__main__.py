@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compile(asked: argparse.Namespace) -> None:
+    _require_own(asked.state)
     engines.require_trusted(asked.release, asked.public_key, asked.allow_unsigned)
     path = engines.compile(asked.release, asked.state, asked.precision)
     say(f"{path}: the release's parity cases passed on this machine; it may be used")
@@ -81,10 +82,14 @@ def _read(asked: argparse.Namespace) -> settings.Settings:
         ConfigError: the box's state is another's.
     """
     read = settings.read(asked.settings)
-    if read.state.is_dir() and (owner := read.state.stat().st_uid) != os.geteuid():
-        remedy = f"Run it as that user: `sudo -u '#{owner}' ...`, or by its name."
-        raise ConfigError(f"the user who owns {read.state}, number {owner}", f"number {os.geteuid()}", remedy)
+    _require_own(read.state)
     return read
+
+
+def _require_own(state: Path) -> None:
+    if state.is_dir() and (owner := state.stat().st_uid) != os.geteuid():
+        remedy = f"Run it as that user: `sudo -u '#{owner}' ...`, or by its name."
+        raise ConfigError(f"the user who owns {state}, number {owner}", f"number {os.geteuid()}", remedy)
 
 
 def _outbox(asked: argparse.Namespace) -> None:

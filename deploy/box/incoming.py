@@ -23,6 +23,7 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from deploy.box.journal import Instance, Journal, now
+from pipeline.dicom import source
 from pipeline.dicom.values import UNREADABLE
 from pipeline.errors import DicomError, StorageError
 from pipeline.files import sync_folder
@@ -69,16 +70,15 @@ class Incoming:
         """
         class_uid, sop, study, series, _ = identity(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        before = self._journal.instance(sop)
-        if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
-            return before
         name = f"{name_of(study)}/{name_of(sop)}-{sha256[:16]}.dcm"
-        received = now()
-        instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, received)
-        self._require_room(len(content))
-        if before is not None and before.study_instance_uid != study:
-            _LOG.warning("an instance came again under the UID of another study, and is of that from now on")
+        instance = Instance(sop, study, series, class_uid, sha256, len(content), name, calling_ae_title, now())
         try:
+            before = self._journal.instance(sop)
+            if before is not None and before.sha256 == sha256 and (self.folder / before.file).is_file():
+                return before
+            self._require_room(len(content))
+            if before is not None and before.study_instance_uid != study:
+                _LOG.warning("an instance came again under the UID of another study, and is of that from now on")
             self._write(self.folder / name, content)
             with self._journal.transaction():
                 # What is forgotten at this moment may be of the same name.
@@ -150,11 +150,16 @@ def identity(content: bytes) -> Identity:
     """Of a file, pixels unread.
 
     Raises:
-        DicomError: it cannot be read, or one of the UIDs is missing or no UID (PS3.5, chapter 9).
+        DicomError: it cannot be read, unpacks to more than `source.MAX_UNPACKED_BYTES`, or one of the UIDs is missing
+            or no UID (PS3.5, chapter 9).
     """
+    file = BytesIO(content)
     try:
-        read = pydicom.dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(_UIDS))
+        source.require_bounds(file)
+        read = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_UIDS))
         found = [UID(str(read.get(name) or ""), IGNORE) for name in _UIDS]
+    except source.UnpackError as error:
+        raise DicomError("a data set within bounds", str(error), "Send it uncompressed.") from error
     except UNREADABLE as error:
         raise DicomError("a data set", f"{type(error).__name__} while it was read", "Send it again.") from error
     for (name, announced), uid in zip(_UIDS.items(), found, strict=True):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -73,6 +73,11 @@ def stamp(moment: datetime) -> str:
 def now() -> str:
     """The time, as rows have it."""
     return stamp(datetime.now(UTC))
+
+
+def after(time: str) -> str:
+    """The next time that a row can have."""
+    return stamp(datetime.fromisoformat(time) + timedelta(milliseconds=1))
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Instance))

@@ -11,7 +11,6 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import astuple, fields
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +20,7 @@ import pydicom
 
 from deploy.box.delivery import Delivery, Result, State
 from deploy.box.destinations import Destination, Kind
-from deploy.box.journal import Journal, Study, now, where
+from deploy.box.journal import Journal, Study, after, now, where
 from pipeline.errors import ConfigError
 from pipeline.files import sha256_file, sync_folder, write_atomic
 
@@ -193,8 +192,7 @@ class Outbox:
             known = {name for (name,) in database.execute("SELECT file FROM results")}
         strays = [path for path in self.folder.iterdir() if path.name not in known]
         for path in strays:
-            with suppress(FileNotFoundError):
-                path.unlink()
+            path.unlink(missing_ok=True)
         return len(strays)
 
     def _found(self, which: str, *values: str | int) -> list[Delivery]:
@@ -222,7 +220,10 @@ class Outbox:
         _supersede(database, study, "the study was answered anew")
         query = "SELECT DISTINCT calling_ae_title FROM instances WHERE study = ?"
         titles = {title for (title,) in database.execute(query, (study.study,))}
-        answered = now()
+        queued = now()
+        # The last answer is the latest, though a clock was set back.
+        (last,) = database.execute("SELECT max(answered) FROM results WHERE study = ?", (study.study,)).fetchone()
+        answered = queued if last is None else max(queued, after(last))
         for each in results:
             database.execute(
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sop_instance_uid) DO UPDATE SET "
@@ -236,7 +237,7 @@ class Outbox:
                         "INSERT INTO deliveries VALUES (NULL, ?1, ?2, 'queued', 0, ?3, ?3, NULL, '', '') "
                         "ON CONFLICT (sop_instance_uid, destination) DO UPDATE SET state = 'queued', tries = 0, "
                         "queued = ?3, next_try = ?3, reason = '' WHERE state = 'superseded'",
-                        (each.sop_instance_uid, destination.name, answered),
+                        (each.sop_instance_uid, destination.name, queued),
                     )
 
 

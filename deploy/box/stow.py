@@ -63,8 +63,9 @@ class StowRs:
         )
         try:
             headers |= _credentials(self._settings)
-        except (OSError, UnicodeDecodeError):
-            return Outcome(None, "the secret cannot be read: see to `secret_file` or `secret_variable`")
+        # Of text that is none, or that no header can hold.
+        except (OSError, ValueError):
+            return Outcome(None, "the secret cannot be used: see to `secret_file` or `secret_variable`")
         try:
             answer = self._pool.request(
                 "POST", f"{self._settings.url}/studies", body, headers=headers, redirect=False, preload_content=False
@@ -104,7 +105,11 @@ def _of(sequence: Any, sop_instance_uid: str) -> pydicom.Dataset | None:
 
 
 def _credentials(settings: Stow) -> dict[str, str]:
-    """Read each time, so that a new secret needs no new start."""
+    """Read each time, so that a new secret needs no new start.
+
+    Raises:
+        OSError, ValueError: there is no secret, or none that a header can hold.
+    """
     if settings.secret_file is not None:
         secret = settings.secret_file.read_text(encoding="utf-8").strip()
     elif settings.secret_variable is not None:
@@ -113,6 +118,9 @@ def _credentials(settings: Stow) -> dict[str, str]:
         secret = os.environ[settings.secret_variable].strip()
     else:
         return {}
+    if not secret.isprintable():
+        raise ValueError("more than one line")
+    secret.encode("latin-1")
     if settings.user is not None:
         return urllib3.make_headers(basic_auth=f"{settings.user}:{secret}")
     return {"Authorization": f"Bearer {secret}"}

@@ -15,6 +15,11 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from pydicom.filereader import _read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from pipeline.dicom.values import DAMAGED
+
 #: Largest file that is unpacked: an enhanced series of 1,000 slices of 512² in 16 bits.
 MAX_UNPACKED_BYTES = 1 << 29
 #: Most files in one archive, and the largest list of them, which is read whole.
@@ -74,11 +79,46 @@ def opened(path: Path) -> BinaryIO:
             with handle:
                 return io.BytesIO(_gunzipped(handle))
         if _DEFLATED in start:
-            _check_deflated(start, handle)
+            require_bounds(handle)
     except BaseException:
         handle.close()
         raise
     return handle
+
+
+def require_bounds(handle: BinaryIO) -> None:
+    """That a data set which the parser unpacks whole, as it does a deflated one, is within bounds.
+
+    Args:
+        handle: of a file of PS3.10, at its start, where it is left.
+
+    Raises:
+        UnpackError: it is beyond the bounds, or cannot be unpacked.
+    """
+    if handle.read(132)[128:] == b"DICM":
+        try:
+            # The parser's own: what it takes for deflated, however the group is written.
+            meta = _read_file_meta_info(handle)
+            deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        except DAMAGED as error:
+            raise UnpackError("damaged meta information") from error
+        if deflated:
+            _inflate(handle)
+    handle.seek(0)
+
+
+def _inflate(handle: BinaryIO) -> None:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    left = MAX_UNPACKED_BYTES
+    try:
+        while (chunk := handle.read(1 << 16)) and not inflater.eof:
+            while chunk and left >= 0:
+                left -= len(inflater.decompress(chunk, 1 << 20))
+                chunk = inflater.unconsumed_tail
+            if left < 0:
+                raise UnpackError("a deflated data set beyond the bounds")
+    except zlib.error as error:
+        raise UnpackError("a damaged deflated data set") from error
 
 
 def members(archive: Path) -> list[Path]:
@@ -165,19 +205,3 @@ def _gunzipped(handle: BinaryIO) -> bytes:
     if len(content) > MAX_UNPACKED_BYTES:
         raise UnpackError("a gzip beyond the bounds")
     return content
-
-
-def _check_deflated(start: bytes, handle: BinaryIO) -> None:
-    """That a deflated data set, which the parser unpacks whole, is within bounds."""
-    if start[128:132] != b"DICM" or start[132:136] != b"\x02\x00\x00\x00":
-        raise UnpackError("a deflated file without the length of its meta group")
-    handle.seek(144 + struct.unpack_from("<L", start, 140)[0])
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    left = MAX_UNPACKED_BYTES
-    while (chunk := handle.read(1 << 16)) and not inflater.eof:
-        while chunk and left >= 0:
-            left -= len(inflater.decompress(chunk, 1 << 20))
-            chunk = inflater.unconsumed_tail
-        if left < 0:
-            raise UnpackError("a deflated data set beyond the bounds")
-    handle.seek(0)

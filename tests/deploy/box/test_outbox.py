@@ -129,6 +129,17 @@ def test_of_two_answers_of_one_revision_the_last_counts(journal: Journal, tmp_pa
     assert [each.state for each in out.deliveries()] == ["superseded", "queued"]
 
 
+def test_the_last_answer_counts_though_the_clock_was_set_back(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = outbox(journal, tmp_path)
+    out.enter(complete(journal), both(1), True)
+    monkeypatch.setattr("deploy.box.outbox.now", lambda: "2026-01-01T00:00:00.000+00:00")
+    out.enter(complete(journal, 2), both(2), True)
+    assert [each.revision for each in out.due("pacs", "2026-01-01T00:00:00.000+00:00")] == [2, 2]
+    assert [each.revision for each in out.deliveries() if each.state == "superseded"] == [1, 1]
+
+
 def test_a_study_of_which_more_came_does_not_fail(journal: Journal, tmp_path: Path) -> None:
     out, read = outbox(journal, tmp_path), complete(journal)
     complete(journal, 2)

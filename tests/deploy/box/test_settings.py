@@ -125,7 +125,9 @@ def test_a_command_of_another_user_than_the_boxs_is_refused(
     path = write_settings(tmp_path, tmp_path / "release")
     (tmp_path / "state").mkdir()
     monkeypatch.setattr("os.geteuid", lambda: 12_345)
-    for command in ("studies", "outbox", "release", "audit"):
-        assert main([command, str(path)]) == 1
+    compiled = ["compile", str(tmp_path / "release"), "--state", str(tmp_path / "state"), "--allow-unsigned"]
+    own = [[command, str(path)] for command in ("studies", "outbox", "release", "audit")]
+    for command in (*own, ["fetch", str(path), "pacs", "--study", "1.2"], compiled):
+        assert main(command) == 1
         assert "Run it as that user" in capsys.readouterr().err
     assert list((tmp_path / "state").iterdir()) == []

@@ -122,7 +122,14 @@ def test_a_token_goes_along_and_nowhere_else(journal: Journal, monkeypatch: pyte
 
 def test_no_secret_is_said(journal: Journal) -> None:
     where = to("http://127.0.0.1:9/dicom-web", secret_variable="MRI_BOX_NOT_SET")
-    assert "the secret cannot be read" in until_settled(filled(journal, where), where)[0].reason
+    assert "the secret cannot be used" in until_settled(filled(journal, where), where)[0].reason
+
+
+@pytest.mark.parametrize(("secret", "user"), [("one\ntwo", None), ("日本", None), ("日本", "box"), ("\x00", "box")])
+def test_a_secret_that_no_header_can_hold_is_said(journal: Journal, tmp_path: Path, secret: str, user: str) -> None:
+    (tmp_path / "secret").write_text(secret, encoding="utf-8")
+    where = to("http://127.0.0.1:9/dicom-web", user=user, secret_file=str(tmp_path / "secret"))
+    assert "the secret cannot be used" in until_settled(filled(journal, where), where)[0].reason
 
 
 @pytest.mark.parametrize(
