@@ -9,14 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pydicom
 import pytest
 
 from deploy.box.journal import Journal
-from pipeline.files import sha256_file
 from tests.deploy.box.conftest import associate
 from tests.deploy.box.served import command, port_of, serving, write_settings
 from tests.inference.conftest import Maker, SeriesWriter
@@ -95,23 +93,6 @@ def test_a_study_that_came_before_a_kill_is_answered_after_it(
         send(settings, tmp_path / "study")
     with serving(root, settings):
         assert within(60, lambda: of_journal(settings)[0][0] == "answered")
-
-
-def test_a_running_box_is_switched_to_another_release_and_back(
-    root: Path, settings: Path, make_release: Maker, write_series: SeriesWriter, tmp_path: Path
-) -> None:
-    made = {"old": tmp_path / "release", "new": make_release(tmp_path / "new", "study")}
-    sums = {name: sha256_file(folder / "SHA256SUMS") for name, folder in made.items()}
-    with serving(root, settings):
-        for number, (change, name) in enumerate(((["--switch", str(made["new"])], "new"), (["--rollback"], "old"))):
-            assert within(60, lambda: (tmp_path / "state" / "releases" / "releases.json").exists())
-            done = subprocess.run(command("release", settings, *change), cwd=root, capture_output=True, text=True)
-            assert f"answers   {sums[name][:12]}" in done.stderr
-            write_series(tmp_path / f"study{number}", 10 + number)
-            send(settings, tmp_path / f"study{number}")
-            assert within(60, lambda answered=number + 1: states(settings).count("answered") == answered)
-    with closing(Journal(tmp_path / "state" / "journal.sqlite")) as journal:
-        assert [study.release_sha256 for study in journal.studies()] == [sums["new"], sums["old"]]
 
 
 _ENDS = """
