@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch comes: workers side by side, and the programs they start, have a core each.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests import programs
 from tests.dicom import series_builder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,9 +51,7 @@ def shared() -> Path:
     """Scans, labels and weights for the tests; they lie beside the checkout and are not part of the project."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{folder} is missing, and in CI no test may skip for it")
-        pytest.skip(f"{folder} is not there")
+        programs.missing(f"{folder} is not there")
     return folder
 
 
@@ -64,15 +62,6 @@ def builder() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[[str], str]:
-    """Where a program is that is no Python package: `program("dciodvfy")`; the test skips without it."""
-    return _program
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is not installed, and in CI no test may skip for it")
-        pytest.skip(f"{name} is not installed")
-    return path
+def program() -> Callable[..., str]:
+    """Where a program is that is no Python package: `program("dciodvfy")`; see `tests.programs`."""
+    return programs.program

@@ -17,6 +17,7 @@ from pipeline.clinical import delong, metrics
 from pipeline.clinical.paired import compare
 from pipeline.clinical.ranking import ranked
 from pipeline.clinical.resampling import draw
+from tests.programs import missing
 
 #: Debian's r-cran-proc, or a folder that its package was unpacked to.
 PROC = Path(os.environ.get("PROC_LIBRARY", "/usr/lib/R/site-library/pROC")) / "data"
@@ -91,8 +92,7 @@ def test_the_figure_has_delongs_interval_on_the_logit() -> None:
 def asah() -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """pROC's aneurysmal subarachnoid haemorrhage: 113 patients (Turck et al. 2010, Intensive Care Med 36:107)."""
     if not (PROC / "Rdata.rdb").is_file():
-        missing = "pROC (r-cran-proc) is not installed, or PROC_LIBRARY does not name its folder"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        missing("pROC (r-cran-proc) is not installed, or PROC_LIBRARY does not name its folder")
     columns = rows_of_r(PROC, "aSAH")
     (codes, about) = columns["outcome"]
     assert about["levels"] == ["Good", "Poor"]

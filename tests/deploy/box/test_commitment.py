@@ -24,7 +24,7 @@ from deploy.box.sender import Sending
 from deploy.box.store_scu import StoreScu
 from tests.deploy.box.archive import CLASSES
 from tests.deploy.box.conftest import settings
-from tests.deploy.box.orthanc import needed, orthanc
+from tests.deploy.box.orthanc import orthanc
 from tests.deploy.box.results import destination
 from tests.deploy.box.test_sender import filled
 from tests.ports import free_port
@@ -151,7 +151,6 @@ def test_a_report_of_an_unknown_transaction_changes_nothing(journal: Journal) ->
 
 
 @pytest.mark.acceptance
-@needed
 def test_orthanc_reports_in_an_association_of_its_own(journal: Journal, tmp_path: Path) -> None:
     senders = [{"ae_title": "ORTHANC", "networks": ["127.0.0.1/32"]}]
     # Orthanc lets its own associations go after 5 s: ending one at that very moment is a race within pynetdicom.

@@ -21,11 +21,12 @@ from deploy.box.audit import messages
 from deploy.box.destinations import Dicom
 from deploy.box.peer import Peer
 from pipeline.errors import DicomError
+from tests.deploy.box import dcmqrscp
 from tests.deploy.box.conftest import Receiver, instance
-from tests.deploy.box.orthanc import Orthanc, needed, orthanc
+from tests.deploy.box.orthanc import Orthanc, orthanc
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.acceptance, needed]
+pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
@@ -35,16 +36,20 @@ def box_port() -> int:
 
 @pytest.fixture
 def archive(tmp_path: Path, box_port: int) -> Iterator[Orthanc]:
-    """With two studies, of three and one instances."""
     with orthanc(tmp_path / "orthanc", box_port) as here:
-        entity = AE("SCANNER")
-        entity.add_requested_context(instance().SOPClassUID)
-        association = entity.associate("127.0.0.1", here.dicom, ae_title="ORTHANC")
-        for study, number in ((1, 1), (1, 2), (1, 3), (2, 1)):
-            sent = instance(number, study, StudyDate=f"2026010{study}", PatientID=f"P{study}")
-            assert association.send_c_store(sent).Status == 0
-        association.release()
+        fill(here.dicom, "ORTHANC")
         yield here
+
+
+def fill(port: int, title: str) -> None:
+    """An archive, with two studies, of three and one instances."""
+    entity = AE("SCANNER")
+    entity.add_requested_context(instance().SOPClassUID)
+    association = entity.associate("127.0.0.1", port, ae_title=title)
+    for study, number in ((1, 1), (1, 2), (1, 3), (2, 1)):
+        sent = instance(number, study, StudyDate=f"2026010{study}", PatientID=f"P{study}")
+        assert association.send_c_store(sent).Status == 0
+    association.release()
 
 
 def peer(here: Orthanc) -> Peer:
@@ -70,6 +75,43 @@ def test_moved_studies_come_in_by_the_front_door(
     assert [each.study_instance_uid for each in box.journal.instances()] == ["1.2.3.1"] * 3
 
 
+def test_the_command_has_dcmtks_archive_move_a_study(
+    receiver: Callable[..., Receiver], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = receiver(senders=[{"ae_title": dcmqrscp.TITLE, "networks": ["127.0.0.1/32"]}])
+    with dcmqrscp.dcmqrscp(tmp_path / "archive", box.port) as port:
+        fill(port, dcmqrscp.TITLE)
+        asked = ["fetch", str(write_settings(tmp_path, dcmqrscp.TITLE, port)), "pacs", "--study"]
+        assert command.main([*asked, "1.2.3.1"]) == 0
+        assert "1.2.3.1: 3 instances\n" in capsys.readouterr().err
+        assert command.main([*asked, "1.2.3.9"]) == 1
+    rows = box.journal.instances()
+    assert {row.sop_instance_uid for row in rows} == {"1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.1.3"}
+    assert {row.calling_ae_title for row in rows} == {dcmqrscp.TITLE}
+    for row in rows:
+        came = pydicom.dcmread(box.state / "incoming" / row.file)
+        assert came.PixelData == instance(int(row.sop_instance_uid[-1])).PixelData
+
+
+def write_settings(folder: Path, title: str, port: int) -> Path:
+    """Those of a box with its state beside them that fetches from an archive there."""
+    path = folder / "box.toml"
+    path.write_text(
+        f"""
+        state = "{folder / "state"}"
+        release = "{folder / "release"}"
+        allow_unsigned = true
+        [receive]
+        ae_title = "MRIBOX"
+        senders = [{{ ae_title = "{title}", networks = ["127.0.0.1/32"] }}]
+        [[archives]]
+        name = "pacs"
+        dicom = {{ ae_title = "{title}", address = "127.0.0.1", port = {port} }}
+        """
+    )
+    return path
+
+
 def test_got_studies_are_files_in_a_folder(archive: Orthanc, tmp_path: Path) -> None:
     (whole,) = fetch.got(peer(archive), ["1.2.3.1"], tmp_path / "scans", [].append)
     assert (whole.completed, whole.failed, whole.reason) == (3, 0, "")
@@ -88,20 +130,7 @@ def test_an_archive_that_cannot_send_is_said(archive: Orthanc) -> None:
 
 
 def test_the_command_lists_and_fetches(archive: Orthanc, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = tmp_path / "box.toml"
-    settings.write_text(
-        f"""
-        state = "{tmp_path / "state"}"
-        release = "{tmp_path / "release"}"
-        allow_unsigned = true
-        [receive]
-        ae_title = "MRIBOX"
-        senders = [{{ ae_title = "ORTHANC", networks = ["127.0.0.1/32"] }}]
-        [[archives]]
-        name = "pacs"
-        dicom = {{ ae_title = "ORTHANC", address = "127.0.0.1", port = {archive.dicom} }}
-        """
-    )
+    settings = write_settings(tmp_path, "ORTHANC", archive.dicom)
     asked = ["fetch", str(settings), "pacs", "--find", "PatientID=P1", "--all", "--to", str(tmp_path / "scans")]
     assert command.main(asked) == 0
     said = capsys.readouterr()

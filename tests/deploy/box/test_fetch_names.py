@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -16,36 +14,12 @@ from deploy.box.audit_messages import Query
 from deploy.box.destinations import Dicom
 from deploy.box.peer import Peer
 from pipeline.errors import DicomError
-from tests.deploy.box import orthanc
+from tests.deploy.box import dcmqrscp, orthanc
 from tests.deploy.box.conftest import instance
-from tests.ports import free_port, listens
-from tests.waiting import within
+from tests.ports import free_port
 
 #: By the numbers of their studies. As many letters as another has, where each is any letter.
 NAMES = {1: "山田^太郎", 2: "佐藤^花子", 3: "Müller^Jörg", 4: "Miller^Jorg"}
-DCMQRSCP = shutil.which("dcmqrscp")
-
-
-@contextmanager
-def dcmqrscp(folder: Path) -> Iterator[int]:
-    """DCMTK's archive, empty, as ARCHIVE on loopback; gives its port."""
-    assert DCMQRSCP is not None
-    port = free_port()
-    (folder / "studies").mkdir(parents=True)
-    settings = folder / "dcmqrscp.cfg"
-    settings.write_text(
-        f"NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 4\n"
-        "HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
-        f"AETable BEGIN\nARCHIVE {folder / 'studies'} RW (100, 1024mb) ANY\nAETable END\n"
-    )
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen([DCMQRSCP, "-c", settings], stdout=log, stderr=log)
-    try:
-        assert within(60, lambda: listens(port)), (folder / "log").read_text()
-        yield port
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 @contextmanager
@@ -55,15 +29,7 @@ def orthancs(folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize(
-    ("title", "start"),
-    [
-        pytest.param("ORTHANC", orthancs, marks=orthanc.needed),
-        pytest.param(
-            "ARCHIVE", dcmqrscp, marks=pytest.mark.skipif(DCMQRSCP is None, reason="dcmqrscp is not installed")
-        ),
-    ],
-)
+@pytest.mark.parametrize(("title", "start"), [("ORTHANC", orthancs), (dcmqrscp.TITLE, dcmqrscp.dcmqrscp)])
 def test_a_name_finds_those_who_bear_it(
     title: str, start: Callable[[Path], AbstractContextManager[int]], tmp_path: Path
 ) -> None:

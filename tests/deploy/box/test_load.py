@@ -12,13 +12,13 @@ from deploy.box.destinations import Kind
 from deploy.box.journal import Journal
 from tests.acceptance import box_load
 from tests.deploy.box.load import Returns
-from tests.deploy.box.orthanc import needed, orthanc
+from tests.deploy.box.orthanc import orthanc
 from tests.deploy.box.results import destination, result
 from tests.deploy.box.test_sender import filled
 from tests.inference.conftest import Maker, SeriesWriter
 from tests.waiting import within
 
-pytestmark = [pytest.mark.acceptance, needed]
+pytestmark = pytest.mark.acceptance
 
 
 def test_what_is_sent_under_load_comes_back_once(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -18,9 +17,10 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pipeline.errors import ConfigError
-from tests.deploy.box.orthanc import Orthanc, needed
+from tests.deploy.box.orthanc import Orthanc, installed
 from tests.inference.conftest import Maker, SeriesWriter
 from tests.ports import free_port
+from tests.programs import program
 from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
@@ -34,10 +34,10 @@ def modalities(pacs: Orthanc, study: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-@needed
 def test_a_study_sent_to_the_pacs_has_its_report_and_summary_there(
     root: Path, make_release: Maker, write_series: SeriesWriter, tmp_path: Path
 ) -> None:
+    installed()
     write_series(tmp_path / "scans", 1)
     study = str(pydicom.dcmread(next((tmp_path / "scans").iterdir())).StudyInstanceUID)
     pacs = Orthanc(free_port(), free_port())
@@ -58,9 +58,9 @@ def test_a_study_sent_to_the_pacs_has_its_report_and_summary_there(
         assert not _echoes(pacs, "DEMO", "127.0.0.2")
         (advised,) = re.findall("storescu -aec ORTHANC 127.0.0.1 [0-9]+", (tmp_path / "log").read_text())
         write_series(tmp_path / "more", 2)
-        if shutil.which("storescu"):
-            subprocess.run([*advised.split(), *(tmp_path / "more").iterdir()], check=True, timeout=120)
-            assert within(120, lambda: len(pacs.get("/studies")) == 2)
+        sent = [program("storescu"), *advised.split()[1:], *(tmp_path / "more").iterdir()]
+        subprocess.run(sent, check=True, timeout=120)
+        assert within(120, lambda: len(pacs.get("/studies")) == 2)
     finally:
         both.send_signal(signal.SIGINT)
         assert both.wait(90) == 0
@@ -86,8 +86,8 @@ def _echoes(pacs: Orthanc, title: str, address: str = "127.0.0.1") -> bool:
     return answered
 
 
-@needed
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
+    installed()
     ports = ["--pacs-port", str(free_port()), "--pacs-http-port", str(free_port()), "--box-port", str(free_port())]
     command = [sys.executable, "-m", "deploy.box.local", str(tmp_path / "none"), "--folder", str(tmp_path / "box")]
     done = subprocess.run([*command, *ports], cwd=root, capture_output=True, text=True, timeout=200)

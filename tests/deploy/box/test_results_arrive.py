@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,21 +15,16 @@ from deploy.box.delivery import Delivery
 from deploy.box.journal import Journal
 from deploy.box.outbox import Outbox
 from deploy.box.report import NOTICE
-from tests.deploy.box.orthanc import Orthanc, needed, orthanc
+from tests.deploy.box.orthanc import Orthanc, orthanc
 from tests.deploy.box.served import command, destination, serving, write_settings
 from tests.deploy.box.test_service import send
 from tests.deploy.box.test_summary import checked
 from tests.inference.conftest import Maker, SeriesWriter
 from tests.ports import free_port, listens
+from tests.programs import program
 from tests.waiting import within
 
-#: DCMTK's: pynetdicom brings a program of the same name.
-STORESCP = shutil.which("storescp", path="/usr/bin:/usr/local/bin")
-pytestmark = [
-    pytest.mark.acceptance,
-    needed,
-    pytest.mark.skipif(STORESCP is None, reason="DCMTK is not installed"),
-]
+pytestmark = pytest.mark.acceptance
 
 
 @contextmanager
@@ -38,8 +32,7 @@ def storescp(folder: Path) -> Iterator[int]:
     """DCMTK's archive: a file for each object."""
     folder.mkdir()
     port = free_port()
-    assert STORESCP is not None
-    server = subprocess.Popen([STORESCP, "-aet", "STORESCP", "-od", str(folder), str(port)])
+    server = subprocess.Popen([program("storescp"), "-aet", "STORESCP", "-od", str(folder), str(port)])
     try:
         assert within(60, lambda: listens(port))
         yield port
@@ -100,14 +93,13 @@ def require_as_made(root: Path, settings: Path, tmp_path: Path) -> None:
     source = sorted((tmp_path / "study").iterdir())
     assert len(stored) == 2
     for path in stored:
-        assert checked("dciodvfy", path) == [] or shutil.which("dciodvfy") is None
+        assert checked("dciodvfy", path) == []
         read = pydicom.dcmread(path)
         assert (read.SeriesDescription, read.PatientName) == (NOTICE, "Doe^Jane")
         assert read.StudyInstanceUID == pydicom.dcmread(source[0]).StudyInstanceUID
-    if shutil.which("dcentvfy") is not None:
-        assert checked("dcentvfy", *stored, *source) == []
+    assert checked("dcentvfy", *stored, *source) == []
     report = next(path for path in stored if pydicom.dcmread(path).Modality == "SR")
-    shown = subprocess.run(["dsrdump", str(report)], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([program("dsrdump"), str(report)], capture_output=True, text=True, check=True).stdout
     assert "Probability" in shown
     listed = subprocess.run(command("outbox", settings), cwd=root, capture_output=True, text=True, check=True).stderr
     assert listed.count("committed") == 2

@@ -19,6 +19,7 @@ from deploy.box.audit import Audit, messages
 from deploy.box.trail import Trail
 from deploy.box.watch import Watch
 from tests.deploy.box.conftest import Receiver, associate, instance
+from tests.programs import program
 
 pytestmark = pytest.mark.acceptance
 Start = Callable[..., Receiver]
@@ -226,12 +227,11 @@ def test_other_kinds_of_objects_are_not_negotiated(receiver: Start) -> None:
     assert entity.associate("127.0.0.1", box.port, ae_title="MRIBOX").is_aborted
 
 
-@pytest.mark.skipif(shutil.which("storescu", path="/usr/bin") is None, reason="DCMTK is not installed")
 def test_dcmtk_sends_and_echoes(receiver: Start, tmp_path: Path) -> None:
     box = receiver()
     for number in range(1, 6):
         instance(number).save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
     where = ["-aet", "SCANNER", "-aec", "MRIBOX", "127.0.0.1", str(box.port)]
-    subprocess.run(["/usr/bin/echoscu", *where], check=True, timeout=30)
-    subprocess.run(["/usr/bin/storescu", *where, *map(str, tmp_path.glob("*.dcm"))], check=True, timeout=30)
+    subprocess.run([program("echoscu"), *where], check=True, timeout=30)
+    subprocess.run([program("storescu"), *where, *map(str, tmp_path.glob("*.dcm"))], check=True, timeout=30)
     assert len(box.journal.instances()) == 5

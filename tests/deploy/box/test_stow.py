@@ -19,7 +19,7 @@ from deploy.box.outbox import Outbox
 from deploy.box.sender import Sending
 from deploy.box.stow import StowRs
 from tests.deploy.box.archive import listening
-from tests.deploy.box.orthanc import needed, orthanc
+from tests.deploy.box.orthanc import orthanc
 from tests.deploy.box.results import destination
 from tests.deploy.box.test_sender import filled, uids
 from tests.deploy.box.test_tls import certificate
@@ -93,7 +93,6 @@ def told(body: bytes, sequence: str = "00081199", **more: int) -> dict[str, obje
 
 
 @pytest.mark.acceptance
-@needed
 def test_orthanc_has_what_is_sent_and_asks_for_a_password(journal: Journal, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("wrong\n")

@@ -9,11 +9,11 @@ import pytest
 from deploy.box.destinations import Destination
 from deploy.box.journal import Journal
 from tests.deploy.box.archive import relay
-from tests.deploy.box.orthanc import Orthanc, needed, orthanc
+from tests.deploy.box.orthanc import Orthanc, orthanc
 from tests.deploy.box.results import destination
 from tests.deploy.box.test_sender import filled, uids, until_settled
 
-pytestmark = [pytest.mark.acceptance, needed]
+pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from io import BytesIO
@@ -20,6 +19,7 @@ from tests.deploy.box.conftest import instance
 from tests.deploy.box.results import destination, result
 from tests.deploy.box.web.conftest import TOKEN, Site
 from tests.deploy.box.web.test_stow import encoded
+from tests.programs import program
 from tests.waiting import within
 
 Start = Callable[..., Site]
@@ -30,10 +30,7 @@ REFUSED = {**SERIES, "SeriesInstanceUID": "1.2.7.2", "probabilities": [], "decis
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    with browser(program, tmp_path_factory.mktemp("profile"), reach="127.0.0.1") as driven:
+    with browser(program("chromium", "google-chrome"), tmp_path_factory.mktemp("profile"), reach="127.0.0.1") as driven:
         yield driven
 
 

@@ -18,7 +18,7 @@ from pydicom.uid import CTImageStorage
 
 from deploy.box.web.multipart import Limits, Parts, RefusedError
 from tests.deploy.box.conftest import instance
-from tests.deploy.box.orthanc import needed, orthanc
+from tests.deploy.box.orthanc import orthanc
 from tests.deploy.box.web.conftest import TOKEN, Site
 
 Start = Callable[..., Site]
@@ -173,7 +173,6 @@ def test_answers_are_json_or_none(site: Start) -> None:
 
 
 @pytest.mark.acceptance
-@needed
 def test_orthanc_stores_a_study_in_the_box(site: Start, tmp_path: Path) -> None:
     box = site()
     server = {"Url": f"{box.address}/dicomweb/", "HttpHeaders": {"Authorization": f"Bearer {TOKEN}"}}
