@@ -25,18 +25,27 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAINING = {"torch", "torchvision", "monai", "pytorch-ignite", "timm", "dvc", "prefect", "nibabel", "nilearn", "onnx"}
 
 
-def closure(requirements: Iterable[str]) -> dict[str, Distribution]:
-    """The distributions that these need, and what they need in turn, of those installed here."""
+def closure(requirements: Iterable[str], extra: str = "") -> dict[str, Distribution]:
+    """The distributions that these need, and what they need in turn, of those installed here.
+
+    Args:
+        requirements: by PEP 508, of a project.
+        extra: of the project, asked for with it.
+    """
     found: dict[str, Distribution] = {}
-    waiting = [Requirement(text) for text in requirements]
+    waiting = list(_asked(requirements, extra))
     while waiting:
-        wanted = waiting.pop()
-        name = canonicalize_name(wanted.name)
-        if name in found or not (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
-            continue
-        found[name] = distribution(name)
-        waiting += [Requirement(text) for text in found[name].requires or []]
+        name = canonicalize_name(waiting.pop().name)
+        if name not in found:
+            found[name] = distribution(name)
+            waiting += _asked(found[name].requires or [], "")
     return found
+
+
+def _asked(requirements: Iterable[str], extra: str) -> Iterator[Requirement]:
+    for wanted in map(Requirement, requirements):
+        if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
+            yield wanted
 
 
 def entries(installed: Distribution) -> Iterator[Path]:
