@@ -59,13 +59,13 @@ class Examined:
     Attributes:
         network: which.
         layers: those that were compared, from the stem up; the last is what a head is put on.
-        files: features (N, F) of all slices, a file a layer.
+        features: (N, F) of all slices, memory-mapped, from the best layer.
         distance: of the domain.
     """
 
     network: Network
     layers: list[Layer]
-    files: dict[str, Path]
+    features: npt.NDArray[np.floating]
     distance: domain.Distance
 
     @property
@@ -135,21 +135,21 @@ def examine(
     """
     names = [block.name for block in layers.blocks(network.trunk)]
     swept = activations.sweep(network.trunk, asked)
-    files = activations.activations(
+    features = activations.activations(
         network.trunk,
         material.slices,
         swept,
         activations.Cache(cache, int(settings.cache_gigabytes * 1e9)),
-        keys=(activations.weights_key(network.trunk, network.facts["name"]), material.key),
+        keys=(activations.weights_key(network.trunk, network.facts["name"], network.facts["options"]), material.key),
         batch=settings.batch_slices,
     )
     distance = domain.distance(network.trunk, material.slices, material.train.rows, settings.batch_slices)
     near = segment(distance, names, swept)
     found = []
     for name in swept:
-        values = np.load(files[name], mmap_mode="r")
+        values = features[name]
         fitted, figures = measure(values, material.train, material.val, material.kind, settings.probe_c, seed)
         figures["domain_distance"] = near[name]
         depth = (names.index(name) + 1) / len(names)
         found.append(Layer(name, depth, int(values.shape[1]), fitted, figures))
-    return Examined(network, found, files, distance)
+    return Examined(network, found, features[best(found).name], distance)

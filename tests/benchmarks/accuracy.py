@@ -154,11 +154,10 @@ def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, dict[
     train, val = (side_of(rows, side, encode) for side in ("train", "val"))
     material = Material(slices, sha256_file(PREPARED / "slices.npy"), train, val, params.data.task)
     found = examine(of_stage(BACKBONE), material, params.features, params.cache("features"), params.seed, None)
-    features = np.load(found.files[found.best.name], mmap_mode="r")
     logits = {}
     for side in ("val", "test"):
         units = units_of(rows, side)
-        logits[side] = found.best.probe.logits(pool_mean(features[units.rows], units.slice_units)[1])[:, 0]
+        logits[side] = found.best.probe.logits(pool_mean(found.features[units.rows], units.slice_units)[1])[:, 0]
     return found.best.figures["val_auroc"], logits
 
 

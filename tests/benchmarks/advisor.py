@@ -123,8 +123,7 @@ def measure(
         cache = params.cache("features")
         found = [candidates.examine(each, material, params.features, cache, params.seed, None) for each in networks]
         for path, each in zip(probes, found, strict=True):
-            values = test.means(np.load(each.files[each.best.name], mmap_mode="r"))
-            write_outcome(path, divided, each.best.probe.logits(values)[:, 0])
+            write_outcome(path, divided, each.best.probe.logits(test.means(each.features))[:, 0])
         write_json(folder / "figures.json", advisor.facts(found, material))
     for network in networks if finetune else []:
         path = folder / name_of(network) / "finetuned.csv"

@@ -115,6 +115,22 @@ def test_two_candidates_of_one_name_are_both_there(project: Path, settings: dict
     assert found["chosen"] == NAME
 
 
+def test_a_candidate_may_push_the_chosen_backbones_features_out_of_the_cache(
+    project: Path, settings: dict[str, Any]
+) -> None:
+    run(settings)
+    wanted = (project / "data/features/features.npy").read_bytes()
+    taken = sum(path.stat().st_size for path in (project / "cache/features").iterdir())
+    torch.manual_seed(6)
+    file = project / "other.safetensors"
+    save_file(create(NAME, {}).state_dict(), file)
+    settings["cache_dir"] = str(project / "small")  # has room for one of the two
+    other = {"name": NAME, "weights": "file", "file": str(file), "sha256": sha256_file(file)}
+    run(settings, candidates=[other], cache_gigabytes=taken / 1e9)
+    assert (project / "data/features/features.npy").read_bytes() == wanted
+    assert sum(path.stat().st_size for path in (project / "small/features").iterdir()) <= taken
+
+
 def test_equal_inputs_give_equal_bytes_and_nothing_is_computed_again(
     project: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
