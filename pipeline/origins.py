@@ -64,3 +64,10 @@ class Pretrained(Strict):
     std: tuple[float, float, float]
     parity: dict[str, float]
     origins: list[Origin] = Field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        """What the weights learnt last, in words; of a file that is no release nobody says it."""
+        if self.origins:
+            return self.origins[0].task
+        return "image classification" if self.weights in ("embedded", "hub") else "not stated"

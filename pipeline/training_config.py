@@ -47,14 +47,16 @@ class Backbone(Strict):
 
 
 class Candidate(Backbone):
-    """Another backbone that `features` compares with the chosen one; of a file DVC knows only what stands here."""
+    """Another backbone that `features` compares with the chosen one; of its weights DVC knows only what stands here."""
 
     file: InputPath = Path("models/weights")
 
     @model_validator(mode="after")
     def _pinned(self) -> Candidate:
-        if self.weights == "file" and self.sha256 is None:
-            raise ValueError(f"{self.name!r} with weights: file needs the file's sha256, by which DVC sees a change")
+        if self.weights != "embedded" and self.sha256 is None:
+            raise ValueError(
+                f"{self.name!r} with weights: {self.weights} needs the file's sha256, by which DVC sees a change"
+            )
         return self
 
 

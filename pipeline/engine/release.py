@@ -199,17 +199,15 @@ def _graph(evidence: Evidence) -> Graph:
     )
 
 
-def _learnt_before(backbone: Mapping[str, Any]) -> str:
+def _learnt_before(backbone: Pretrained) -> str:
     """The task that the backbone's weights come from, in words."""
-    origins = backbone.get("origins")
-    task = origins[0]["task"] if origins else "image classification"
-    return f"{task} by {backbone['name']} ({backbone['origin']})"
+    return f"{backbone.task} by {backbone.name} ({backbone.origin})"
 
 
 def _task(params: Params, evidence: Evidence) -> Task:
     data = params.data
     return Task(
-        source=_learnt_before(evidence.backbone),
+        source=_learnt_before(Pretrained.model_validate(evidence.backbone)),
         target=f"MRI classification, one label a {data.label_level}",
         source_domain=_source_domain(evidence.backbone),
         target_domain=params.ingest.selection.domain,

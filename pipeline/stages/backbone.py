@@ -73,10 +73,11 @@ def _from_elsewhere(params: Params) -> None:
 
 
 def _from_release(params: Params) -> None:
-    """The trunk of an earlier project's release, as it is: it has one channel, and its graph to be compared with."""
+    """The trunk of an earlier project's release: it has one channel, and its graph to be compared with at its side."""
     start = own_release.load(params.backbone)
     size = start.manifest.transform.size
     worst = proof.prove(start.trunk, start.graph, size)
+    start = start.at(params.prepare.size)
     card = start.card({"max_abs_feature_difference": worst, "tolerance": proof.TOLERANCE, "size": size})
     say(f"backbone: {card['name']} as fine-tuned for {card['origin']}; SHA-256 {card['sha256']}, {card['verified']}")
     for origin in card["origins"]:
@@ -84,6 +85,7 @@ def _from_release(params: Params) -> None:
     if card["restriction"] is not None:
         say(f"backbone: {card['restriction']}")
     say(f"backbone: largest feature difference to the release's graph {worst:.1e} (allowed {proof.TOLERANCE:g})")
+    _say_resampled(start.weights)
     feature_count(start.trunk, params.prepare.size)
     write_atomic(OUT / "backbone.safetensors", lambda handle: handle.write(save(start.trunk.state_dict())))
     write_json(OUT / "card.json", card)
@@ -93,13 +95,18 @@ def _say_which(kind: str, name: str, weights: Weights, source: Source) -> None:
     """Which weights these are, for the log."""
     say(f"backbone: {name} with weights: {kind}, {weights.origin}; licence: {source.licence}")
     say(f"backbone: SHA-256 {weights.sha256}, {weights.verified}")
-    if weights.resampled:
-        say(f"backbone: resampled for prepare.size: {', '.join(weights.resampled)}")
+    _say_resampled(weights)
     if source.trained is not None:
         say(f"backbone: top-1 {source.trained['top1']:.3f} on {source.trained['top1_images']} images of its own kind")
     restriction = licence.restriction(source.licence)
     if restriction is not None:
         say(f"backbone: {restriction}")
+
+
+def _say_resampled(weights: Weights) -> None:
+    """Which tensors are for another side of pictures than those that were learnt."""
+    if weights.resampled:
+        say(f"backbone: resampled for prepare.size: {', '.join(weights.resampled)}")
 
 
 if __name__ == "__main__":

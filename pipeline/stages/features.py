@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.config import Params
 from pipeline.files import read_csv, sha256_file, write_atomic, write_json
@@ -33,7 +34,7 @@ def features(params: Params) -> None:
     material = material_of(params)
     chosen, others = examine_all(params, material)
     best = chosen.best
-    _copy(chosen.files[best.name], OUT / "features.npy")
+    _copy(chosen.features, OUT / "features.npy")
     best.probe.save(PROBE)
     units = len(material.train.patients)
     write_json(
@@ -76,10 +77,17 @@ def examine_all(params: Params, material: Material) -> tuple[Examined, list[Exam
     return found[0], found[1:]
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Bytes of the cache as an output; they may be more than memory holds."""
-    with open(source, "rb") as handle:
-        write_atomic(target, lambda out: shutil.copyfileobj(handle, out))
+def _copy(values: npt.NDArray[np.floating], target: Path) -> None:
+    """Features of the cache as an output; they may be more than memory holds.
+
+    Not by `np.save`, whose error at a full disk does not say that it is full.
+    """
+
+    def write(out: BinaryIO) -> None:
+        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(values))
+        out.write(values.data)
+
+    write_atomic(target, write)
 
 
 def _advise(_: Params) -> None:

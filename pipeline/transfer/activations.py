@@ -2,7 +2,8 @@
 
 A file is named after everything that decides its content: weights, slices, layer, form, the code and the libraries. It
 is written batch by batch (data may be larger than memory) and moved into place when it is whole, so that one that is
-there can be used.
+there can be used. All projects and processes of a user share the folder, and any of them may delete what another one
+uses: so nobody is given a name, but an open file, whose content stays until it is closed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +28,17 @@ from torch import nn
 from pipeline.errors import StorageError
 from pipeline.files import sha256_file, write_atomic
 from pipeline.progress import track
-from pipeline.transfer import backbone, layers, predict, stem
+from pipeline.transfer import backbone, heads, layers, networks, predict, resolution, stem
 from pipeline.transfer.predict import device, to_input
+
+Values = npt.NDArray[np.floating]
 
 #: Seconds after which a file that nobody finished is taken for the leftover of a kill.
 _STALE_S = 24 * 3600.0
 
 #: The source files that decide the values.
-_CODE = (Path(__file__), *(Path(module.__file__ or "") for module in (backbone, layers, predict, stem)))
+_MODULES = (backbone, heads, layers, networks, predict, resolution, stem)
+_CODE = (Path(__file__), *(Path(module.__file__ or "") for module in _MODULES))
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,14 @@ class Cache:
 
     Attributes:
         folder: below the cache directory.
-        most_bytes: that it may hold; those not used for the longest time go first.
+        most_bytes: that it may hold; those not used for the longest time go first. What is deleted while it is open
+            takes room on the disk until whoever has it open lets go of it.
     """
 
     folder: Path
     most_bytes: int
 
-    def make_room(self, needed: int, keep: set[Path]) -> None:
+    def make_room(self, needed: int) -> None:
         """Delete what was not used for the longest time until `needed` bytes more are within the bound.
 
         Raises:
@@ -66,7 +71,7 @@ class Cache:
                 path.unlink(missing_ok=True)
         files = self._files("*.npy")
         total = needed + sum(status.st_size for status in files.values())
-        for path in sorted(files.keys() - keep, key=lambda path: (files[path].st_mtime, path.name)):
+        for path in sorted(files, key=lambda path: (files[path].st_mtime, path.name)):
             if total <= self.most_bytes:
                 break
             path.unlink(missing_ok=True)
@@ -101,9 +106,9 @@ def sweep(trunk: nn.Module, asked: Sequence[str] | None, count: int = 6) -> list
     return [names[end] for end in sorted(ends | {len(names) - 1})]
 
 
-def weights_key(trunk: nn.Module, name: str) -> str:
-    """SHA-256 of a network's architecture and tensors."""
-    digest = hashlib.sha256(f"{name}\n{trunk}".encode())
+def weights_key(trunk: nn.Module, name: str, options: Mapping[str, Any]) -> str:
+    """SHA-256 of a network's architecture and tensors; not all `options` of its constructor show in its structure."""
+    digest = hashlib.sha256(f"{name}\n{json.dumps(options, sort_keys=True)}\n{trunk}".encode())
     for path, tensor in trunk.state_dict().items():
         digest.update(f"{path} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -119,8 +124,8 @@ def activations(
     keys: tuple[str, str],
     batch: int,
     spatial: bool = False,
-) -> dict[str, Path]:
-    """Files (.npy) of each layer's outputs for all slices; those that the cache does not have are computed in one pass.
+) -> dict[str, Values]:
+    """Each layer's outputs for all slices; those that the cache does not have are computed in one pass.
 
     Args:
         trunk: one-channel network.
@@ -132,7 +137,7 @@ def activations(
         spatial: maps (N, C, h, w) or tokens (N, T, C) as float16 in place of means (N, C) as float32.
 
     Returns:
-        A file a name; open it by `numpy.load(path, mmap_mode="r")`.
+        A memory-mapped file a name, to be read only; it stays whole when the cache deletes it.
 
     Raises:
         StorageError: the disk is full, or they are more than the cache may hold.
@@ -140,16 +145,16 @@ def activations(
     cache.folder.mkdir(parents=True, exist_ok=True)
     form = "spatial" if spatial else "pooled"
     paths = {name: cache.folder / f"{_key(*keys)}-{name}-{form}.npy" for name in names}
-    missing = [name for name in names if not _whole(paths[name], len(slices))]
-    for name in set(names) - set(missing):
-        os.utime(paths[name])
+    there = {name: values for name in names if (values := _opened(paths[name], len(slices))) is not None}
+    missing = [name for name in names if name not in there]
     if missing:
         last = layers.blocks(trunk)[-1].name
         # Pooled, what the trunk gives is what a head is put on; its last block may stand before a norm and a pool.
         taps = [layers.TRUNK if name == last and not spatial else name for name in missing]
         rows = _rows(trunk, slices, taps, batch, spatial)
-        _write([paths[name] for name in missing], rows, len(slices), cache, set(paths.values()))
-    return paths
+        written = _write([paths[name] for name in missing], rows, len(slices), cache)
+        there |= dict(zip(missing, written, strict=True))
+    return {name: there[name] for name in names}
 
 
 def _key(weights: str, data: str) -> str:
@@ -164,21 +169,23 @@ def _key(weights: str, data: str) -> str:
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _whole(path: Path, rows: int) -> bool:
-    """Whether the cache has it, and a damaged file system did not cut it off."""
+def _opened(path: Path, rows: int) -> Values | None:
+    """What the cache has, and has now been used; None where it has none, or a damaged file system cut it off."""
     try:
-        return len(np.load(path, mmap_mode="r")) == rows
+        os.utime(path)  # first, so that it is not the next to go
+        values: Values = np.load(path, mmap_mode="r")
     except FileNotFoundError:
-        return False
+        return None
     except (ValueError, EOFError):
         path.unlink(missing_ok=True)
-        return False
+        return None
+    return values if len(values) == rows else None
 
 
 @torch.no_grad()
 def _rows(
     trunk: nn.Module, slices: npt.NDArray[np.uint8], taps: Sequence[str], batch: int, spatial: bool
-) -> Iterator[list[npt.NDArray[np.floating]]]:
+) -> Iterator[list[Values]]:
     """The outputs of all taps, batch by batch."""
     on = device()
     trunk = trunk.to(on, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -189,12 +196,11 @@ def _rows(
             yield [given[tap].to(as_type).contiguous().cpu().numpy() for tap in taps]
 
 
-def _write(
-    paths: Sequence[Path], rows: Iterator[list[npt.NDArray[np.floating]]], count: int, cache: Cache, keep: set[Path]
-) -> None:
-    """Write one file a tap from batches of rows; all of them whole, or none."""
+def _write(paths: Sequence[Path], rows: Iterator[list[Values]], count: int, cache: Cache) -> list[Values]:
+    """Write one file a tap from batches of rows, all of them whole or none, and open them."""
     first = next(rows)
-    cache.make_room(sum(part[0].nbytes for part in first) * count, keep)
+    cache.make_room(sum(part[0].nbytes for part in first) * count)
+    opened: list[Values] = []
 
     def fill(handles: list[BinaryIO]) -> None:
         for handle, part in zip(handles, first, strict=True):
@@ -204,8 +210,12 @@ def _write(
         for parts in rows:
             for handle, part in zip(handles, parts, strict=True):
                 handle.write(np.ascontiguousarray(part).data)
+        for handle in handles:  # before they have their names, by which another process may delete them
+            handle.flush()
+            opened.append(np.load(handle.name, mmap_mode="r"))
 
     _nested(paths, fill, [])
+    return opened
 
 
 def _nested(paths: Sequence[Path], fill: Callable[[list[BinaryIO]], None], handles: list[BinaryIO]) -> None:

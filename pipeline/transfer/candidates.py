@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.contract import TaskKind
 from pipeline.files import read_json
 from pipeline.training_config import Candidate, Features
-from pipeline.transfer import activations, backbone, domain, layers, own_release, stem
+from pipeline.transfer import activations, backbone, domain, layers, own_release, resolution, stem
 from pipeline.transfer.transferability import Layer, Side, best, measure, segment
 
 
@@ -59,13 +59,13 @@ class Examined:
     Attributes:
         network: which.
         layers: those that were compared, from the stem up; the last is what a head is put on.
-        files: features (N, F) of all slices, a file a layer.
+        features: (N, F) of all slices, memory-mapped, from the best layer.
         distance: of the domain.
     """
 
     network: Network
     layers: list[Layer]
-    files: dict[str, Path]
+    features: npt.NDArray[np.floating]
     distance: domain.Distance
 
     @property
@@ -96,28 +96,30 @@ def of_candidate(candidate: Candidate, size: int, taken: Sequence[str]) -> Netwo
 
     Args:
         candidate: from params.yaml.
-        size: pixels of a side.
+        size: pixels of a side, for which a network made for one side is built.
         taken: labels that are another's.
 
     Raises:
         ConfigError, WeightsError, StemError, ContractError: as the backbone stage has them.
     """
     if own_release.is_named(candidate):
-        start = own_release.load(candidate)
-        before = start.manifest.backbone
-        name, options, kind = before.name, before.options, "release"
+        start = own_release.load(candidate).at(size)
+        name, options, kind = start.manifest.backbone.name, start.options, "release"
         weights, trunk = start.weights, start.trunk
+        backbone.feature_count(trunk, size)
     else:
-        name, options, kind = candidate.name, candidate.options, candidate.weights
-        network, weights, source = backbone.load(candidate)
+        chosen = resolution.sized(candidate, size)
+        name, options, kind = chosen.name, chosen.options, chosen.weights
+        network, weights, source = backbone.load(chosen)
         adapted = stem.adapt(network, name, source.mean, source.std)
         stem.prove(network, adapted, name, source.mean, source.std, size)
-        trunk = backbone.trunk(adapted).eval()
+        trunk = backbone.trunk(adapted)
+        backbone.require_trainable(trunk, name, size)
     label, number = name, 2
     while label in taken:
         label, number = f"{name} ({number})", number + 1
     facts = {"name": name, "options": options, "weights": kind, "origin": weights.origin, "sha256": weights.sha256}
-    return Network(label, trunk, facts)
+    return Network(label, trunk.eval(), facts)
 
 
 def examine(
@@ -135,21 +137,21 @@ def examine(
     """
     names = [block.name for block in layers.blocks(network.trunk)]
     swept = activations.sweep(network.trunk, asked)
-    files = activations.activations(
+    features = activations.activations(
         network.trunk,
         material.slices,
         swept,
         activations.Cache(cache, int(settings.cache_gigabytes * 1e9)),
-        keys=(activations.weights_key(network.trunk, network.facts["name"]), material.key),
+        keys=(activations.weights_key(network.trunk, network.facts["name"], network.facts["options"]), material.key),
         batch=settings.batch_slices,
     )
     distance = domain.distance(network.trunk, material.slices, material.train.rows, settings.batch_slices)
     near = segment(distance, names, swept)
     found = []
     for name in swept:
-        values = np.load(files[name], mmap_mode="r")
+        values = features[name]
         fitted, figures = measure(values, material.train, material.val, material.kind, settings.probe_c, seed)
         figures["domain_distance"] = near[name]
         depth = (names.index(name) + 1) / len(names)
         found.append(Layer(name, depth, int(values.shape[1]), fitted, figures))
-    return Examined(network, found, files, distance)
+    return Examined(network, found, features[best(found).name], distance)

@@ -1,12 +1,13 @@
 """A release of an earlier project as the source of this one: its fine-tuned trunk, and every training behind it.
 
 Task B first, then task A: with `backbone.weights: file`, `backbone.file` names the folder of B's release. Its trunk has
-one channel and its own normalisation already, so nothing is adapted.
+one channel and its own normalisation already, so nothing is adapted but for the position embeddings of a network that
+was made for another side of pictures.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from torch import nn
 
 from pipeline.contract import Manifest
 from pipeline.contract import load as load_manifest
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WeightsError
 from pipeline.inference import signature
 from pipeline.origins import Origin, Pretrained
 from pipeline.training_config import Backbone
-from pipeline.transfer import licence
+from pipeline.transfer import licence, resolution
 from pipeline.transfer.backbone import empty_trunk, most_bytes
 from pipeline.transfer.networks import create
 from pipeline.transfer.weights import Weights, fit, read
@@ -33,6 +34,7 @@ class Start:
 
     Attributes:
         trunk: one channel, in evaluation mode.
+        options: of its constructor.
         manifest: the release's.
         graph: its ONNX file.
         weights: the trunk's tensors.
@@ -41,22 +43,47 @@ class Start:
     """
 
     trunk: nn.Module
+    options: dict[str, Any]
     manifest: Manifest
     graph: Path
     weights: Weights
     licence: str
     restriction: str | None
 
+    def at(self, size: int) -> Start:
+        """This start for pictures of another side than the release's: a network made for one side is built for it.
+
+        Raises:
+            ConfigError: its tensors cannot be resampled.
+        """
+        name, own = self.manifest.backbone.name, self.manifest.transform.size
+        options = resolution.exchanged(name, self.options, size)
+        if size == own or options == self.options:
+            return self
+        trunk = empty_trunk(name, options)
+        changed = resolution.resampled(trunk, self.weights.state)
+        weights = replace(self.weights, state=self.weights.state | changed, resampled=tuple(sorted(changed)))
+        try:
+            fit(trunk, weights, name)
+        except WeightsError as error:
+            raise ConfigError(
+                f"prepare.size: {own}, the side that the release in backbone.file was made for",
+                f"{size}, for which its {name} cannot be resampled ({error.found})",
+                f"Set prepare.size to {own}, or choose another backbone.",
+            ) from error
+        return replace(self, trunk=trunk.eval(), options=options, weights=weights)
+
     def card(self, parity: dict[str, float]) -> dict[str, Any]:
         """`models/backbone/card.json`, of the form of `origins.Pretrained`."""
         before = self.manifest.backbone
         return Pretrained(
             name=before.name,
-            options=before.options,
+            options=self.options,
             weights="release",
             origin=self.weights.origin,
             sha256=self.weights.sha256,
             verified=self.weights.verified,
+            resampled=list(self.weights.resampled),
             licence=self.licence,
             restriction=self.restriction,
             trained=None,
@@ -85,7 +112,7 @@ def is_named(backbone: Backbone) -> bool:
 
 
 def load(backbone: Backbone) -> Start:
-    """The trunk of the release in `backbone.file`, after its checksums.
+    """The trunk of the release in `backbone.file`, after its checksums, for pictures of the release's side.
 
     Raises:
         ConfigError: params.yaml asks for another network, or states what the release states.
@@ -104,7 +131,7 @@ def load(backbone: Backbone) -> Start:
     trunk = empty_trunk(name, options)
     fit(trunk, weights, name)
     graph = folder / Path(manifest.graph.file).name
-    return Start(trunk.eval(), manifest, graph, weights, licences, restriction)
+    return Start(trunk.eval(), options, manifest, graph, weights, licences, restriction)
 
 
 def _tensors(backbone: Backbone, manifest: Manifest, most: int) -> Weights:
@@ -156,7 +183,7 @@ def origins(manifest: Manifest) -> list[Origin]:
     published = Origin(
         name=before.name,
         version=None,
-        task="image classification",
+        task=before.task,
         data=before.origin,
         licence=before.licence,
         sha256=before.sha256,

@@ -17,6 +17,8 @@ from pipeline.training_config import Backbone
 
 #: The side that torchvision's transformers are made for unless told otherwise.
 _USUAL = 224
+#: What the constructors call the side.
+_SIDES = ("img_size", "image_size", "input_size")
 #: What the names of tensors that depend on the side have in common: pos_embed, relative_position_bias_table, ...
 _POSITIONS = ("pos", "relative")
 #: What the libraries raise at a state dict that they cannot resample.
@@ -32,6 +34,12 @@ def sized(backbone: Backbone, size: int) -> Backbone:
     if backbone.weights == "embedded" or option.keys() & backbone.options.keys():
         return backbone
     return backbone.model_copy(update={"options": {**backbone.options, **option}})
+
+
+def exchanged(name: str, options: dict[str, Any], size: int) -> dict[str, Any]:
+    """`options` with the side `size` in place of the one that they say, or that the network is made for by itself."""
+    said = {key: [size, size] if isinstance(options[key], list) else size for key in _SIDES if key in options}
+    return {**options, **(said or _option(name, size))}
 
 
 def _option(name: str, size: int) -> dict[str, Any]:

@@ -7,14 +7,15 @@ WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-g
 a fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
 trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, and the batches, epochs and precision
 of params.yaml), the logistic probe on the frozen layer of the highest validation AUROC, fine-tuning as params.yaml
-says, and the control from random weights. In the table all but the plain loop answer for a slice with its neighbours,
-as `calibrate.neighbours_sd` says; the files hold the logits of each slice by itself. Whatever is chosen is chosen
-without the tested patients.
+says, and the control from random weights. Whatever is chosen is chosen without the tested patients.
 
 Every result is a file in the output folder, with validation units beside the tested ones, so that a run that was
-stopped goes on where it was, and `--share I/N` does the I-th of N parts. The table: AUROC of the tested units by seed
-(mean of its folds), mean and spread over the seeds, and the differences with patient-bootstrap intervals, each
-patient's units of all seeds drawn together.
+stopped goes on where it was, and `--share I/N` does the I-th of N parts. `settings.json` there says what they were
+measured with; other settings are refused. The table: AUROC of the tested units by seed (mean of its folds), mean and
+spread over the seeds, and the differences with patient-bootstrap intervals, each patient's units of all seeds drawn
+together. The files hold the logits of each slice by itself. Where slices are labelled there are two tables: as
+answered, where all but the plain loop answer for a slice with its neighbours (`calibrate.neighbours_sd`), and every
+slice by itself, which compares ways of training alone.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.train import Material as Trained
 from pipeline.transfer.train import Training
 from pipeline.transfer.transferability import side_of
-from tests.benchmarks import accuracy_table, loops
+from tests.benchmarks import accuracy_table, loops, settings
 
 #: What differs in the plain loop from params.yaml.
 PLAIN = ["finetune.augment={flip_chance: 0.5, rotation_deg: 12.0}"]
@@ -87,6 +88,9 @@ def main() -> None:
     out = args.out.resolve()
     os.chdir(args.workspace)
     params, plain = parameters(args.set), parameters([*args.set, *args.plain_set])
+    if not args.table:
+        asked = {"folds": args.folds, "plain_rate": args.plain_rate, "plain_set": args.plain_set}
+        settings.require_same(out, settings.of(params, **asked))
     part, parts = map(int, args.share.split("/"))
     jobs = [(case, way) for case in cases(params, args) for way in args.only]
     for case, way in [] if args.table else jobs[part::parts]:
@@ -154,11 +158,10 @@ def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, dict[
     train, val = (side_of(rows, side, encode) for side in ("train", "val"))
     material = Material(slices, sha256_file(PREPARED / "slices.npy"), train, val, params.data.task)
     found = examine(of_stage(BACKBONE), material, params.features, params.cache("features"), params.seed, None)
-    features = np.load(found.files[found.best.name], mmap_mode="r")
     logits = {}
     for side in ("val", "test"):
         units = units_of(rows, side)
-        logits[side] = found.best.probe.logits(pool_mean(features[units.rows], units.slice_units)[1])[:, 0]
+        logits[side] = found.best.probe.logits(pool_mean(found.features[units.rows], units.slice_units)[1])[:, 0]
     return found.best.figures["val_auroc"], logits
 
 

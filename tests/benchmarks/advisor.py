@@ -13,7 +13,8 @@ set, `--draws confirming` are other ones. Of each subset the output folder keeps
     SUBSET/BACKBONE/probe.csv           unit, patient, label, logit of the patients not used; from the chosen layer
     SUBSET/BACKBONE/finetuned.csv       the same of a fine-tuned model; written with --finetune, or by another benchmark
 
-so that a run that was stopped goes on where it was, and outcomes measured elsewhere can be laid beside them.
+so that a run that was stopped goes on where it was, and outcomes measured elsewhere can be laid beside them; and
+`settings.json`, what they were measured with: other settings are refused.
 `--accuracy` takes subsets and fine-tuned outcomes from the output folders of `tests.benchmarks.accuracy`, one a
 backbone (LABEL as the table has it), all made with the same seeds, sizes and folds. Prints for each subset the AUROC of
 every measured choice, the recommendation and its regret; and the mean regret over the subsets of which every choice was
@@ -27,6 +28,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,14 @@ from sklearn.metrics import roc_auc_score
 from pipeline import config
 from pipeline.clinical.pooling import pool
 from pipeline.config import Params
+from pipeline.errors import DataError
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json
 from pipeline.training_config import Candidate
 from pipeline.transfer import advisor, candidates, model, predict
 from pipeline.transfer.transferability import side_of
-from tests.benchmarks import accuracy
+from tests.benchmarks import accuracy, settings
 
+OUTCOME = ("unit", "patient", "label", "logit")
 WAYS = {"freeze": "probe", "fine-tune": "finetuned"}
 STREAMS = {"setting": 101, "confirming": 202}
 
@@ -67,6 +71,7 @@ def main() -> None:
     os.chdir(args.workspace)
     params = config.load()
     rows = read_csv(Path("data/prepared/slices.csv"))
+    settings.require_same(out, settings.of(params, sites=args.sites, files={own.name: own.sha256 for own in others}))
     take_cases(measured, params, out)
     if args.draws in STREAMS:
         write_draws(args, params, rows, out)
@@ -123,8 +128,7 @@ def measure(
         cache = params.cache("features")
         found = [candidates.examine(each, material, params.features, cache, params.seed, None) for each in networks]
         for path, each in zip(probes, found, strict=True):
-            values = test.means(np.load(each.files[each.best.name], mmap_mode="r"))
-            write_outcome(path, divided, each.best.probe.logits(values)[:, 0])
+            write_outcome(path, divided, each.best.probe.logits(test.means(each.features))[:, 0])
         write_json(folder / "figures.json", advisor.facts(found, material))
     for network in networks if finetune else []:
         path = folder / name_of(network) / "finetuned.csv"
@@ -139,18 +143,24 @@ def take_cases(measured: dict[str, Path], params: Params, out: Path) -> None:
     asked = argparse.Namespace(
         sizes=sorted({int(part[0].removeprefix("size").replace("all", "0")) for part in parts}),
         seeds=sorted({int(part[1].removeprefix("seed")) for part in parts}),
-        folds=1 + max((int(part[2].removeprefix("fold")) for part in parts), default=0),
+        folds=folds_of(measured, [int(part[2].removeprefix("fold")) for part in parts]),
     )
-    for case in accuracy.cases(params, asked) if found else []:
+    for case in (case for case in accuracy.cases(params, asked) if case.name in found):
         sides = {row["patient"]: row["split"] for row in case.index if row["split"] != "unused"}
         here = out / f"accuracy-{case.name}"
         write_csv(here / "split.csv", ["patient", "split"], [{"patient": p, "split": s} for p, s in sides.items()])
         for label, folder in measured.items():
             outcome = folder / "finetuned" / f"{case.name}.csv"
-            if outcome.exists():
-                target = here / label.replace("/", "-") / "finetuned.csv"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(outcome, target)
+            if outcome.exists():  # with the validation units, by which the model was chosen
+                tested = [{key: row[key] for key in OUTCOME} for row in read_csv(outcome) if row["side"] == "test"]
+                write_csv(here / label.replace("/", "-") / "finetuned.csv", OUTCOME, tested)
+
+
+def folds_of(measured: dict[str, Path], numbers: list[int]) -> int:
+    """Into how many folds the patients were dealt; of older folders, which do not say it, by the numbers of folds."""
+    noted = [folder / settings.FILE for folder in measured.values() if (folder / settings.FILE).exists()]
+    said = [int(read_json(path)["command_line"]["folds"]) for path in noted]
+    return max(said, default=1 + max(numbers, default=0))
 
 
 def name_of(network: candidates.Network) -> str:
@@ -166,7 +176,7 @@ def write_outcome(path: Path, divided: list[dict[str, str]], logits: np.ndarray)
         {"unit": unit, "patient": first[unit]["patient"], "label": first[unit]["label"], "logit": round(float(x), 6)}
         for unit, x in zip(units, logits, strict=True)
     ]
-    write_csv(path, ["unit", "patient", "label", "logit"], found)
+    write_csv(path, OUTCOME, found)
 
 
 def fine_tuned(folder: Path, network: candidates.Network, divided: list[dict[str, str]]) -> np.ndarray:
@@ -199,33 +209,41 @@ def table(folders: list[Path]) -> None:
     regrets = []
     for folder in folders:
         figures = read_json(folder / "figures.json")
-        outcomes = {
-            (label, way): auroc(folder / label.replace("/", "-") / f"{file}.csv")
-            for label in figures["candidates"]
-            for way, file in WAYS.items()
-        }
-        measured = {choice: value for choice, value in outcomes.items() if value is not None}
+        measured = aurocs(folder, figures["candidates"])
+        whole = len(measured) == len(WAYS) * len(figures["candidates"])
         advice = advisor.decide(figures)
         chosen = (advice["backbone"]["choice"], advice["training"]["choice"])
         said = "not measured"
         if chosen in measured:
             regret = max(measured.values()) - measured[chosen]
-            said = f"{regret:.3f}" + (
-                "" if len(measured) == len(outcomes) else ", not all choices measured: not counted"
-            )
-            regrets += [regret] if len(measured) == len(outcomes) else []
+            said = f"{regret:.3f}" + ("" if whole else ", not all choices measured: not counted")
+            regrets += [regret] if whole else []
         shown = "  ".join(f"{label} {way} {value:.3f}" for (label, way), value in sorted(measured.items()))
         print(f"{folder.name:18} {shown}\n{'':18} advised: {chosen[0]} {chosen[1]}  regret {said}")
     if regrets:
         print(f"mean regret {np.mean(regrets):.3f}, worst {max(regrets):.3f}, of {len(regrets)} subsets")
 
 
-def auroc(path: Path) -> float | None:
-    """Of an outcome, None where it was not measured."""
-    if not path.exists():
-        return None
-    rows = read_csv(path)
-    return float(roc_auc_score([int(row["label"]) for row in rows], [float(row["logit"]) for row in rows]))
+def aurocs(folder: Path, labels: Iterable[str]) -> dict[tuple[str, str], float]:
+    """Of a subset the AUROC of each choice, backbone and way, that was measured.
+
+    Raises:
+        DataError: their outcomes are of different units, or of different labels.
+    """
+    paths = {(label, way): folder / label.replace("/", "-") / f"{WAYS[way]}.csv" for label in labels for way in WAYS}
+    outcomes = {choice: read_csv(path) for choice, path in paths.items() if path.exists()}
+    units = {choice: {row["unit"]: row["label"] for row in rows} for choice, rows in outcomes.items()}
+    differing = [" ".join(choice) for choice, own in units.items() if own != next(iter(units.values()))]
+    if differing:
+        raise DataError(
+            f"outcomes of the same units and labels in {folder}",
+            f"others of {', '.join(differing)}",
+            "Remove the outcome that is of other patients or slices, and measure it again.",
+        )
+    return {
+        choice: float(roc_auc_score([int(row["label"]) for row in rows], [float(row["logit"]) for row in rows]))
+        for choice, rows in outcomes.items()
+    }
 
 
 if __name__ == "__main__":

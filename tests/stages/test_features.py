@@ -115,6 +115,34 @@ def test_two_candidates_of_one_name_are_both_there(project: Path, settings: dict
     assert found["chosen"] == NAME
 
 
+def test_a_candidate_may_push_the_chosen_backbones_features_out_of_the_cache(
+    project: Path, settings: dict[str, Any]
+) -> None:
+    run(settings)
+    wanted = (project / "data/features/features.npy").read_bytes()
+    taken = sum(path.stat().st_size for path in (project / "cache/features").iterdir())
+    torch.manual_seed(6)
+    file = project / "other.safetensors"
+    save_file(create(NAME, {}).state_dict(), file)
+    settings["cache_dir"] = str(project / "small")  # has room for one of the two
+    other = {"name": NAME, "weights": "file", "file": str(file), "sha256": sha256_file(file)}
+    run(settings, candidates=[other], cache_gigabytes=taken / 1e9)
+    assert (project / "data/features/features.npy").read_bytes() == wanted
+    assert sum(path.stat().st_size for path in (project / "small/features").iterdir()) <= taken
+
+
+def test_a_candidate_made_for_one_side_is_made_for_prepares(project: Path, settings: dict[str, Any]) -> None:
+    small = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+    torch.manual_seed(6)
+    file = project / "vit.safetensors"
+    save_file(create("vit_tiny_patch16_224", small).state_dict(), file)
+    other = {"name": "vit_tiny_patch16_224", "options": small, "weights": "file", "file": str(file)}
+    run(settings, candidates=[other | {"sha256": sha256_file(file)}])
+    found = read_json(project / "reports/transferability.json")["candidates"]["vit_tiny_patch16_224"]
+    assert found["options"] == {**small, "img_size": SIZE}
+    assert {layer["features"] for layer in found["layers"].values()} == {48}
+
+
 def test_equal_inputs_give_equal_bytes_and_nothing_is_computed_again(
     project: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,9 +195,11 @@ def test_a_layer_that_does_not_exist_is_an_error_that_names_the_nearest(
     assert not (project / "models/probe").exists()
 
 
-def test_a_candidate_of_a_file_must_be_pinned(project: Path, settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="sha256"):
+def test_a_candidate_that_is_not_embedded_must_be_pinned(project: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="weights: file needs the file's sha256"):
         run(settings, candidates=[{"name": NAME, "weights": "file", "file": "/nowhere.safetensors"}])
+    with pytest.raises(ValueError, match="weights: hub needs the file's sha256"):
+        run(settings, candidates=[{"name": NAME, "weights": "hub"}])
     with pytest.raises(WeightsError):
         run(settings, candidates=[{"name": NAME, "weights": "file", "file": "/nowhere", "sha256": "0" * 64}])
 

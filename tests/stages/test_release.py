@@ -141,7 +141,7 @@ def test_an_unsigned_release_is_whole_and_says_that_it_is_unsigned(
     assert "UNSIGNED" in capfd.readouterr().err
     manifest = contract.load(RELEASE)
     assert manifest.signature == "UNSIGNED"
-    assert manifest.task.source == "image classification by mobilenetv2_100 (mobilenetv2_100.safetensors)"
+    assert manifest.task.source == "not stated by mobilenetv2_100 (mobilenetv2_100.safetensors)"
     assert manifest.task.target == "MRI classification, one label a series"
     assert manifest.task.source_domain == "not stated by the weights' file"
     assert manifest.task.target_domain == "MRI, FLAIR"

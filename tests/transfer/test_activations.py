@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.files import sha256_file, write_atomic
 from pipeline.transfer import layers
 from pipeline.transfer.activations import Cache, activations, sweep, weights_key
 from pipeline.transfer.backbone import empty_trunk
@@ -52,9 +54,8 @@ class Refusing(nn.Module):
 
 
 def kept(trunk: nn.Module, slices: np.ndarray, names: list[str], cache: Cache, data: str = "d", **more: bool) -> dict:
-    keys = (weights_key(trunk, "resnet10t"), data)
-    found = activations(trunk, slices, names, cache, keys=keys, batch=4, **more)
-    return {name: np.load(path, mmap_mode="r") for name, path in found.items()}
+    keys = (weights_key(trunk, "resnet10t", {}), data)
+    return activations(trunk, slices, names, cache, keys=keys, batch=4, **more)
 
 
 def test_the_last_layer_pooled_is_what_a_head_is_put_on(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
@@ -76,10 +77,10 @@ def test_another_layer_is_the_mean_of_its_maps(trunk: nn.Module, slices: np.ndar
 
 
 def test_what_is_there_is_not_computed_again(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
-    keys = (weights_key(trunk, "resnet10t"), "d")
+    keys = (weights_key(trunk, "resnet10t", {}), "d")
     first = activations(trunk, slices, ["layer1.0"], cache, keys=keys, batch=4)
     again = activations(Refusing(trunk), slices, ["layer1.0"], cache, keys=keys, batch=4)
-    assert again == first
+    np.testing.assert_array_equal(again["layer1.0"], first["layer1.0"])
     with pytest.raises(AssertionError, match="it was run"):  # another layer is not there
         activations(Refusing(trunk), slices, ["layer1.0", "layer2.0"], cache, keys=keys, batch=4)
 
@@ -93,6 +94,25 @@ def test_other_weights_or_data_have_other_files(trunk: nn.Module, slices: np.nda
     changed = kept(trunk, slices, ["layer1.0"], cache)["layer1.0"]
     assert not np.allclose(first, changed)
     assert len(list(cache.folder.iterdir())) == 3
+
+
+def test_other_options_have_other_files_though_they_do_not_show(trunk: nn.Module) -> None:
+    rates = [weights_key(trunk, "resnet10t", {"drop_path_rate": rate}) for rate in (0.0, 0.1, 0.0)]
+    assert rates[0] != rates[1]
+    assert rates[0] == rates[2]
+
+
+@pytest.mark.parametrize("name", ["heads.py", "layers.py", "networks.py", "resolution.py", "stem.py"])
+def test_other_code_has_other_files(
+    trunk: nn.Module, slices: np.ndarray, cache: Cache, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    kept(trunk, slices, ["layer1.0"], cache)
+    monkeypatch.setattr(
+        "pipeline.transfer.activations.sha256_file",
+        lambda path: "changed" if path.name == name else sha256_file(path),
+    )
+    kept(trunk, slices, ["layer1.0"], cache)
+    assert len(list(cache.folder.iterdir())) == 2
 
 
 def test_a_file_that_was_cut_off_is_made_anew(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
@@ -126,7 +146,7 @@ def test_a_kill_leaves_nothing_that_is_used(trunk: nn.Module, cache: Cache) -> N
     assert not list(cache.folder.glob("*.npy"))
     slices = np.zeros((16, 32, 32), np.uint8)
     found = activations(trunk, slices, ["layer1.0"], cache, keys=("w", "d"), batch=4)
-    assert np.load(found["layer1.0"]).shape == (16, 64)
+    assert found["layer1.0"].shape == (16, 64)
     parts = list(cache.folder.glob(".*.part"))
     for path in parts:
         os.utime(path, (0, 0))
@@ -164,8 +184,36 @@ def test_the_folder_has_a_bound(trunk: nn.Module, slices: np.ndarray, tmp_path: 
     assert len(names - left) == 1
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound.most_bytes
     activations(
-        Refusing(trunk), slices, ["layer1.0"], bound, keys=(weights_key(trunk, "resnet10t"), "a"), batch=4
+        Refusing(trunk), slices, ["layer1.0"], bound, keys=(weights_key(trunk, "resnet10t", {}), "a"), batch=4
     )  # still there
+
+
+def test_a_pass_deletes_what_it_uses_itself_rather_than_go_beyond_the_bound(
+    trunk: nn.Module, slices: np.ndarray, tmp_path: Path
+) -> None:
+    bound = Cache(tmp_path, 11 * 128 * 4 + 200)  # the file of the larger layer
+    first = kept(trunk, slices, ["layer1.0"], bound)["layer1.0"].copy()
+    found = kept(trunk, slices, ["layer1.0", "layer2.0"], bound)
+    assert list(found) == ["layer1.0", "layer2.0"]
+    np.testing.assert_array_equal(found["layer1.0"], first)
+    assert found["layer2.0"].shape == (11, 128)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound.most_bytes
+
+
+def test_what_another_process_deletes_at_once_is_whole(
+    trunk: nn.Module, slices: np.ndarray, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {name: values.copy() for name, values in kept(trunk, slices, ["layer1.0", "layer2.0"], cache).items()}
+
+    def deleted(path: Path, write: Any) -> None:
+        write_atomic(path, write)
+        path.unlink()
+
+    monkeypatch.setattr("pipeline.transfer.activations.write_atomic", deleted)
+    found = kept(trunk, slices, ["layer1.0", "layer2.0"], Cache(cache.folder / "other", GB))
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, wanted[name])
+    assert list((cache.folder / "other").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_100", "torchvision/squeezenet1_1", "vit_tiny_patch16_224"])
