@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 _READING = ("pydicom", "numpy", "nibabel", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle")
-_TRAINING = ("torch", "torchvision", "timm", "monai", "numpy")
+_TRAINING = ("torch", "torchvision", "timm", "monai", "numpy", "scipy")
 
 
 def code_version() -> str:
@@ -19,7 +19,7 @@ def code_version() -> str:
 
 def training_version() -> str:
     """A digest of all code that decides what a training gives."""
-    return _digest(_TRAINING, ("transfer/*.*", "temperature.py"))
+    return _digest(_TRAINING, ("transfer/*.*", "stages/finetune.py", "targets.py", "temperature.py"))
 
 
 def git_revision() -> str | None:

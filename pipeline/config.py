@@ -195,6 +195,17 @@ class Params(Strict):
     release: Release
     promote: Promote = Promote()
 
+    @field_validator("scratch")
+    @classmethod
+    def _as_long_as_fine_tuning(cls, scratch: Scratch, others: ValidationInfo) -> Scratch:
+        finetune = others.data.get("finetune")
+        if finetune is not None and scratch.epochs is not None and scratch.epochs < finetune.control_epochs:
+            raise ValueError(
+                f"scratch.epochs: at least {finetune.control_epochs}, as fine-tuning has for the trunk, or null for as "
+                f"many, not {scratch.epochs}: a control with less cannot tell whether transfer helped"
+            )
+        return scratch
+
     @field_validator("calibrate")
     @classmethod
     def _calibrator_of_the_task(cls, calibrate: Calibrate, others: ValidationInfo) -> Calibrate:

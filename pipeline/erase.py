@@ -1,8 +1,9 @@
 """Remove a withdrawn patient: `python -m pipeline.erase PATIENT`, a PatientID or pseudonym; `-` reads it from stdin.
 
 The patient leaves ingest's memory, the outputs below data/ and reports/, the copies of reports that runs under Prefect
-kept, and DVC's cache and remotes; goes to the list of withdrawn patients, which ingest honours; and the releases that
-were made with the patient are listed as such. The scans themselves, and models that learned from them, stay.
+kept, cached features and unfinished trainings, and DVC's cache and remotes; goes to the list of withdrawn patients,
+which ingest honours; and the releases that were made with the patient are listed as such. The scans themselves, and
+models that learned from them, stay.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def erase(params: config.Params, patient: str) -> str:
     files, volumes = _forget(params.cache("ingest"), name, names)
     say(f"erase: {files} files and {volumes} volumes removed from ingest's memory")
     say(f"erase: {_remove_reports(params.cache('reports'))} copies of reports removed, of whichever patients")
+    for folder in map(params.cache, ("features", "checkpoints")):
+        # What networks made of slices; it is computed again.
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    say("erase: cached features and unfinished trainings removed, of whichever patients")
     index = Path(dvc_history.INGESTED) / "index.csv"
     if trace.objects or files or volumes or (index.is_file() and name in index.read_text(encoding="utf-8")):
         removed = _empty_workspace()

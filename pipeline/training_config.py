@@ -202,9 +202,16 @@ class Finetune(Strict):
                 raise ValueError(f"finetune.phases: {after.name!r} unfreezes less of the trunk than {before.name!r}")
         return self
 
+    @property
+    def control_epochs(self) -> int:
+        """Epochs of the phases that train the trunk, or of all where none does: what the control may have."""
+        return sum(phase.epochs for phase in self.phases if phase.trunk != 0) or sum(
+            phase.epochs for phase in self.phases
+        )
+
 
 class Scratch(Strict):
-    """The control without transfer; `epochs` null: as many as those phases of `finetune` that train the trunk have."""
+    """The control without transfer; `epochs` null: as many as `Finetune.control_epochs`, and never fewer."""
 
     epochs: Positive | None
     learning_rate: Annotated[float, Field(gt=0)]

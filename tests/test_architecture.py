@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 import yaml
 
@@ -87,6 +89,38 @@ def test_stage_runs_its_module_and_depends_on_it(name: str) -> None:
     assert stage["cmd"] == f"exec python -m pipeline.stages.{name}"
     assert any(fnmatch(f"pipeline/stages/{name}.py", pattern) for dep in stage["deps"] for pattern in (dep, f"{dep}/*"))
     assert name in NO_SECTION | {param.split(".")[0] for param in stage["params"] if isinstance(param, str)}
+
+
+#: They read settings, speak, write files and say who made what: a stage's results do not depend on them.
+PLUMBING = {
+    *("cluster", "code", "config", "contract", "errors", "files", "fingerprint", "origins", "parallel", "parent"),
+    *("processes", "progress", "strict", "training_config", "typed", "typed_yaml", "validation_config"),
+    *("stages.runner", "clinical.report.environment"),
+}
+#: Where weights come from; later stages build the same architecture empty.
+WEIGHTS = {"transfer.embedded", "transfer.hub", "transfer.licence", "transfer.resolution", "transfer.weights"}
+#: Stages that say how classes are named, not how probable they are.
+UNCALIBRATED = {"ingest", "split", "prepare", "finetune", "scratch"}
+
+
+@functools.cache
+def _imports() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", cache_dir=None)
+
+
+@pytest.mark.parametrize("name", sorted(_modules() - {"demo", "sources"}))
+def test_stage_depends_on_all_code_that_decides_its_results(name: str) -> None:
+    graph, deps = _imports(), _stages()[name]["deps"]
+    left = PLUMBING | (WEIGHTS if name not in {"backbone", "features"} else set())
+    left |= {"calibrator"} if name in UNCALIBRATED else set()
+    found, to_see = set[str](), [f"pipeline.stages.{name}"]
+    while to_see:
+        module = to_see.pop()
+        if module not in found and module.removeprefix("pipeline.") not in left:
+            found.add(module)
+            to_see += graph.find_modules_directly_imported_by(module)
+    files = {f"{module.replace('.', '/')}.py" for module in found if not graph.find_children(module)}
+    assert {file for file in files if not any(file == dep or file.startswith(f"{dep}/") for dep in deps)} == set()
 
 
 def test_no_artefact_is_written_twice() -> None:

@@ -75,6 +75,19 @@ def test_mistyped_key_that_must_be_there_is_named_before_the_gap_that_it_leaves(
         _load(raw, tmp_path)
 
 
+def test_a_control_with_fewer_epochs_is_no_control(raw: dict[str, Any], tmp_path: Path) -> None:
+    allowed = sum(phase["epochs"] for phase in raw["finetune"]["phases"] if phase["trunk"] != 0)
+    raw["scratch"]["epochs"] = allowed
+    assert _load(raw, tmp_path).scratch.epochs == allowed
+    raw["scratch"]["epochs"] = allowed - 1
+    with pytest.raises(ConfigError, match=f"scratch.epochs: at least {allowed}.*not {allowed - 1}"):
+        _load(raw, tmp_path)
+    # Where the trunk is frozen throughout, the control may learn as long as the head did.
+    raw["finetune"]["phases"] = raw["finetune"]["phases"][:1]
+    raw["scratch"]["epochs"] = None
+    assert _load(raw, tmp_path).finetune.control_epochs == raw["finetune"]["phases"][0]["epochs"]
+
+
 def test_missing_key_is_named(raw: dict[str, Any], tmp_path: Path) -> None:
     del raw["split"]["val"]
     with pytest.raises(ConfigError, match="expected key 'split.val' in .*; found none. Add it"):

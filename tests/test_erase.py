@@ -113,6 +113,10 @@ def test_patient_leaves_every_store(project: Any, tmp_path: Path) -> None:
     report = tmp_path / "cache/mri-transfer/reports/a-run.html"
     report.parent.mkdir(exist_ok=True)
     report.write_text(f"a slice of {PATIENT}")
+    for kind in ("features/key.npy", "checkpoints/finetuned-1/recordings-1/0.npy"):
+        made = tmp_path / "cache/mri-transfer" / kind
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text(f"activations of {PATIENT}")
     assert len(_holding(tmp_path)) > 5
     said = project("python", "-m", "pipeline.erase", "-", stdin="MRN-one\n")
     assert "MRN-one" not in said

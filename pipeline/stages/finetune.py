@@ -32,6 +32,8 @@ def train(params: Params, name: str, phases: list[Phase], pretrained: bool) -> N
     """Train `phases` on the prepared slices into `models/<name>/`, from the last checkpoint if there is one."""
     torch.manual_seed(params.seed)
     targets, settings = params.data.targets, params.finetune
+    # Nothing of random weights is worth keeping: all layers of the control learn at one rate.
+    settings = settings if pretrained else settings.model_copy(update={"layer_decay": 1.0})
     model = from_backbone(
         BACKBONE,
         params.prepare.size,
@@ -48,7 +50,10 @@ def train(params: Params, name: str, phases: list[Phase], pretrained: bool) -> N
         BACKBONE / "backbone.safetensors",
         BACKBONE / "card.json",
     ]
-    chosen = settings.model_dump() | {"phases": [phase.model_dump() for phase in phases], "task": targets.kind}
+    chosen = settings.model_dump() | {
+        "phases": [phase.model_dump() for phase in phases],
+        "targets": [targets.kind, targets.outputs],
+    }
     checkpoint = Checkpoint(params.cache("checkpoints"), name, inputs, chosen | {"seed": params.seed})
     sides = [bags_of(slices, index, side, targets) for side in ("train", "val")]
     material = Material(sides[0], sides[1], targets.kind)

@@ -14,8 +14,8 @@ from pipeline.transfer.distributed import launch
 
 def scratch(params: Params) -> None:
     """Write `models/scratch/`: trained from random weights, all layers from the start."""
-    epochs = params.scratch.epochs or sum(phase.epochs for phase in params.finetune.phases if phase.trunk != 0)
-    phase = Phase(name="all", trunk=1.0, epochs=epochs or 1, learning_rate=params.scratch.learning_rate)
+    epochs = params.scratch.epochs or params.finetune.control_epochs
+    phase = Phase(name="all", trunk=1.0, epochs=epochs, learning_rate=params.scratch.learning_rate)
     launch(train, params.finetune.processes, params, "scratch", [phase], False)
 
 

@@ -105,7 +105,7 @@ class Loader:
         self.epoch = 0
 
     def __len__(self) -> int:
-        return max(1, -(-len(self.bags.rows) // self.batch_units))
+        return len(self._starts())
 
     @property
     def slices(self) -> int:
@@ -117,8 +117,15 @@ class Loader:
         count = len(self.bags.rows)
         rng = np.random.default_rng([*self.seed, self.epoch]) if self.seed is not None else None
         order = rng.permutation(count) if rng is not None and self.shuffle else np.arange(count)
-        for start in range(0, count, self.batch_units):
-            yield self._batch(order[start : start + self.batch_units], rng)
+        starts = self._starts()
+        for start, end in zip(starts, [*starts[1:], count], strict=True):
+            yield self._batch(order[start:end], rng)
+
+    def _starts(self) -> range:
+        """Where batches begin; a last one of a single unit joins the one before, as BatchNorm learns nothing of it."""
+        starts = range(0, len(self.bags.rows), self.batch_units)
+        alone = self.batch_units > 1 and len(starts) > 1 and len(self.bags.rows) - starts[-1] == 1
+        return starts[:-1] if alone and self.shuffle and self.seed is not None else starts
 
     def _batch(self, chosen: npt.NDArray[np.int64], rng: np.random.Generator | None) -> Batch:
         rows = [self.bags.rows[unit] for unit in chosen]

@@ -53,13 +53,23 @@ class Progress:
 
 
 class Checkpoint:
-    """One file in a folder named after the hash of everything the training depends on."""
+    """One file in a folder named after the hash of everything the training depends on.
+
+    Attributes:
+        path: of the file.
+        code: version of the code that trains, as it was when the training began.
+    """
 
     def __init__(self, cache: Path, name: str, inputs: list[Path], settings: dict[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         for path in inputs:
             digest.update(sha256_file(path).encode())
         self.path = cache / f"{name}-{digest.hexdigest()[:16]}" / "checkpoint.pt"
+        self.code = training_version()
+
+    def recordings(self, rank: int, world: int) -> Path:
+        """Where process `rank` of `world` records: other code and other shares of the units record something else."""
+        return self.path.parent / f"recordings-{self.code[:16]}-{rank}-of-{world}"
 
     def load(self) -> dict[str, Any] | None:
         """The last state that was wholly written, or None.
@@ -73,7 +83,7 @@ class Checkpoint:
             found = dict(torch.load(self.path, map_location="cpu", weights_only=True))
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
             raise self._unusable("a file that cannot be read as one") from error
-        if found.pop("code", None) != training_version():
+        if found.pop("code", None) != self.code:
             raise self._unusable("one that other code wrote: another version of the pipeline or of its packages")
         return found
 
@@ -91,7 +101,7 @@ class Checkpoint:
             state: numbers, strings and tensors, in lists and dicts.
         """
         buffer = io.BytesIO()
-        torch.save({**state, "code": training_version()}, buffer)
+        torch.save({**state, "code": self.code}, buffer)
         write_atomic(self.path, lambda handle: handle.write(buffer.getbuffer()))
 
     def remove(self) -> None:

@@ -6,15 +6,18 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
 import torch
+from torch import nn
 from torch.multiprocessing.spawn import ProcessException
 
 from pipeline import errors
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StorageError
+from pipeline.files import write_atomic
 
 
 def launch(work: Callable[..., None], processes: int, *args: Any) -> None:
@@ -25,7 +28,7 @@ def launch(work: Callable[..., None], processes: int, *args: Any) -> None:
         processes: one each GPU; 1 and no torchrun: here.
 
     Raises:
-        PipelineError: as the first process that failed raised it.
+        PipelineError: as a process that failed raised it.
     """
     started = "TORCHELASTIC_RUN_ID" in os.environ
     if processes == 1 and not started:
@@ -33,26 +36,34 @@ def launch(work: Callable[..., None], processes: int, *args: Any) -> None:
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     with tempfile.TemporaryDirectory() as folder:
-        error = Path(folder) / "error.json"
         try:
             with idist.Parallel(backend=backend, **({} if started else {"nproc_per_node": processes})) as parallel:
-                parallel.run(_one, work, error, *args)
+                parallel.run(_one, work, Path(folder), 1 if started else processes, *args)
         except ProcessException:
-            if error.exists():
-                kind, *words = json.loads(error.read_text(encoding="utf-8"))
+            for said in sorted(Path(folder).glob("*.json")):
+                kind, *words = json.loads(said.read_text(encoding="utf-8"))
                 raise getattr(errors, kind)(*words) from None
             raise
 
 
-def _one(_local_rank: int, work: Callable[..., None], error: Path, *args: Any) -> None:
-    """One process; its error crosses to the parent as words."""
+def _one(_local_rank: int, work: Callable[..., None], folder: Path, processes: int, *args: Any) -> None:
+    """One process, with its share of the cores; its error crosses to the parent as words."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     try:
         work(*args)
     except PipelineError as failed:
-        words = json.dumps([type(failed).__name__, failed.expected, failed.found, failed.remedy])
-        if not error.exists():
-            error.write_text(words, encoding="utf-8")
+        words = json.dumps([type(failed).__name__, failed.expected, failed.found, failed.remedy]).encode()
+        # The first that fails has the others ended, whatever they are at; and the disk may be full.
+        with suppress(OSError, StorageError):
+            write_atomic(folder / f"{idist.get_rank()}.json", lambda handle: handle.write(words))
         raise
+
+
+def same_buffers(module: nn.Module) -> None:
+    """BatchNorm's statistics of the first process in all: each has seen units of its own, and the first's are kept."""
+    if idist.get_world_size() > 1:
+        for buffer in module.buffers():
+            buffer.copy_(idist.broadcast(buffer, src=0))
 
 
 def first() -> bool:

@@ -68,7 +68,7 @@ class Replay:
         self.slices, self.epoch = recording.loader.slices, 0
 
     def __len__(self) -> int:
-        return max(1, -(-len(self.recording.loader.bags.rows) // self.batch_units))
+        return len(Loader(self.recording.loader.bags, self.batch_units, self.seed))
 
     def __iter__(self) -> Iterator[Batch]:
         loader = Loader(self.recording.draw((self.epoch - 1) % self.copies), self.batch_units, self.seed)
@@ -82,7 +82,7 @@ class Feeder:
     Args:
         model: whose trunk is frozen for the phase.
         settings: batches, augmentation and recordings.
-        train, val: this process's training units, and all validation units, as slices.
+        train, val: all training and validation units, as slices; of the training units each process has a share.
         folder: of recordings, in the cache directory; another one each process.
         seed: of the training.
     """
@@ -91,17 +91,21 @@ class Feeder:
         self, model: TransferModel, settings: Finetune, train: Bags, val: Bags, folder: Path, seed: int
     ) -> None:
         self.model, self.settings, self.folder, self.seed = model, settings, folder, seed
-        self.train, self.val = train, val
+        self.world = idist.get_world_size()
+        self.all, self.train, self.val = train, train.shard(idist.get_rank(), self.world, seed), val
         self.device = next(model.parameters()).device
+        # Of all units, as what follows for recordings: processes that differed would wait for each other for ever.
         self.batch_units = max(
-            1, round(units_a_batch(train, settings.batch_slices, settings.slices_per_unit) / idist.get_world_size())
+            1, round(units_a_batch(train, settings.batch_slices, settings.slices_per_unit) / self.world)
         )
 
     def phase(self, number: int, phase: Phase, frozen: int) -> Feed:
         """The feed of phase `number`, of whose trunk `frozen` blocks do not learn."""
         count = len(layers.blocks(self.model.trunk))
         halves = boundary.split(self.model.trunk, frozen, self._slice(2)) if frozen else None
-        if halves is not None:
+        # What is recorded cannot be mixed as slices any more.
+        mixed = self.settings.mixup.alpha > 0 and self.settings.mixup.at == "slices"
+        if halves is not None and not mixed:
             recorded = self._recorded(number, phase, *halves, said=f"{count - frozen} of {count} blocks learn")
             if recorded is not None:
                 return recorded
@@ -128,13 +132,14 @@ class Feeder:
             shape = tuple(prefix(self._slice()).shape[1:])
         draws = Loader(
             self.train,
-            units_a_batch(self.train, _RECORDED_SLICES, self.settings.slices_per_unit),
+            units_a_batch(self.all, _RECORDED_SLICES, self.settings.slices_per_unit),
             (self.seed, number),
             self.settings.slices_per_unit,
             shuffle=False,
         )
-        once = sum(map(len, self.val.rows))
-        copies = affordable(shape, draws.slices, once, phase.epochs, self.settings.recordings)
+        drawn_in_all = Loader(self.all, 1, slices_per_unit=self.settings.slices_per_unit).slices
+        once = sum(map(len, self.val.rows)) * self.world
+        copies = affordable(shape, drawn_in_all, once, phase.epochs, self.settings.recordings)
         if copies == 0:
             return None
         whole = work(self.model.trunk, self._slice())

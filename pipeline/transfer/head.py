@@ -72,7 +72,8 @@ def pool(rows: torch.Tensor, owner: torch.Tensor, count: int, pooling: Pooling) 
         lowest = rows.new_full((count, rows.shape[1]), -torch.inf)
         return lowest.scatter_reduce(0, owner[:, None].expand_as(rows), rows, "amax")
     if pooling == "mean":
-        return _sums(rows, owner, count) / torch.bincount(owner, minlength=count)[:, None]
+        # A GPU would have to be waited for by bincount.
+        return _sums(rows, owner, count) / _sums(torch.ones_like(rows[:, :1]), owner, count)
     scores, logits = rows[:, -1], rows[:, :-1]
     highest = scores.new_full((count,), -torch.inf).scatter_reduce(0, owner, scores.detach(), "amax")
     weight = torch.exp(scores - highest[owner])[:, None]

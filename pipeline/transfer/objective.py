@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
@@ -69,12 +70,16 @@ def balanced(kind: TaskKind, targets: npt.NDArray[np.float32]) -> npt.NDArray[np
     return np.asarray(weights, dtype=np.float32)
 
 
-def auroc(targets: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) -> float:
+def auroc(kind: TaskKind, targets: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) -> float:
     """Mean over the classes of one-vs-rest AUROC, of (U, K) each; classes without both sides are left out.
+
+    Of several classes the log-probability ranks: a logit means nothing without the others.
 
     Raises:
         SplitError: no class has both sides.
     """
+    if kind == "multiclass":
+        logits = log_softmax(logits, axis=1)
     each = [
         roc_auc_score(targets[:, place], logits[:, place])
         for place in range(targets.shape[1])
@@ -96,10 +101,8 @@ def unit_losses(
 
     By them epochs are compared (Berta et al. 2025, arXiv:2501.19195): AUROC of a few dozen units moves in large steps,
     and the cross-entropy of logits as they are prefers early epochs, which are not yet too sure. Outputs that stand by
-    themselves have a temperature each, as the calibrator gives them. Infinite where any logit is not finite.
+    themselves have a temperature each, as the calibrator gives them.
     """
-    if not np.isfinite(logits).all():
-        return np.full(len(logits), np.inf)
     found = logits.astype(np.float64)
     if kind == "multiclass":
         return _at_best(temperature.multiclass, targets, found)
@@ -119,7 +122,5 @@ def clearly_worse(losses: npt.NDArray[np.float64], least: npt.NDArray[np.float64
 
     The rule of one standard error (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3), paired.
     """
-    if not np.isfinite(losses).all():
-        return True
     worse = losses - least
     return bool(worse.mean() > worse.std() / math.sqrt(max(1, len(worse) - 1)))

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from pipeline.errors import TrainingError
 from pipeline.files import write_atomic
 from pipeline.progress import track
 from pipeline.training_config import Recordings
@@ -69,7 +71,11 @@ class Recording:
         self._rows = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
     def draw(self, number: int) -> Bags:
-        """The units at the boundary, of draw `number`; recorded when it is asked for the first time."""
+        """The units at the boundary, of draw `number`; recorded when it is asked for the first time.
+
+        Raises:
+            TrainingError: an activation is too large to be stored.
+        """
         path = self.folder / f"{number}.npy"
         if not path.exists():
             write_atomic(path, partial(self._write, number=number))
@@ -87,7 +93,7 @@ class Recording:
             values = self.change(batch, number, place).values
             with torch.autocast(values.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 found = self.prefix(values)
-            stored = found.float().cpu().numpy().astype(_STORED)
+            stored = _stored(found)
             if place == 0:
                 header = {
                     "descr": np.lib.format.dtype_to_descr(stored.dtype),
@@ -96,3 +102,15 @@ class Recording:
                 }
                 np.lib.format.write_array_header_1_0(handle, header)
             handle.write(stored.tobytes())
+
+
+def _stored(found: torch.Tensor) -> npt.NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        stored = found.float().cpu().numpy().astype(_STORED)
+    if not np.isfinite(stored).all():
+        raise TrainingError(
+            f"frozen layers whose outputs are at most {np.finfo(_STORED).max:g}, to be recorded",
+            f"{float(found.abs().max()):g}",
+            "Set finetune.recordings.copies: 0, or prepare.size as the backbone was trained with.",
+        )
+    return stored

@@ -76,14 +76,16 @@ class Steps:
         for step, batch in enumerate(self.feed.train, start=1):
             update = (number - 1) * updates + (step - 1) // settings.accumulate
             schedule.set_rates(self.optimizer, update, self.phase.epochs * updates, settings.warmup)
-            losses.append(self._loss(batch, (number - 1) * steps + step - 1))
+            # The last group may be smaller.
+            share = 1 / min(settings.accumulate, steps - (step - 1) // settings.accumulate * settings.accumulate)
+            losses.append(self._loss(batch, (number - 1) * steps + step - 1, share))
             if step % settings.accumulate == 0 or step == steps:
                 self._update()
         mean = torch.stack(losses).mean()
         return float(idist.all_reduce(mean) / idist.get_world_size() if idist.get_world_size() > 1 else mean)
 
-    def _loss(self, batch: Batch, place: int) -> torch.Tensor:
-        """Forward and backward; the loss, without waiting for it."""
+    def _loss(self, batch: Batch, place: int, share: float) -> torch.Tensor:
+        """Forward and backward of a step that has `share` in an update; its loss, without waiting for it."""
         task, settings, mixed = self.task, self.task.settings, None
         generator = seeded(task.seed, self.number, place)
         on = batch.to(task.device)
@@ -99,7 +101,7 @@ class Steps:
             rows = self.network(on.values, mixed)
         logits = pool(rows.float(), on.owner, len(on.targets), task.model.head.pooling)
         loss = task.loss(logits, on.targets)
-        self.scaler.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _update(self) -> None:

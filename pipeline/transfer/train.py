@@ -18,7 +18,7 @@ from pipeline.training_config import Finetune, Phase
 from pipeline.transfer import objective
 from pipeline.transfer.batches import Bags
 from pipeline.transfer.checkpoint import Checkpoint, Progress
-from pipeline.transfer.distributed import first
+from pipeline.transfer.distributed import first, same_buffers
 from pipeline.transfer.feed import PRECISION, Feed, Feeder
 from pipeline.transfer.learner import Learner, state_with, unit_logits
 from pipeline.transfer.model import TransferModel
@@ -70,19 +70,22 @@ class Training:
             ConfigError: a phase names a block that the trunk does not have.
             SplitError: a side on which no class can be learnt or measured.
         """
-        settings, rank, world = self.settings, idist.get_rank(), idist.get_world_size()
+        settings = self.settings
         weights = objective.balanced(material.kind, material.train.targets) if settings.class_weights else None
         loss = objective.Objective(material.kind, weights, settings.label_smoothing)
         self.task = Task(self.model, loss, settings, self.seed, self.device)
         for phase in self.phases:
             self.model.freeze(phase.trunk)
-        folder = self.checkpoint.path.parent / f"recordings-{rank}"
-        feeder = Feeder(
-            self.model, settings, material.train.shard(rank, world, self.seed), material.val, folder, self.seed
-        )
+        folder = self.checkpoint.recordings(idist.get_rank(), idist.get_world_size())
+        feeder = Feeder(self.model, settings, material.train, material.val, folder, self.seed)
         self._resume()
         while self.progress.phase < len(self.phases):
-            self._phase(self.phases[self.progress.phase], feeder)
+            try:
+                self._phase(self.phases[self.progress.phase], feeder)
+            except TrainingError:
+                # Other settings, by which it may succeed, record anew.
+                feeder.forget(self.progress.phase)
+                raise
             self._next_phase()
             feeder.forget(self.progress.phase - 1)
         self.model.load_state_dict(self.progress.best)
@@ -94,6 +97,8 @@ class Training:
 
     def _resume(self) -> None:
         found = self.checkpoint.load()
+        # The first process removes it as soon as it has ended.
+        idist.barrier()
         if found is None:
             return
         self.progress = Progress(**found)
@@ -119,13 +124,7 @@ class Training:
         steps = Steps(self.task, phase, feed, frozen, state)
         while state.epoch < phase.epochs and state.stale < self.settings.patience:
             loss = steps.epoch(state.epoch + 1)
-            if not np.isfinite(loss):
-                raise TrainingError(
-                    "a finite loss",
-                    f"{loss} in phase {phase.name}, epoch {state.epoch + 1}",
-                    "Lower its learning_rate, or set finetune.precision: fp32. "
-                    f"The epochs before it are kept: {self.checkpoint.path}.",
-                )
+            self._require_finite("loss", loss, phase, state.epoch + 1)
             state.epoch += 1
             self._record(phase, feed, steps.learnt, loss)
             steps.keep(state)
@@ -140,14 +139,16 @@ class Training:
 
     def _record(self, phase: Phase, feed: Feed, learnt: Learner, loss: float | None) -> None:
         """History, curve and best, after an epoch; `loss` None: before the first."""
-        state = self.progress
-        logits = unit_logits(learnt, feed.val, self.device, PRECISION[self.settings.precision])
-        auroc = objective.auroc(feed.val.targets, logits)
-        own = self.task.loss.unweighted(torch.from_numpy(logits)).numpy()
-        losses = objective.unit_losses(self.task.loss.kind, feed.val.targets, own)
+        state, kind, targets = self.progress, self.task.loss.kind, feed.val.targets
+        same_buffers(learnt)
+        taught = unit_logits(learnt, feed.val, self.device, PRECISION[self.settings.precision])
+        self._require_finite("validation logit", float(np.abs(taught).max()), phase, state.epoch)
+        logits = self.task.loss.unweighted(torch.from_numpy(taught))
+        auroc = objective.auroc(kind, targets, logits.numpy())
+        losses = objective.unit_losses(kind, targets, logits.numpy())
         learning, world = loss is not None, idist.get_world_size()
         kept = learning and self._is_kept(losses)
-        state.curve.append(torch.from_numpy(logits))
+        state.curve.append(logits)
         last = state.history[-1] if state.history else {"slices": 0, "passes": 0.0}
         state.history.append(
             {
@@ -165,6 +166,16 @@ class Training:
         if kept:
             state.kept_auroc, state.best = auroc, state_with(self.model, feed.learner, learnt)
         state.stale = 0 if kept or not learning else state.stale + 1
+
+    def _require_finite(self, what: str, value: float, phase: Phase, epoch: int) -> None:
+        if np.isfinite(value):
+            return
+        kept = f" The epochs before it are kept: {self.checkpoint.path}." if self.checkpoint.path.exists() else ""
+        raise TrainingError(
+            f"a finite {what}",
+            f"{value} in phase {phase.name}, epoch {epoch}",
+            f"Lower its learning_rate, or set finetune.precision: fp32.{kept}",
+        )
 
     def _is_kept(self, losses: npt.NDArray[np.float64]) -> bool:
         """Whether the epoch of these validation losses is the best so far, or about as good and has learnt longer."""

@@ -24,7 +24,6 @@ SMALL = [
     "features.probe_c=[0.1]",
     "finetune.phases.0.epochs=2",
     "finetune.phases.1.epochs=1",
-    "scratch.epochs=1",
     "validate.bootstrap=200",
     # What an untrained network can meet: its figures are defined.
     (

@@ -170,20 +170,20 @@ def _trained(
 ) -> tuple[float, TransferModel]:
     """The best validation AUROC and the model that had it."""
     settings, size, targets = params.finetune, params.prepare.size, params.data.targets
+    if way == "scratch":
+        settings = settings.model_copy(update={"layer_decay": 1.0})  # as the stage has it
     torch.manual_seed(case.seed)
     model = from_backbone(
         BACKBONE, size, settings.dropout, pretrained=way != "scratch", pooling=settings.pooling, outputs=targets.outputs
     )
     train, val = (bags_of(slices, case.index, side, targets) for side in ("train", "val"))
-    trunk = sum(phase.epochs for phase in settings.phases if phase.trunk != 0)
     if way == "plain":
-        given = loops.Setting(train, val, settings, trunk, plain_rate, case.seed)
+        given = loops.Setting(train, val, settings, settings.control_epochs, plain_rate, case.seed)
         auroc, state = loops.best(loops.plain(model, given))
         model.load_state_dict(state)
         return auroc, model.eval()
-    phase = Phase(
-        name="all", trunk=1, epochs=params.scratch.epochs or trunk, learning_rate=params.scratch.learning_rate
-    )
+    epochs = params.scratch.epochs or settings.control_epochs
+    phase = Phase(name="all", trunk=1, epochs=epochs, learning_rate=params.scratch.learning_rate)
     phases = settings.phases if way == "finetuned" else [phase]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), way, [], {"case": case.name})

@@ -22,6 +22,7 @@ from pipeline.transfer.feed import PRECISION, augmented, seeded
 from pipeline.transfer.head import pool
 from pipeline.transfer.learner import Learner, unit_logits
 from pipeline.transfer.model import TransferModel
+from pipeline.transfer.predict import device
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,14 @@ class Setting:
 
 def plain(model: TransferModel, given: Setting) -> Iterator[Epoch]:
     """Adam at one rate."""
+    _placed(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=given.rate)
     yield from _loop(model, given, optimizer, lambda _step, _steps: None, None)
 
 
 def timm_style(model: TransferModel, given: Setting) -> Iterator[Epoch]:
     """AdamW without decay of biases, a cosine with warm-up by step, and an average of the weights."""
+    _placed(model)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=given.rate, weight_decay=0.05)
     schedule: list[CosineLRScheduler] = []
 
@@ -71,6 +74,11 @@ def timm_style(model: TransferModel, given: Setting) -> Iterator[Epoch]:
     yield from _loop(model, given, optimizer, rate, ModelEmaV3(model, decay=0.99, use_warmup=True))
 
 
+def _placed(model: TransferModel) -> None:
+    """On the device and in the layout in which ours trains."""
+    model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def _loop(
     model: TransferModel,
     given: Setting,
@@ -78,8 +86,7 @@ def _loop(
     rate: Callable[[int, int], None],
     average: ModelEmaV3 | None,
 ) -> Iterator[Epoch]:
-    settings, dtype, cpu = given.settings, PRECISION[given.settings.precision], torch.device("cpu")
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    settings, dtype, on_device = given.settings, PRECISION[given.settings.precision], next(model.parameters()).device
     units = units_a_batch(given.train, settings.batch_slices, settings.slices_per_unit)
     loader = Loader(given.train, units, (given.seed, 0), settings.slices_per_unit)
     spent, step = 0.0, 0
@@ -89,8 +96,8 @@ def _loop(
         torch.manual_seed(given.seed + loader.epoch)
         for batch in loader:
             rate(step, len(loader))
-            on = augmented(batch, batch.to(cpu), settings, seeded(given.seed, step))
-            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            on = augmented(batch, batch.to(on_device), settings, seeded(given.seed, step))
+            with torch.autocast(on_device.type, dtype, enabled=dtype != torch.float32):
                 rows = model(on.values)
             logits = pool(rows.float(), on.owner, len(on.targets), settings.pooling)
             optimizer.zero_grad()
@@ -99,6 +106,8 @@ def _loop(
             step += 1
             if average is not None:
                 average.update(model, step=step)
+        if on_device.type == "cuda":
+            torch.cuda.synchronize()
         spent += time.perf_counter() - begin
         found = model if average is None else average.module
         assert isinstance(found, TransferModel)
@@ -106,8 +115,8 @@ def _loop(
 
 
 def _auroc(model: TransferModel, val: Bags, dtype: torch.dtype) -> float:
-    logits = unit_logits(Learner(model.trunk, model.head), val, torch.device("cpu"), dtype)
-    return objective.auroc(val.targets, logits)
+    logits = unit_logits(Learner(model.trunk, model.head), val, next(model.parameters()).device, dtype)
+    return objective.auroc("binary", val.targets, logits)
 
 
 def best(epochs: Iterator[Epoch]) -> tuple[float, dict[str, torch.Tensor]]:

@@ -9,7 +9,8 @@ augmentation, precision and layout. They take turns, `--rounds` times, each whol
 machine is busy for all of them; validation is not counted for the loops and is for ours.
 
 Prints, as medians of the rounds: seconds an epoch in which the trunk learns (from the second of a phase on recordings),
-seconds to the validation AUROC that the plain loop ends with, and both as ratios of the same round.
+seconds to the validation AUROC that the plain loop ends with (the first epoch there that the next one holds, of all
+three alike), and both as ratios of the same round.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class Trace:
         return float(np.median([s for s, counted in zip(each, self.trunk, strict=True) if counted]))
 
     def until(self, level: float) -> float:
-        """Seconds to the first epoch at `level`; infinite where it never came."""
-        return next((s for s, auroc in zip(self.seconds, self.auroc, strict=True) if auroc >= level), float("inf"))
+        """Seconds to the first epoch at `level` that the next one holds, if there is one; else infinite."""
+        held = [*map(min, self.auroc, self.auroc[1:]), self.auroc[-1]]
+        return next((s for s, auroc in zip(self.seconds, held, strict=True) if auroc >= level), float("inf"))
 
 
 def main() -> None:
@@ -115,10 +117,11 @@ def table(rounds: Sequence[dict[str, Trace]]) -> None:
     )
     for name in rounds[0]:
         epoch = np.median([each[name].epoch for each in rounds])
-        until = [each[name].until(each["plain"].auroc[-1]) for each in rounds]
+        levels = [each["plain"].auroc[-1] for each in rounds]
+        until = [each[name].until(level) for each, level in zip(rounds, levels, strict=True)]
         faster = np.median([each["plain"].epoch / each[name].epoch for each in rounds])
         sooner = np.median(
-            [each["plain"].seconds[-1] / each_until for each, each_until in zip(rounds, until, strict=True)]
+            [each["plain"].until(level) / own for each, level, own in zip(rounds, levels, until, strict=True)]
         )
         print(f"{name:12} {epoch:10.2f} {faster:6.2f}x {np.median(until):10.1f} {sooner:6.2f}x")
 

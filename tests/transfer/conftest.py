@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.files import write_json
+from pipeline.targets import Targets
 from pipeline.transfer import stem
 from pipeline.transfer.backbone import source, trunk
+from pipeline.transfer.batches import bags_of
 from pipeline.transfer.networks import create
+from pipeline.transfer.train import Material
 
 NAME = "resnet10t"
 
@@ -56,3 +59,9 @@ def blobs() -> tuple[np.ndarray, list[dict[str, str]]]:
         split = "train" if series < 36 else "val" if series < 48 else "test"
         index.append({"unit": f"S{series}", "patient": f"P{series}", "label": str(label), "split": split})
     return slices, index
+
+
+@pytest.fixture
+def material(blobs: tuple[np.ndarray, list[dict[str, str]]]) -> Material:
+    """Their training and validation series."""
+    return Material(*(bags_of(*blobs, side, Targets("binary", ("0", "1"))) for side in ("train", "val")))

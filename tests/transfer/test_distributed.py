@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import ignite.distributed as idist
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch import nn
 
 from pipeline.errors import TrainingError
 from pipeline.files import read_csv, write_csv
-from pipeline.transfer.distributed import launch
+from pipeline.transfer.distributed import launch, same_buffers
 
 Blobs = tuple[np.ndarray, list[dict[str, str]]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +35,37 @@ def _fail(word: str) -> None:
 def test_an_error_in_a_process_is_the_callers() -> None:
     with pytest.raises(TrainingError, match=r"expected something; found that\. Do this\."):
         launch(_fail, 2, "something")
+
+
+def _fail_in_the_second(folder: Path) -> None:
+    if idist.get_rank() == 1:
+        raise TrainingError("a second that goes on", f"process {idist.get_rank()}", "Do this.")
+    (folder / "waits").touch()
+    idist.barrier()
+    (folder / "went on").touch()
+
+
+def test_an_error_in_one_process_ends_the_other_that_waits_for_it(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="found process 1"):
+        launch(_fail_in_the_second, 2, tmp_path)
+    assert not (tmp_path / "went on").exists()
+
+
+def _share(folder: Path) -> None:
+    rank = idist.get_rank()
+    module = nn.BatchNorm1d(2)
+    module(torch.full((4, 2), 10.0 * rank))
+    same_buffers(module)
+    found = [torch.get_num_threads(), module.running_mean.tolist(), int(module.num_batches_tracked)]
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+def test_processes_share_the_cores_and_the_statistics_of_the_first(tmp_path: Path) -> None:
+    launch(_share, 2, tmp_path)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    assert first[0] == max(1, torch.get_num_threads() // 2)
+    assert first[1] == [0.0, 0.0]
 
 
 def test_one_process_is_this_one() -> None:

@@ -59,9 +59,9 @@ def test_a_class_without_training_units_is_named() -> None:
 def test_auroc_is_the_mean_over_classes_that_have_both_sides() -> None:
     targets = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], np.float32)
     logits = np.array([[2, 0, 5], [1, 3, 5], [3, 1, 5], [0, 2, 5]], np.float32)
-    assert auroc(targets, logits) == pytest.approx((1.0 + 0.75) / 2)
+    assert auroc("multilabel", targets, logits) == pytest.approx((1.0 + 0.75) / 2)
     with pytest.raises(SplitError, match="all alike"):
-        auroc(np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32))
+        auroc("binary", np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32))
 
 
 def drawn(outputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,13 +94,12 @@ def test_outputs_that_stand_by_themselves_have_a_temperature_each() -> None:
     np.testing.assert_allclose(unit_losses("multilabel", pair, scaled), single, atol=1e-3)
 
 
-def test_an_epoch_whose_answers_are_no_numbers_is_never_chosen() -> None:
-    targets, logits = drawn(1)
-    logits[3] = np.nan
-    found = unit_losses("binary", targets, logits)
-    assert np.isinf(found).all()
-    assert clearly_worse(found, found)
-    assert clearly_worse(found, np.zeros(400))
+def test_of_several_classes_the_probability_ranks() -> None:
+    """Logits that differ by what all classes share: a softmax does not see it, and neither does the AUROC."""
+    targets, logits = drawn(3)
+    shifted = logits + np.random.default_rng(2).normal(0, 9, (400, 1)).astype(np.float32)
+    assert auroc("multiclass", targets, shifted) == pytest.approx(auroc("multiclass", targets, logits), abs=1e-4)
+    assert auroc("multilabel", targets, shifted) < auroc("multilabel", targets, logits) - 0.1
 
 
 def test_worse_is_measured_by_what_the_units_say_of_both() -> None:
