@@ -20,7 +20,7 @@ def test_a_subset_is_measured_and_other_settings_are_refused(
     command = ["advisor", str(workspace), "--draws", "setting", "--out", str(tmp_path / "out"), "--repeats", "1"]
     monkeypatch.setattr(sys, "argv", [*command, "--sizes", "16"])
     advisor.main()
-    assert "advised: resnet10t freeze  regret 0.000, not all choices measured" in capsys.readouterr().out
+    assert "advised: resnet10t fine-tune  regret not measured" in capsys.readouterr().out
     subset = tmp_path / "out/setting-016-0"
     sides = {row["patient"]: row["split"] for row in read_csv(subset / "split.csv")}
     outcome = read_csv(subset / "resnet10t/probe.csv")
