@@ -214,6 +214,11 @@ class Params(Strict):
             raise ValueError("the probabilities of a multiclass task depend on each other: calibrator is `temperature`")
         return calibrate
 
+    @property
+    def control_epochs(self) -> int:
+        """Epochs that the control from random weights may have."""
+        return self.scratch.epochs or self.finetune.control_epochs
+
     def cache(self, name: str) -> Path:
         """The folder `name` below the cache directory, which is outside DVC's outputs."""
         return (self.cache_dir or default_cache()) / name

@@ -13,7 +13,7 @@ from pipeline.config import Params
 from pipeline.files import read_csv, write_atomic, write_csv
 from pipeline.progress import say
 from pipeline.stages import runner
-from pipeline.training_config import Phase
+from pipeline.training_config import Finetune, Phase
 from pipeline.transfer.batches import bags_of
 from pipeline.transfer.checkpoint import Checkpoint
 from pipeline.transfer.distributed import first, launch
@@ -25,15 +25,14 @@ PREPARED, BACKBONE = Path("data/prepared"), Path("models/backbone")
 
 def finetune(params: Params) -> None:
     """Write `models/finetuned/`: the model of the epoch that is kept, its history and its curve."""
-    launch(train, params.finetune.processes, params, "finetuned", params.finetune.phases, True)
+    settings = params.finetune
+    launch(train, settings.processes, params, "finetuned", settings.phases, settings, True)
 
 
-def train(params: Params, name: str, phases: list[Phase], pretrained: bool) -> None:
+def train(params: Params, name: str, phases: list[Phase], settings: Finetune, pretrained: bool) -> None:
     """Train `phases` on the prepared slices into `models/<name>/`, from the last checkpoint if there is one."""
     torch.manual_seed(params.seed)
-    targets, settings = params.data.targets, params.finetune
-    # Nothing of random weights is worth keeping: all layers of the control learn at one rate.
-    settings = settings if pretrained else settings.model_copy(update={"layer_decay": 1.0})
+    targets = params.data.targets
     model = from_backbone(
         BACKBONE,
         params.prepare.size,

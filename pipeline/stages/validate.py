@@ -185,10 +185,10 @@ def _learned(params: Params, units: Units, near: float) -> Indicators:
     phases, settings = params.finetune.phases, params.validate_
     allowed = sum(phase.epochs for phase in phases if phase.trunk != 0)
     frozen = {phase.name for phase in phases if phase.trunk == 0}
-    control, targets = params.scratch.epochs or params.finetune.control_epochs, params.data.targets
+    targets = params.data.targets
     curves = {
         "finetuned": _curve("finetuned", units, targets, near, frozen, allowed),
-        "scratch": _curve("scratch", units, targets, near, set(), control),
+        "scratch": _curve("scratch", units, targets, near, set(), params.control_epochs),
     }
     drawn = draw(units.patients, settings.bootstrap, settings.confidence, params.seed)
     return measure(units.labels, curves, drawn)

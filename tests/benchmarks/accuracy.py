@@ -38,7 +38,7 @@ from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.files import read_csv, sha256_file, write_csv
 from pipeline.params import update
-from pipeline.training_config import Phase
+from pipeline.stages.scratch import control
 from pipeline.transfer.batches import bags_of
 from pipeline.transfer.candidates import Material, examine, of_stage
 from pipeline.transfer.checkpoint import Checkpoint
@@ -170,8 +170,6 @@ def _trained(
 ) -> tuple[float, TransferModel]:
     """The best validation AUROC and the model that had it."""
     settings, size, targets = params.finetune, params.prepare.size, params.data.targets
-    if way == "scratch":
-        settings = settings.model_copy(update={"layer_decay": 1.0})  # as the stage has it
     torch.manual_seed(case.seed)
     model = from_backbone(
         BACKBONE, size, settings.dropout, pretrained=way != "scratch", pooling=settings.pooling, outputs=targets.outputs
@@ -182,9 +180,7 @@ def _trained(
         auroc, state = loops.best(loops.plain(model, given))
         model.load_state_dict(state)
         return auroc, model.eval()
-    epochs = params.scratch.epochs or settings.control_epochs
-    phase = Phase(name="all", trunk=1, epochs=epochs, learning_rate=params.scratch.learning_rate)
-    phases = settings.phases if way == "finetuned" else [phase]
+    phases, settings = (settings.phases, settings) if way == "finetuned" else control(params)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), way, [], {"case": case.name})
         training = Training(f"{way} {case.name}", model, phases, settings, case.seed, checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,11 @@ def uneven(units: int = 30) -> Bags:
     return Bags(values, rows, np.arange(units, dtype=np.float32)[:, None] % 2)
 
 
+Process = Callable[[int, int], None]
+
+
 @pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> object:
+def process(monkeypatch: pytest.MonkeyPatch) -> Process:
     """Makes this one process of several."""
 
     def of(rank: int, world: int) -> None:
@@ -50,12 +54,12 @@ def fed(backbone: Path, folder: Path, phase: Phase = TOP, **changes: object) -> 
 
 @pytest.mark.parametrize("megabytes", [0.0, 0.9, 2.4, 8.0])
 def test_processes_take_equally_many_steps_on_equally_many_draws(
-    tmp_path: Path, backbone_folder: Path, process: object, megabytes: float
+    tmp_path: Path, backbone_folder: Path, process: Process, megabytes: float
 ) -> None:
     """Else one would wait for the other for ever; whatever units each was dealt."""
     found = []
     for rank in range(3):
-        process(rank, 3)  # type: ignore[operator]
+        process(rank, 3)
         own = fed(
             backbone_folder,
             tmp_path / str(rank),
@@ -69,12 +73,12 @@ def test_processes_take_equally_many_steps_on_equally_many_draws(
 
 
 def test_the_room_for_recordings_is_that_of_all_processes(
-    tmp_path: Path, backbone_folder: Path, process: object
+    tmp_path: Path, backbone_folder: Path, process: Process
 ) -> None:
-    process(0, 1)  # type: ignore[operator]
+    process(0, 1)
     room = {"recordings": {"copies": 4, "gigabytes": 0.003}}
     alone = fed(backbone_folder, tmp_path / "one", **room).copies
-    process(0, 4)  # type: ignore[operator]
+    process(0, 4)
     assert 0 < fed(backbone_folder, tmp_path / "four", **room).copies < alone
 
 
