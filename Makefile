@@ -43,9 +43,9 @@ prefect: $(READY)
 box: $(READY)
 	python -m deploy.box.local --scans data/demo/dicom
 
-# Whole files to each worker (tests/conftest.py), in their order: the longest come first in the alphabet.
+# Whole files to each worker (tests/conftest.py); one worker more than cores, as the flows mostly wait.
 test: lint
-	pytest -m "not long" -n logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
+	pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 
 test-long: $(READY)
 	pytest -m long

@@ -20,22 +20,37 @@ from tests.dicom import series_builder
 ROOT = Path(__file__).resolve().parent.parent
 
 
-#: Files that share what takes a minute to make: the project that is built once, a server.
+#: Files that share what takes a minute to make: a server, the project that is built once.
 TOGETHER = {
+    f"tests/flows/test_{name}.py": "flows"
+    for name in ("deployment", "ingest", "local", "monitoring", "promotion", "retrain", "retrain_in_clone")
+} | {
     f"tests/acceptance/test_{name}.py": "built"
     for name in ("dag", "experiments", "offline", "rebuild", "several_classes")
 }
+#: What takes longest, and so begins first. The flows mostly wait.
+FIRST = ["flows", "built", "tests/acceptance/test_own_data.py"]
+
+
+def scope_of(nodeid: str) -> str:
+    """What goes to one worker: a file, or a group of files."""
+    path = nodeid.partition("::")[0]
+    return TOGETHER.get(path, path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {scope: number for number, scope in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(scope_of(item.nodeid), len(FIRST)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Each worker takes whole files, in their order; those of one group go to one worker."""
+    """Each worker takes whole files or groups of them, in their order."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Files(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "flows" if path.startswith("tests/flows/") else TOGETHER.get(path, path)
+            return scope_of(nodeid)
 
     return Files(config, log)
 

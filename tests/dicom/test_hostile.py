@@ -21,8 +21,8 @@ def test_files_are_sound_before_they_are_damaged(builder, read, tmp_path: Path, 
 
 
 def test_a_case_is_the_same_again() -> None:
-    files = whole()
-    assert [damaged(number, files) for number in range(60)] == [damaged(number, whole()) for number in range(60)]
+    files, again = whole(), whole()
+    assert [damaged(number, files) for number in range(60)] == [damaged(number, again) for number in range(60)]
 
 
 def test_every_hostile_file_ends_accepted_or_refused(root: Path) -> None:

@@ -29,6 +29,9 @@ from tests.waiting import within
 
 pytestmark = pytest.mark.acceptance
 
+#: Until a kill, at most: by then it receives, answers and sends.
+LONGEST_S = 20.0 if KILLS > 4 else 8.0
+
 
 class Scanner(threading.Thread):
     """Sends study after study; what is not acknowledged comes again, as from any archive."""
@@ -87,7 +90,7 @@ def test_nothing_is_lost_and_nothing_is_there_twice(
         for _ in range(KILLS):
             with serving(root, settings):  # which ends by a kill
                 assert within(120, lambda: listens(port))
-                scanner.stop.wait(chance.uniform(0.0, 20.0))
+                scanner.stop.wait(chance.uniform(0.0, LONGEST_S))
         with serving(root, settings):
             assert within(60 * 60, lambda: scanner.studies > 3)
             scanner.stop.set()
