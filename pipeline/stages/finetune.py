@@ -15,7 +15,7 @@ from pipeline.progress import say
 from pipeline.stages import runner
 from pipeline.training_config import Finetune, Phase
 from pipeline.transfer.batches import bags_of
-from pipeline.transfer.checkpoint import Checkpoint
+from pipeline.transfer.checkpoint import ABANDONED_DAYS, Checkpoint, remove_abandoned
 from pipeline.transfer.distributed import first, launch
 from pipeline.transfer.model import from_backbone, save_model
 from pipeline.transfer.train import Material, Training
@@ -25,6 +25,8 @@ PREPARED, BACKBONE = Path("data/prepared"), Path("models/backbone")
 
 def finetune(params: Params) -> None:
     """Write `models/finetuned/`: the model of the epoch that is kept, its history and its curve."""
+    for folder in remove_abandoned(params.cache("checkpoints")):
+        say(f"removed {folder}: a training that nobody went on with for {ABANDONED_DAYS} days")
     settings = params.finetune
     launch(train, settings.processes, params, "finetuned", settings.phases, settings, True)
 

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ import torch
 from pipeline.code import training_version
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file, write_atomic
+
+#: Without a change for so long, a training is one that nobody goes on with.
+ABANDONED_DAYS = 30
 
 
 @dataclass
@@ -107,3 +111,27 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget it, and what lies beside it: the training's result is written."""
         shutil.rmtree(self.path.parent, ignore_errors=True)
+
+
+def remove_abandoned(cache: Path) -> list[Path]:
+    """Remove trainings that did not end and were left for `ABANDONED_DAYS`; their recordings may be gigabytes.
+
+    Args:
+        cache: folder of checkpoints, a folder a training.
+
+    Returns:
+        The folders that were removed.
+    """
+    oldest = time.time() - ABANDONED_DAYS * 24 * 3600
+    left = [path for path in cache.glob("*") if path.is_dir() and _last_change(path) < oldest]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return left
+
+
+def _last_change(folder: Path) -> float:
+    """When anything in a folder last changed, in seconds since the epoch; now, where a file goes meanwhile."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return time.time()

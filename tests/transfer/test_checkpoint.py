@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from pipeline.errors import StorageError, TrainingError
+from pipeline.transfer.checkpoint import ABANDONED_DAYS, remove_abandoned
 from pipeline.transfer.train import Material
 from tests.stopping import Stop, StopsAfter
 from tests.transfer.test_train import PHASES, training
@@ -103,3 +105,17 @@ def test_the_version_is_that_of_the_code_which_trains(
     monkeypatch.setattr("pipeline.transfer.checkpoint.training_version", lambda: "newer")
     job.run(material)
     assert torch.load(job.checkpoint.path, weights_only=True)["code"] == began
+
+
+def test_what_nobody_went_on_with_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    assert remove_abandoned(tmp_path / "none yet") == []
+    for name, days in {"left": ABANDONED_DAYS + 1, "recorded again": ABANDONED_DAYS + 1, "young": 1}.items():
+        files = [tmp_path / name / "checkpoint.pt", tmp_path / name / "recordings" / "0.npy"]
+        files[1].parent.mkdir(parents=True)
+        for file in files:
+            file.touch()
+        for path in (*files, files[1].parent, tmp_path / name):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    os.utime(tmp_path / "recorded again" / "recordings" / "0.npy")
+    assert remove_abandoned(tmp_path) == [tmp_path / "left"]
+    assert {path.name for path in tmp_path.iterdir()} == {"recorded again", "young"}
