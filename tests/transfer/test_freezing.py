@@ -29,12 +29,18 @@ WAYS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("trunk", LEARNS)
 def test_frozen_weights_and_batchnorm_buffers_are_bit_identical(
-    tmp_path: Path, backbone_folder: Path, material: Material, trunk: float | str, way: str
+    tmp_path: Path,
+    backbone_folder: Path,
+    material: Material,
+    capfd: pytest.CaptureFixture[str],
+    trunk: float | str,
+    way: str,
 ) -> None:
     phase = Phase(name="p", trunk=trunk, epochs=1, learning_rate=2e-3)
     job = training(tmp_path, backbone_folder, [phase], **WAYS[way])
     head = job.model.head.logits.weight.clone()
     job.run(material)
+    assert ("recorded draws" in capfd.readouterr().err) == (way == "on recordings")
     before, after = load_file(backbone_folder / "backbone.safetensors"), job.model.trunk.state_dict()
     assert after.keys() == before.keys()
     assert sum(key.endswith("running_var") for key in before) > 4
