@@ -9,11 +9,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from pipeline import typed_yaml
-from pipeline.contract import LabelLevel, Selection, SelectionRules, TaskKind, Transform
+from pipeline.contract import Selection, SelectionRules, Transform
+from pipeline.data_config import Data
 from pipeline.fingerprint import Precision
 from pipeline.strict import Strict
-from pipeline.targets import SEPARATOR, Targets
-from pipeline.training_config import Backbone, Features, Finetune, Fraction, InputPath, Positive, Scratch
+from pipeline.training_config import Backbone, Features, Finetune, Fraction, Positive, Scratch
 from pipeline.validation_config import Calibrate, Criterion, Validate
 
 
@@ -21,43 +21,6 @@ def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("it must be an absolute path")
     return path
-
-
-class Data(Strict):
-    """Where the scans and labels are, and by what right they are used; without labels there is ingest alone."""
-
-    dicom_dir: InputPath
-    labels: InputPath | None
-    label_level: LabelLevel
-    task: TaskKind = "binary"
-    positive: str | None = None
-    classes: Annotated[list[str], Field(min_length=2)] | None = None
-    source: str
-    licence: str
-
-    @model_validator(mode="after")
-    def _classes_named(self) -> Data:
-        if (self.task == "binary") != (self.classes is None):
-            raise ValueError(
-                f"data.classes: a {self.task} task "
-                + ("has none; data.positive names the positive class" if self.classes else "needs the names of them")
-            )
-        if self.classes and self.positive is not None:
-            raise ValueError(f"data.positive: a {self.task} task has none; every name in data.classes is a class")
-        for name in self.classes or []:
-            if SEPARATOR in name or name != name.strip() or not name:
-                raise ValueError(
-                    f"data.classes: {name!r} is no name: none is empty, holds `;`, or has blanks at its ends"
-                )
-        if len(set(self.classes or [])) < len(self.classes or []):
-            raise ValueError("data.classes: a name stands there twice")
-        return self
-
-    @property
-    def targets(self) -> Targets:
-        """What the labels mean."""
-        names = ["0", "1"] if self.positive is None else [f"not {self.positive}", self.positive]
-        return Targets(self.task, tuple(self.classes or names))
 
 
 class Demo(Strict):

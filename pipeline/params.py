@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from pipeline import config
+from pipeline import config, data_config
 from pipeline.dicom.pseudonym import DEMO
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import write_text
@@ -64,7 +64,7 @@ def check(params: config.Params, project: Path = Path()) -> None:
         remedy = "Set it to a CSV file; without labels, run `python -m pipeline.stages.ingest` alone."
         raise ConfigError("data.labels in params.yaml, which `dvc repro` needs", "null", remedy)
     for key, path in (("data.dicom_dir", params.data.dicom_dir), ("data.labels", params.data.labels)):
-        if not path.is_relative_to("data/demo") and not (project / path).exists():
+        if not path.is_relative_to(data_config.DEMO) and not (project / path).exists():
             raise ConfigError(f"{key} in params.yaml to exist", f"no {path}", "Write the path from the root: /...")
     scans = params.data.dicom_dir
     if not scans.is_absolute() and scans != DEMO:

@@ -197,6 +197,7 @@ class Finetune(Strict):
                     f"finetune.phases: {after.name!r} has learning_rate {after.learning_rate:g}, which is not below "
                     f"{before.learning_rate:g} of {before.name!r}; rates must fall from the head up"
                 )
+            # Of names only the trunk tells: `transfer.train.Training`.
             shares = (before.trunk, after.trunk)
             if all(isinstance(share, float) for share in shares) and shares[1] < shares[0]:  # type: ignore[operator]
                 raise ValueError(f"finetune.phases: {after.name!r} unfreezes less of the trunk than {before.name!r}")

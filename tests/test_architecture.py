@@ -93,8 +93,8 @@ def test_stage_runs_its_module_and_depends_on_it(name: str) -> None:
 
 #: They read settings, speak, write files and say who made what: a stage's results do not depend on them.
 PLUMBING = {
-    *("cluster", "code", "config", "contract", "errors", "files", "fingerprint", "origins", "parallel", "parent"),
-    *("processes", "progress", "strict", "training_config", "typed", "typed_yaml", "validation_config"),
+    *("cluster", "code", "config", "contract", "data_config", "errors", "files", "fingerprint", "origins", "parallel"),
+    *("parent", "processes", "progress", "strict", "training_config", "typed", "typed_yaml", "validation_config"),
     *("stages.runner", "clinical.report.environment"),
 }
 #: Where weights come from; later stages build the same architecture empty.

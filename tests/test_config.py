@@ -152,9 +152,10 @@ def test_unusable_value_is_named(
         _load(raw, tmp_path)
 
 
-def test_learning_rate_must_fall_from_the_head_up(raw: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_learning_rate_must_fall_from_the_head_up(raw: dict[str, Any], tmp_path: Path, times: int) -> None:
     phases = raw["finetune"]["phases"]
-    phases[1]["learning_rate"] = phases[0]["learning_rate"]
+    phases[1]["learning_rate"] = times * phases[0]["learning_rate"]
     with pytest.raises(ConfigError, match=f"{phases[1]['name']!r} has learning_rate .* rates must fall from the head"):
         _load(raw, tmp_path)
 

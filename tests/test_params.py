@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils import hydra
 
 from pipeline import config, params
 from pipeline.errors import ConfigError
@@ -39,6 +40,17 @@ def test_places_in_lists_and_whole_lists_can_be_set(file: Path) -> None:
     loaded = config.load(file)
     assert loaded.finetune.phases[0].epochs == 3
     assert [criterion.metric for criterion in loaded.accept] == ["calibration.brier"]
+
+
+def test_an_experiment_of_dvc_sets_a_value_of_a_phase_in_the_same_form(file: Path) -> None:
+    """What `dvc exp run -S finetune.phases.1.trunk=layer3` does to the file."""
+    before = config.load(file)
+    hydra.apply_overrides(file, ["finetune.phases.1.trunk=layer3"])
+    head, top = before.finetune.phases
+    phases = [head, top.model_copy(update={"trunk": "layer3"})]
+    assert config.load(file) == before.model_copy(
+        update={"finetune": before.finetune.model_copy(update={"phases": phases})}
+    )
 
 
 @pytest.mark.parametrize(

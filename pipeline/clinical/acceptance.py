@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import Data
+from pipeline.data_config import DEMO_STATED, Data
 from pipeline.errors import AcceptanceError
 from pipeline.validation_config import Criterion, Waiver
 
@@ -67,12 +67,17 @@ def evaluate(criteria: Sequence[Criterion], metrics: Mapping[str, Any]) -> list[
 
 
 def permission(data: Data) -> list[Result]:
-    """Data without a stated source and licence make no release."""
-    stated = (("data.source", data.source), ("data.licence", data.licence))
-    return [
-        Result(name, STATED, text or None, bool(text.strip()), None if text.strip() else "empty in params.yaml")
-        for name, text in stated
-    ]
+    """Data without a stated source and licence make no release; the demo's words state nothing of other data."""
+    return [_stated(key, getattr(data, key), demos=data.of_demo) for key in DEMO_STATED]
+
+
+def _stated(key: str, text: str, *, demos: bool) -> Result:
+    reason = None
+    if not text.strip():
+        reason = f"empty; write in params.yaml the {key} of your own data"
+    elif not demos and text.strip() == DEMO_STATED[key]:
+        reason = f"that of the embedded demo; write in params.yaml the {key} of your own data"
+    return Result(f"data.{key}", STATED, text or None, reason is None, reason)
 
 
 def require(results: Sequence[Result]) -> None:

@@ -12,7 +12,7 @@ Verdict = Literal["positive", "neutral", "negative"]
 
 
 def transfer_verdict(difference: Estimate) -> Verdict | None:
-    """The verdict from the AUROC of fine-tuned minus from-scratch on the same resamples of the test patients.
+    """The verdict from the AUROC of fine-tuned minus from-scratch on the same test units (`paired.compare`).
 
     Positive when the whole interval is above 0, negative when it is below, neutral between; None when it is undefined.
     """

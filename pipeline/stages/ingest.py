@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from pipeline import withdrawn
-from pipeline.config import Data, Params
+from pipeline.config import Params
+from pipeline.data_config import Data
 from pipeline.dicom import deidentified, explain
 from pipeline.dicom import labels as labels_file
 from pipeline.dicom.deidentify import Options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import ignite.distributed as idist
 import numpy as np
@@ -12,10 +13,10 @@ import numpy.typing as npt
 import torch
 
 from pipeline.contract import TaskKind
-from pipeline.errors import TrainingError
+from pipeline.errors import ConfigError, TrainingError
 from pipeline.progress import say
 from pipeline.training_config import Finetune, Phase
-from pipeline.transfer import objective
+from pipeline.transfer import layers, objective
 from pipeline.transfer.batches import Bags
 from pipeline.transfer.checkpoint import Checkpoint, Progress
 from pipeline.transfer.distributed import first, same_buffers
@@ -67,15 +68,14 @@ class Training:
 
         Raises:
             TrainingError: the loss is not finite, or the checkpoint is of other code.
-            ConfigError: a phase names a block that the trunk does not have.
+            ConfigError: a phase names a block that the trunk does not have, or unfreezes less than the one before.
             SplitError: a side on which no class can be learnt or measured.
         """
         settings = self.settings
         weights = objective.balanced(material.kind, material.train.targets) if settings.class_weights else None
         loss = objective.Objective(material.kind, weights, settings.label_smoothing)
         self.task = Task(self.model, loss, settings, self.seed, self.device)
-        for phase in self.phases:
-            self.model.freeze(phase.trunk)
+        self._require_order()
         folder = self.checkpoint.recordings(idist.get_rank(), idist.get_world_size())
         feeder = Feeder(self.model, settings, material.train, material.val, folder, self.seed)
         self._resume()
@@ -94,6 +94,18 @@ class Training:
         self.model.freeze(1.0)
         self.model.eval()
         return self.progress
+
+    def _require_order(self) -> None:
+        """Of a share and a block's name only the trunk tells which unfreezes more."""
+        frozen = [layers.place(self.model.trunk, phase.trunk) for phase in self.phases]
+        for (before, earlier), (after, later) in pairwise(zip(frozen, self.phases, strict=True)):
+            if after > before:
+                raise ConfigError(
+                    "finetune.phases from the head up",
+                    f"{later.name!r} (trunk: {later.trunk}), which unfreezes less of the trunk than {earlier.name!r} "
+                    f"(trunk: {earlier.trunk}): {after} frozen blocks after {before}",
+                    "Put the phases in order, or name a lower block.",
+                )
 
     def _resume(self) -> None:
         found = self.checkpoint.load()

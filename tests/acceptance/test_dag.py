@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import contract
+from pipeline.dicom.pseudonym import PUBLIC_DEMO_KEY, Pseudonyms
 from pipeline.files import read_csv, read_json, sha256_file
 from pipeline.fingerprint import NOT_RUN, PASSED
 from tests.waiting import within
@@ -33,6 +35,8 @@ def test_demo_ends_in_a_release(built: Any) -> None:
         path.name for path in release.iterdir()
     }
     assert manifest.signature == "UNSIGNED"
+    assert manifest.task.source == "image classification by resnet18 (embedded: ImageNet subset, 200 classes, 64x64)"
+    assert manifest.task.target == "MRI classification, one label a series"
     assert manifest.task.source_domain.startswith("natural photographs (ImageNet subset")
     assert manifest.task.target_domain == "MRI, FLAIR"
     assert [engine.status for engine in manifest.engines] in ([NOT_RUN], [PASSED])
@@ -71,11 +75,15 @@ def test_release_predicts_from_dicom_where_there_is_no_torch(built: Any, tmp_pat
         "import runpy, sys; sys.modules['torch'] = None; "
         "runpy.run_module('pipeline.inference', run_name='__main__', alter_sys=True)"
     )
-    built.run("python", "-c", code, "models/release", "data/demo/dicom", "--out", str(tmp_path / "predictions.csv"))
-    probabilities = [row["probability"] for row in read_csv(tmp_path / "predictions.csv") if row["probability"]]
-    accepted = read_csv(built.folder / "data/ingested/index.csv")
-    assert len(probabilities) == len(accepted)
-    assert all(0 <= float(probability) <= 1 for probability in probabilities)
+    out = tmp_path / "predictions.csv"
+    built.run("python", "-c", code, "models/release", "data/demo/dicom", "--out", str(out), "--precision", "fp32")
+    rows, series = [row for row in read_csv(out) if row["probability"]], Pseudonyms(PUBLIC_DEMO_KEY).series
+    assert len(rows) == len(read_csv(built.folder / "data/ingested/index.csv"))
+    box = {series(row["SeriesInstanceUID"]): float(row["probability"]) for row in rows}
+    tested = read_csv(built.folder / "reports/predictions.csv")
+    validated = np.array([float(row["probability"]) for row in tested])
+    assert np.ptp(validated) > 0.001
+    assert np.abs(validated - [box[row["unit"]] for row in tested]).max() < 1e-4
 
 
 def test_studies_of_a_box_are_watched_against_the_release(built: Any, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def several(built: Any, cut: list[str], request: Any, tmp_path_factory: pytest.T
     write_csv(project.folder / "labels.csv", rows[0], [row | {"label": _label(row, flair, kind)} for row in rows])
     project.set(
         "data.labels=labels.csv",
+        "data.source=The embedded demo, labelled anew by contrast",
+        "data.licence=That of the MNI152 template",
         f"data.task={kind}",
         f"data.classes={CLASSES[kind]}",
         "ingest.contrasts=null",

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.clinical.acceptance import evaluate, permission, require
-from pipeline.config import Data
+from pipeline.data_config import Data
 from pipeline.errors import AcceptanceError
 from pipeline.validation_config import Criterion
 
@@ -75,6 +75,26 @@ def test_data_without_source_or_licence_is_refused():
     assert source.passed
     assert not licence.passed
     assert licence.metric == "data.licence"
+
+
+DEMO = {"dicom_dir": "data/demo/dicom", "labels": "data/demo/labels.csv"}
+
+
+@pytest.mark.parametrize("own", [{"dicom_dir": "/scans"}, {"labels": "/labels.csv"}, {"labels": "labels.csv"}])
+def test_the_words_of_the_demo_are_of_no_other_data(own):
+    """Whether they were never there for these data, or were written for the demo and left."""
+    shipped = Data(**DEMO, label_level="series", source=None, licence=None)
+    assert all(result.passed and "MNI152" in result.value for result in permission(shipped))
+    untouched = Data(**DEMO | own, label_level="series", source=None, licence=None)
+    left = untouched.model_copy(update={"source": shipped.source, "licence": shipped.licence})
+    for data in (untouched, left):
+        with pytest.raises(AcceptanceError) as caught:
+            require(permission(data))
+        for key in ("source", "licence"):
+            assert f"data.{key} stated" in str(caught.value)
+            assert f"write in params.yaml the {key} of your own data" in str(caught.value)
+    half = left.model_copy(update={"source": "Hospital B"})
+    assert [result.passed for result in permission(half)] == [True, False]
 
 
 WAIVER = {"by": "Dr. Ada Example", "reason": "compared with the older model in a reader study"}

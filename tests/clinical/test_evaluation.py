@@ -11,9 +11,11 @@ from scipy.special import softmax
 from sklearn.metrics import recall_score, roc_auc_score
 
 from pipeline import config
+from pipeline.clinical import acceptance
 from pipeline.clinical.evaluation import Evaluation, evaluate
 from pipeline.clinical.units import Units
 from pipeline.contract import Calibration
+from pipeline.errors import AcceptanceError
 from pipeline.targets import Targets
 
 NAMES = ("low", "mid", "high")
@@ -94,6 +96,27 @@ def binary(
     own, rival = (np.array(each, dtype=np.float64)[:, None] for each in (scores, scores if other is None else other))
     logits = {"finetuned": own, "probe": rival, "scratch": rival}
     return evaluate(units, logits, fixed, settings.model_copy(update={"bootstrap": 200}), 1).figures
+
+
+@pytest.mark.parametrize(("finetuned", "scratch", "verdict"), [(0.3, 3.0, "negative"), (3.0, 0.3, "positive")])
+def test_the_verdict_is_over_the_control_and_a_negative_one_is_refused(
+    settings: config.Validate, finetuned: float, scratch: float, verdict: str
+) -> None:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, (120, 1))
+    units = Units([f"u{i}" for i in range(120)], [f"p{i // 2}" for i in range(120)], labels, np.arange(120), [])
+    strengths = {"finetuned": finetuned, "probe": 0.0, "scratch": scratch}
+    logits = {name: rng.normal(size=labels.shape) + strength * labels for name, strength in strengths.items()}
+    fixed = Calibration(temperature=1.0, threshold=0.5, rule="r", model_sha256="", split_sha256="")
+    figures = evaluate(units, logits, fixed, settings, 1).figures
+    assert figures["transfer"]["verdict"] == verdict
+    assert (figures["transfer"]["difference"] < 0) == (verdict == "negative")
+    (judged,) = [each for each in acceptance.evaluate([], figures) if each.metric == "transfer.verdict"]
+    if verdict == "positive":
+        acceptance.require([judged])
+    else:
+        with pytest.raises(AcceptanceError, match="expected transfer.verdict other than negative; found .*is negative"):
+            acceptance.require([judged])
 
 
 def leaves(figures: Any, path: str = "") -> dict[str, Any]:

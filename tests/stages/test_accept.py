@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from pipeline.clinical import ledger
@@ -93,6 +95,16 @@ def test_data_used_without_a_stated_right_is_refused(params, tmp_path, key):
     with pytest.raises(AcceptanceError, match=rf"data\.{key} stated"):
         accept(params.model_copy(update={"data": params.data.model_copy(update={key: " "})}))
     assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is False
+
+
+def test_own_scans_are_refused_under_the_words_of_the_demo(params, tmp_path):
+    metrics(tmp_path, 0.8)
+    own = params.data.model_copy(update={"dicom_dir": Path("/scans"), "labels": Path("/labels.csv")})
+    with pytest.raises(AcceptanceError, match=r"data\.licence stated.*in params\.yaml the source of your own data"):
+        accept(params.model_copy(update={"data": own}))
+    assert read_json(tmp_path / "reports/acceptance.json")["accepted"] is False
+    stated = own.model_copy(update={"source": "Hospital B", "licence": "CC BY 4.0"})
+    accept(params.model_copy(update={"data": stated}))
 
 
 def test_the_ledger_is_counted_anew(params, tmp_path):

@@ -17,7 +17,7 @@ from pipeline.config import Params
 from pipeline.errors import ConfigError, TrainingError, WeightsError
 from pipeline.files import read_csv, read_json, sha256_file, write_csv, write_json
 from pipeline.stages.features import features
-from pipeline.transfer import advisor, probe, stem
+from pipeline.transfer import advisor, candidates, domain, probe, stem
 from pipeline.transfer.backbone import create, source, trunk
 from tests import embedded_backbone
 
@@ -103,6 +103,16 @@ def test_candidates_are_measured_the_same_way(project: Path, settings: dict[str,
     assert advisor.sentences(found["advice"])[0].startswith("Backbone: ")
     alone = read_json(project / "reports/probe.json")["layers"]
     assert alone == found["candidates"][NAME]["layers"]
+
+
+def test_the_domain_distance_is_that_of_the_training_patients(project: Path, settings: dict[str, Any]) -> None:
+    run(settings)
+    found = read_json(project / "reports/transferability.json")["candidates"][NAME]["domain_distance"]
+    slices, rows = np.load("data/prepared/slices.npy"), read_csv(Path("data/prepared/slices.csv"))
+    train = np.flatnonzero([row["split"] == "train" for row in rows])
+    network = candidates.of_stage(Path("models/backbone")).trunk
+    assert found == pytest.approx(domain.distance(network, slices, train, 64).value, abs=2e-6)
+    assert found != pytest.approx(domain.distance(network, slices, np.arange(len(rows)), 64).value, abs=2e-6)
 
 
 def test_two_candidates_of_one_name_are_both_there(project: Path, settings: dict[str, Any]) -> None:

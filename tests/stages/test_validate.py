@@ -13,9 +13,11 @@ from pipeline.errors import ContractError, LeakageError
 from pipeline.files import read_csv, read_json, write_csv, write_json
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.validate import validate
+from pipeline.transfer import advisor
 from pipeline.validation_config import Compared, Criterion
 from tests.pretrained import embedded_card
 from tests.stages.conftest import SIZE
+from tests.transfer.test_advisor import candidate, known
 
 
 @pytest.fixture
@@ -132,12 +134,11 @@ def test_the_report_shows_waivers_and_advice(calibrated, params):
     criterion = Criterion(
         metric="calibration.brier.value", max=0.0, waiver={"by": "Dr. Ada Example", "reason": "a trial"}
     )
-    part = {"choice": "freeze", "reason": "Few patients."}
-    advice = {"backbone": part, "layer": part, "training": part}
+    advice = advisor.decide(known(3, net=candidate(-0.4, 0.37)))
     write_json(calibrated / "reports/transferability.json", {"advice": advice})
     validate(params.model_copy(update={"accept": [criterion]}))
     html = (calibrated / "reports/report.html").read_text()
-    assert "<li>Training: freeze. Few patients.</li>" in html
+    assert "<li>Training: freeze. The images are near to those of the backbone (distance 0.37), and the rarest" in html
     assert "“calibration.brier.value at most 0” is missed. Dr. Ada Example answers for it: a trial" in html
 
 

@@ -52,6 +52,24 @@ def test_few_patients_near_by_freeze(patients: int, distance: float | None, expe
     assert f"{patients} training patients" in training["reason"]
 
 
+@pytest.mark.parametrize(
+    ("patients", "distance", "freezing", "tuning"),
+    [
+        (4, 0.35, 0.043, 0.002),
+        (8, 0.35, 0.050, 0.000),
+        (16, 0.35, 0.058, 0.000),
+        (42, 0.2, 0.97 - 0.91, 0.0),
+        (42, 0.2, 1.00 - 0.90, 0.0),
+    ],
+)
+def test_the_choice_is_that_of_the_measured_outcome(
+    patients: int, distance: float, freezing: float, tuning: float
+) -> None:
+    """What each way cost in AUROC, in LGG (decision 013, the second table) and in the demo (README)."""
+    cheaper = "freeze" if freezing < tuning else "fine-tune"
+    assert advisor.decide(known(patients, net=candidate(-0.4, distance)))["training"]["choice"] == cheaper
+
+
 def test_the_backbone_of_the_highest_logme_is_recommended() -> None:
     advice = advisor.decide(known(first=candidate(-0.40), second=candidate(-0.30), third=candidate(-0.35)))
     assert advice["backbone"]["choice"] == "second"

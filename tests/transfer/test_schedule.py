@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from pipeline.training_config import Phase
@@ -21,14 +22,28 @@ def _model(folder: Path, trunk: float) -> tuple[TransferModel, int]:
 
 
 def test_rates_fall_towards_the_stem(backbone_folder: Path) -> None:
+    """Before the first step and at any step of a phase."""
     model, frozen = _model(backbone_folder, 1.0)
     made = optimizer(model, PHASE, frozen, settings(layer_decay=0.7))
+    assert _rates(model, made)[0] == 1e-3
+    heads = []
+    for step in (None, 0, 4, 10, 40, 99):
+        if step is not None:
+            set_rates(made, step, 100, 0.1)
+        head, *falling = _rates(model, made)
+        assert falling == pytest.approx([head * 0.7 ** (depth + 1) for depth in range(len(falling))])
+        heads.append(head)
+    assert len(falling) == len(layers.blocks(model.trunk))
+    assert len(set(heads)) == 5, "the peak is reached once, after the warm-up"
+
+
+def _rates(model: TransferModel, made: torch.optim.Optimizer) -> list[float]:
+    """Of the head and of each block below it."""
     rate = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
-    blocks = [{rate[id(p)] for p in block.parameters} for block in layers.blocks(model.trunk)]
-    assert all(len(block) == 1 for block in blocks)
-    falling = [block.pop() for block in reversed(blocks)]
-    assert {rate[id(p)] for p in model.head.parameters()} == {1e-3}
-    assert falling == [1e-3 * 0.7 ** (depth + 1) for depth in range(len(falling))]
+    parts = [tuple(model.head.parameters()), *(block.parameters for block in reversed(layers.blocks(model.trunk)))]
+    each = [{rate[id(p)] for p in part} for part in parts]
+    assert all(len(rates) == 1 for rates in each)
+    return [rates.pop() for rates in each]
 
 
 def test_only_what_learns_is_there_and_only_kernels_decay(backbone_folder: Path) -> None:

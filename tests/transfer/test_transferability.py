@@ -100,9 +100,9 @@ def test_validation_is_measured_on_validation_units() -> None:
     assert figures["val_auroc"] < 0.1
 
 
-def layer(name: str, val_auroc: float) -> Layer:
+def layer(name: str, val_auroc: float, cv_auroc: float = 0.5) -> Layer:
     nothing = Probe(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
-    return Layer(name, 0.5, 1, nothing, {"val_auroc": val_auroc})
+    return Layer(name, 0.5, 1, nothing, {"cv_auroc": cv_auroc, "val_auroc": val_auroc})
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,11 @@ def test_the_best_layer_is_that_of_validation_and_of_equal_ones_the_highest(
 ) -> None:
     layers = [layer(f"layer{place}", score) for place, score in enumerate(scores)]
     assert best(layers).name == f"layer{expected}"
+
+
+def test_cross_validation_on_training_patients_does_not_choose_the_layer() -> None:
+    low, high = layer("low", val_auroc=0.6, cv_auroc=0.9), layer("high", val_auroc=0.7, cv_auroc=0.6)
+    assert best([low, high]) is best([high, low]) is high
 
 
 def test_a_layers_distance_is_that_of_the_norms_since_the_layer_before() -> None:

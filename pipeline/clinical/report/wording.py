@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.clinical.evaluation import Evaluation
-from pipeline.config import Data
+from pipeline.data_config import Data
 from pipeline.targets import Targets
 
 
