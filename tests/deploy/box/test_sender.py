@@ -139,12 +139,13 @@ def test_one_that_is_down_and_comes_back(journal: Journal) -> None:
         assert {each.state for each in until_settled(outbox, where)} == {"sent"}
 
 
-def test_one_that_rejects_the_association(journal: Journal) -> None:
+def test_one_that_rejects_the_association(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
     with archive(title="OTHER") as pacs:
         outbox = filled(journal, where := destination(port=pacs.port))
         found = until_settled(outbox, where)
     assert {each.state for each in found} == {"dead"}
-    assert found[0].reason == "it rejected the association: called ae title not recognised"
+    # Of some try: on a busy machine the connection may be gone before its answer is read.
+    assert "failed, the next try is in 0 s: it rejected the association: called ae title not recognised" in caplog.text
 
 
 def _says_nothing(line: socket.socket) -> None:
