@@ -69,6 +69,16 @@ class Data(Strict):
         return _of_demo(self.dicom_dir, self.labels)
 
     @property
+    def unstated(self) -> dict[str, str]:
+        """Of `source` and `licence` those that say nothing of these data, and why; the demo's speak of it alone."""
+        found = {}
+        for key, of_demo in DEMO_STATED.items():
+            text = getattr(self, key).strip()
+            if not text or (text == of_demo and not self.of_demo):
+                found[key] = "that of the embedded demo" if text else "empty"
+        return found
+
+    @property
     def targets(self) -> Targets:
         """What the labels mean."""
         names = ["0", "1"] if self.positive is None else [f"not {self.positive}", self.positive]

@@ -50,7 +50,7 @@ def update(path: Path, assignments: Sequence[str]) -> None:
 
 
 def check(params: config.Params, project: Path = Path()) -> None:
-    """See that the scans and labels are there, which DVC would say in fewer words.
+    """See that the scans and labels are there, which DVC would say in fewer words, and used by a stated right.
 
     Args:
         params: the whole of params.yaml.
@@ -58,7 +58,8 @@ def check(params: config.Params, project: Path = Path()) -> None:
 
     Raises:
         ConfigError: one of them is missing, the embedded demo makes its own; there are no labels; or the scans are
-            neither the demo's nor given by an absolute path, from which DVC knows which stage writes their manifest.
+            neither the demo's nor given by an absolute path, from which DVC knows which stage writes their manifest;
+            or `source` and `licence` do not speak of them, so that `accept` would refuse whatever is trained.
     """
     if params.data.labels is None:
         remedy = "Set it to a CSV file; without labels, run `python -m pipeline.stages.ingest` alone."
@@ -69,6 +70,9 @@ def check(params: config.Params, project: Path = Path()) -> None:
     scans = params.data.dicom_dir
     if not scans.is_absolute() and scans != DEMO:
         raise ConfigError("an absolute data.dicom_dir in params.yaml", str(scans), "Write the path from the root: /...")
+    for key, why in params.data.unstated.items():
+        remedy = f"Write {'who gave the data' if key == 'source' else 'by what right they are used'}."
+        raise ConfigError(f"data.{key} of your own data in params.yaml", why, remedy)
 
 
 def _yaml() -> YAML:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dvc.utils import hydra
 
-from pipeline import config, params
+from pipeline import config, data_config, params
 from pipeline.errors import ConfigError
 
 
@@ -108,6 +108,22 @@ def test_only_the_demos_own_data_may_be_missing(file: Path) -> None:
     params.update(file, ["data.dicom_dir=/nowhere/data/demo/dicom"])
     with pytest.raises(ConfigError, match="no /nowhere/data/demo/dicom"):
         params.check(config.load(file))
+
+
+def test_own_data_state_who_gave_them_before_anything_is_trained(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(file.parent)
+    (tmp_path / "mine.csv").touch()
+    assert params.main([f"data.dicom_dir={tmp_path}", f"data.labels={tmp_path / 'mine.csv'}"]) == 0
+    assert params.main([]) == 1
+    said = capsys.readouterr().err
+    assert "expected data.source of your own data in params.yaml; found empty. Write who gave the data." in said
+    assert params.main(["data.source=Hospital B", f"data.licence={data_config.DEMO_STATED['licence']}"]) == 0
+    with pytest.raises(ConfigError, match=r"data\.licence of your own data.*found that of the embedded demo"):
+        params.check(config.load(file))
+    assert params.main(["data.licence=Ethics vote 12/2026"]) == 0
+    assert params.main([]) == 0
 
 
 def test_own_scans_need_an_absolute_path_for_dvc(file: Path, tmp_path: Path) -> None:

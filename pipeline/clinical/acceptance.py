@@ -68,16 +68,11 @@ def evaluate(criteria: Sequence[Criterion], metrics: Mapping[str, Any]) -> list[
 
 def permission(data: Data) -> list[Result]:
     """Data without a stated source and licence make no release; the demo's words state nothing of other data."""
-    return [_stated(key, getattr(data, key), demos=data.of_demo) for key in DEMO_STATED]
-
-
-def _stated(key: str, text: str, *, demos: bool) -> Result:
-    reason = None
-    if not text.strip():
-        reason = f"empty; write in params.yaml the {key} of your own data"
-    elif not demos and text.strip() == DEMO_STATED[key]:
-        reason = f"that of the embedded demo; write in params.yaml the {key} of your own data"
-    return Result(f"data.{key}", STATED, text or None, reason is None, reason)
+    unstated = {key: f"{why}; write in params.yaml the {key} of your own data" for key, why in data.unstated.items()}
+    return [
+        Result(f"data.{key}", STATED, getattr(data, key) or None, key not in unstated, unstated.get(key))
+        for key in DEMO_STATED
+    ]
 
 
 def require(results: Sequence[Result]) -> None:

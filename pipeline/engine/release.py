@@ -117,16 +117,13 @@ def _copy(source: Path, target: Path) -> None:
 
 def _require_permission(params: Params, evidence: Evidence) -> None:
     """Data and weights are used by a stated right, or not released."""
-    stated = {
-        "data.source": params.data.source,
-        "data.licence": params.data.licence,
-        "the backbone's licence": str(evidence.backbone.get("licence") or ""),
-    }
-    for name, text in stated.items():
-        if not text.strip():
-            raise ContractError(
-                f"{name} stated for a release", "nothing", "Write in params.yaml where it is from and its licence."
-            )
+    unstated = {f"data.{key}": why for key, why in params.data.unstated.items()}
+    if not str(evidence.backbone.get("licence") or "").strip():
+        unstated["the backbone's licence"] = "empty"
+    for name, why in unstated.items():
+        raise ContractError(
+            f"{name} stated for a release", why, "Write in params.yaml where it is from and its licence."
+        )
 
 
 def _source_domain(backbone: Mapping[str, Any]) -> str:

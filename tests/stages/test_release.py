@@ -431,8 +431,15 @@ def test_an_engine_of_a_graph_that_is_not_in_the_release_is_refused(params: conf
 
 @pytest.mark.parametrize("key", ["source", "licence"])
 def test_data_without_a_stated_right_is_not_released(key: str, params: config.Params) -> None:
-    with pytest.raises(ContractError, match=rf"data\.{key} stated for a release; found nothing"):
+    with pytest.raises(ContractError, match=rf"data\.{key} stated for a release; found empty"):
         release(params.model_copy(update={"data": params.data.model_copy(update={key: "  "})}))
+    assert not RELEASE.exists()
+
+
+def test_data_under_the_words_of_the_demo_are_not_released(params: config.Params) -> None:
+    own = params.data.model_copy(update={"dicom_dir": Path("/scans"), "source": "Hospital B"})
+    with pytest.raises(ContractError, match=r"data\.licence stated for a release; found that of the embedded demo"):
+        release(params.model_copy(update={"data": own}))
     assert not RELEASE.exists()
 
 
