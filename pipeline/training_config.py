@@ -65,6 +65,7 @@ class Features(Strict):
 
     batch_slices: Positive
     probe_c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    pooling: Annotated[list[Literal["mean", "max"]], Field(min_length=1)]
     layers: Annotated[list[str], Field(min_length=1)] | None = None
     candidates: list[Candidate] = Field(default_factory=list)
     cache_gigabytes: Annotated[float, Field(gt=0)] = 20.0

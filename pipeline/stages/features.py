@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from pipeline.transfer.transferability import side_of
 
 PREPARED, BACKBONE = Path("data/prepared"), Path("models/backbone")
 OUT, PROBE, REPORTS = Path("data/features"), Path("models/probe"), Path("reports")
+_ROWS = 4096  # of features, written at once
 
 
 def features(params: Params) -> None:
@@ -77,15 +79,18 @@ def examine_all(params: Params, material: Material) -> tuple[Examined, list[Exam
     return found[0], found[1:]
 
 
-def _copy(values: npt.NDArray[np.floating], target: Path) -> None:
-    """Features of the cache as an output; they may be more than memory holds.
+def _copy(forms: Sequence[npt.NDArray[np.floating]], target: Path) -> None:
+    """Features of the cache side by side as an output; they may be more than memory holds.
 
     Not by `np.save`, whose error at a full disk does not say that it is full.
     """
+    count, columns = len(forms[0]), sum(values.shape[1] for values in forms)
 
     def write(out: BinaryIO) -> None:
-        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(values))
-        out.write(values.data)
+        header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (count, columns)}
+        np.lib.format.write_array_header_1_0(out, header)
+        for start in range(0, count, _ROWS):
+            out.write(np.concatenate([values[start : start + _ROWS] for values in forms], axis=1).data)
 
     write_atomic(target, write)
 

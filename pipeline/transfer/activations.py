@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ from pipeline.transfer import backbone, heads, layers, networks, predict, resolu
 from pipeline.transfer.predict import device, to_input
 
 Values = npt.NDArray[np.floating]
+#: Of a layer's maps or tokens the mean or the maximum over their positions, or all of them.
+Form = Literal["mean", "max", "spatial"]
 
 #: Seconds after which a file that nobody finished is taken for the leftover of a kill.
 _STALE_S = 24 * 3600.0
@@ -123,38 +125,35 @@ def activations(
     *,
     keys: tuple[str, str],
     batch: int,
-    spatial: bool = False,
-) -> dict[str, Values]:
+    forms: Sequence[Form] = ("mean",),
+) -> dict[str, list[Values]]:
     """Each layer's outputs for all slices; those that the cache does not have are computed in one pass.
 
     Args:
         trunk: one-channel network.
         slices: uint8 (N, H, W).
-        names: blocks; the last block stands for what the trunk itself gives when pooled.
+        names: blocks; the mean of the last block is what the trunk itself gives, as a head is put on that.
         cache: where they are kept.
         keys: what identifies the weights, and the slices.
         batch: slices at once.
-        spatial: maps (N, C, h, w) or tokens (N, T, C) as float16 in place of means (N, C) as float32.
+        forms: mean and max are float32 (N, C), spatial is float16, maps (N, C, h, w) or tokens (N, T, C).
 
     Returns:
-        A memory-mapped file a name, to be read only; it stays whole when the cache deletes it.
+        Of each name a memory-mapped file a form, to be read only; it stays whole when the cache deletes it.
 
     Raises:
         StorageError: the disk is full, or they are more than the cache may hold.
     """
     cache.folder.mkdir(parents=True, exist_ok=True)
-    form = "spatial" if spatial else "pooled"
-    paths = {name: cache.folder / f"{_key(*keys)}-{name}-{form}.npy" for name in names}
-    there = {name: values for name in names if (values := _opened(paths[name], len(slices))) is not None}
-    missing = [name for name in names if name not in there]
+    key = _key(*keys)
+    paths = {(name, form): cache.folder / f"{key}-{name}-{form}.npy" for name in names for form in forms}
+    there = {wanted: values for wanted in paths if (values := _opened(paths[wanted], len(slices))) is not None}
+    missing = [wanted for wanted in paths if wanted not in there]
     if missing:
-        last = layers.blocks(trunk)[-1].name
-        # Pooled, what the trunk gives is what a head is put on; its last block may stand before a norm and a pool.
-        taps = [layers.TRUNK if name == last and not spatial else name for name in missing]
-        rows = _rows(trunk, slices, taps, batch, spatial)
-        written = _write([paths[name] for name in missing], rows, len(slices), cache)
+        rows = _rows(trunk, slices, missing, batch)
+        written = _write([paths[wanted] for wanted in missing], rows, len(slices), cache)
         there |= dict(zip(missing, written, strict=True))
-    return {name: there[name] for name in names}
+    return {name: [there[name, form] for form in forms] for name in names}
 
 
 def _key(weights: str, data: str) -> str:
@@ -184,16 +183,27 @@ def _opened(path: Path, rows: int) -> Values | None:
 
 @torch.no_grad()
 def _rows(
-    trunk: nn.Module, slices: npt.NDArray[np.uint8], taps: Sequence[str], batch: int, spatial: bool
+    trunk: nn.Module, slices: npt.NDArray[np.uint8], wanted: Sequence[tuple[str, Form]], batch: int
 ) -> Iterator[list[Values]]:
-    """The outputs of all taps, batch by batch."""
-    on = device()
+    """What is wanted of the layers, batch by batch."""
+    on, last = device(), layers.blocks(trunk)[-1].name
     trunk = trunk.to(on, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    as_type = torch.float16 if spatial else torch.float32
-    with layers.outputs(trunk, taps, spatial=spatial) as run:
+    # The last block may stand before a norm and a pool of the network's own.
+    taps = [(layers.TRUNK if (name, form) == (last, "mean") else name, form) for name, form in wanted]
+    with layers.outputs(trunk, list(dict.fromkeys(tap for tap, _ in taps))) as run:
         for start in track(range(0, len(slices), batch), "features"):
             given = run(to_input(slices[start : start + batch], on))
-            yield [given[tap].to(as_type).contiguous().cpu().numpy() for tap in taps]
+            yield [_formed(given[tap], form).contiguous().cpu().numpy() for tap, form in taps]
+
+
+def _formed(values: torch.Tensor, form: Form) -> torch.Tensor:
+    """Maps or tokens over their positions; what has none is its own mean and maximum."""
+    if form == "spatial":
+        return values.half()
+    if values.ndim == 2:
+        return values.float()
+    positions = (2, 3) if values.ndim == 4 else (1,)
+    return (values.mean(positions) if form == "mean" else values.amax(positions)).float()
 
 
 def _write(paths: Sequence[Path], rows: Iterator[list[Values]], count: int, cache: Cache) -> list[Values]:

@@ -59,13 +59,13 @@ class Examined:
     Attributes:
         network: which.
         layers: those that were compared, from the stem up; the last is what a head is put on.
-        features: (N, F) of all slices, memory-mapped, from the best layer.
+        features: of the best layer (N, F) of all slices, memory-mapped, in each form that its probe sees.
         distance: of the domain.
     """
 
     network: Network
     layers: list[Layer]
-    features: npt.NDArray[np.floating]
+    features: list[npt.NDArray[np.floating]]
     distance: domain.Distance
 
     @property
@@ -144,6 +144,7 @@ def examine(
         activations.Cache(cache, int(settings.cache_gigabytes * 1e9)),
         keys=(activations.weights_key(network.trunk, network.facts["name"], network.facts["options"]), material.key),
         batch=settings.batch_slices,
+        forms=settings.pooling,
     )
     distance = domain.distance(network.trunk, material.slices, material.train.rows, settings.batch_slices)
     near = segment(distance, names, swept)
@@ -153,5 +154,5 @@ def examine(
         fitted, figures = measure(values, material.train, material.val, material.kind, settings.probe_c, seed)
         figures["domain_distance"] = near[name]
         depth = (names.index(name) + 1) / len(names)
-        found.append(Layer(name, depth, int(values.shape[1]), fitted, figures))
+        found.append(Layer(name, depth, len(fitted.weight), fitted, figures))
     return Examined(network, found, features[best(found).name], distance)

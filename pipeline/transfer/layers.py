@@ -136,15 +136,14 @@ def recorded(modules: Iterable[nn.Module]) -> Iterator[list[tuple[nn.Module, tor
 
 
 @contextmanager
-def outputs(
-    trunk: nn.Module, names: Sequence[str], *, spatial: bool = False
-) -> Iterator[Callable[[torch.Tensor], dict[str, torch.Tensor]]]:
+def outputs(trunk: nn.Module, names: Sequence[str]) -> Iterator[Callable[[torch.Tensor], dict[str, torch.Tensor]]]:
     """Within it, a function from slices (N, 1, H, W) to what each of several layers gives, in one run of the trunk.
 
     Args:
         trunk: the network; its mode and the gradient are the caller's affair.
         names: paths of blocks, stages or any other modules, or `TRUNK`.
-        spatial: maps as (N, C, h, w) and tokens as (N, T, C) instead of their means (N, C).
+
+    Its tensors are maps (N, C, h, w), tokens (N, T, C), or (N, C) where a layer has no positions.
 
     Raises:
         ConfigError: no such module, or it gives something else than one such tensor.
@@ -154,7 +153,7 @@ def outputs(
 
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            given[name] = _features(trunk, name, output, spatial)
+            given[name] = _features(trunk, name, output)
 
         return hook
 
@@ -182,15 +181,13 @@ def _module(trunk: nn.Module, name: str) -> nn.Module:
     return found
 
 
-def _features(trunk: nn.Module, name: str, output: object, spatial: bool) -> torch.Tensor:
-    """An output as (N, C), or as maps or tokens where these are asked for."""
+def _features(trunk: nn.Module, name: str, output: object) -> torch.Tensor:
+    """An output with its channels where maps and tokens have them."""
     if not isinstance(output, torch.Tensor) or not 2 <= output.ndim <= 4:
         raise _no_features(name, f"a {type(output).__name__}")
     if output.ndim == 4 and _channels_come_last(trunk, output):
         output = output.permute(0, 3, 1, 2)
-    if spatial or output.ndim == 2:
-        return output
-    return output.mean((2, 3)) if output.ndim == 4 else output.mean(1)
+    return output
 
 
 def _channels_come_last(trunk: nn.Module, maps: torch.Tensor) -> bool:

@@ -37,12 +37,16 @@ class Side:
     patients: npt.NDArray[np.str_]
     targets: Array
 
-    def means(self, features: npt.NDArray[np.floating]) -> Array:
-        """Features of all slices (N_all, F) to unit means (U, F), a part at a time, summed in float64."""
-        sums = np.zeros((len(self.patients), features.shape[1]))
+    def means(self, features: Sequence[npt.NDArray[np.floating]]) -> Array:
+        """Features of all slices (N_all, F), those of each form beside the others, to unit means (U, sum of the F).
+
+        They may be more than memory holds: a part at a time, summed in float64.
+        """
+        sums = np.zeros((len(self.patients), sum(values.shape[1] for values in features)))
         for start in range(0, len(self.rows), _ROWS):
             part = slice(start, start + _ROWS)
-            np.add.at(sums, self.unit[part], features[self.rows[part]])
+            rows = np.concatenate([values[self.rows[part]] for values in features], axis=1)
+            np.add.at(sums, self.unit[part], rows)
         return (sums / np.bincount(self.unit, minlength=len(sums))[:, None]).astype(np.float32)
 
 
@@ -92,22 +96,27 @@ class Layer:
 
 
 def measure(
-    features: npt.NDArray[np.floating], train: Side, val: Side, kind: TaskKind, choices: list[float], seed: int
+    features: Sequence[npt.NDArray[np.floating]],
+    train: Side,
+    val: Side,
+    kind: TaskKind,
+    choices: list[float],
+    seed: int,
 ) -> tuple[probe.Probe, dict[str, float]]:
     """Fit a probe on the training units, and measure it on the validation units.
 
     Args:
-        features: (N, F) of all slices.
+        features: (N, F) of all slices, in each of the forms that the probe sees side by side. LogME has the first.
         train, val: the two sides.
         kind: of the task.
         choices: inverse regularisations.
         seed: of the folds.
     """
-    values = train.means(features)
-    fitted, facts = probe.fit(values, train.targets, kind, train.patients, choices, seed)
+    learnt = train.means(features)
+    fitted, facts = probe.fit(learnt, train.targets, kind, train.patients, choices, seed)
     found = facts | {
         "val_auroc": probe.auroc(val.targets, fitted.logits(val.means(features)), kind),
-        "logme": logme(values, train.targets),
+        "logme": logme(learnt[:, : features[0].shape[1]], train.targets),
     }
     return fitted, found
 

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.accuracy WORKSPACE [--sizes 4 8 16 0] [--seeds 1 2 3] [--folds 5] [--out FOLDER]
         [--only plain probe finetuned scratch] [--share 0/2] [--set finetune.warmup=0.1 ...] [--plain-set ...] [--table]
+        [--store tests/benchmarks/results/accuracy-lgg.npz]
 
 WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-grouped folds, dealt anew by each seed;
 a fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
@@ -11,11 +12,12 @@ says, and the control from random weights. Whatever is chosen is chosen without 
 
 Every result is a file in the output folder, with validation units beside the tested ones, so that a run that was
 stopped goes on where it was, and `--share I/N` does the I-th of N parts. `settings.json` there says what they were
-measured with; other settings are refused. The table: AUROC of the tested units by seed (mean of its folds), mean and
-spread over the seeds, and the differences with patient-bootstrap intervals, each patient's units of all seeds drawn
-together. The files hold the logits of each slice by itself. Where slices are labelled there are two tables: as
-answered, where all but the plain loop answer for a slice with its neighbours (`calibrate.neighbours_sd`), and every
-slice by itself, which compares ways of training alone.
+measured with; other settings are refused. `--store` lays out what a store holds before, and collects the folder in it
+after (`accuracy_store`): so what took hours elsewhere counts, and `--table` prints it. The table: AUROC of the tested
+units by seed (mean of its folds), mean and spread over the seeds, and the differences with patient-bootstrap intervals,
+each patient's units of all seeds drawn together. The files hold the logits of each slice by itself. Where slices are
+labelled there are two tables: as answered, where all but the plain loop answer for a slice with its neighbours
+(`calibrate.neighbours_sd`), and every slice by itself, which compares ways of training alone.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline import config
-from pipeline.clinical.pooling import pool, pool_mean
+from pipeline.clinical.pooling import pool
 from pipeline.clinical.units import units_of
 from pipeline.config import Params
 from pipeline.files import read_csv, sha256_file, write_csv
@@ -47,7 +49,7 @@ from pipeline.transfer.predict import rows as rows_of
 from pipeline.transfer.train import Material as Trained
 from pipeline.transfer.train import Training
 from pipeline.transfer.transferability import side_of
-from tests.benchmarks import accuracy_table, loops, settings
+from tests.benchmarks import accuracy_store, accuracy_table, loops, settings
 
 #: What differs in the plain loop from params.yaml.
 PLAIN = ["finetune.augment={flip_chance: 0.5, rotation_deg: 12.0}"]
@@ -84,20 +86,26 @@ def main() -> None:
     parser.add_argument("--plain-set", nargs="+", default=PLAIN, metavar="KEY=VALUE", help="of the plain loop alone")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     parser.add_argument("--out", type=Path, default=Path("accuracy"))
+    parser.add_argument("--store", type=Path, help="file of results to begin with and to add to")
     args = parser.parse_args()
-    out = args.out.resolve()
+    out, store = args.out.resolve(), args.store and args.store.resolve()
     os.chdir(args.workspace)
     params, plain = parameters(args.set), parameters([*args.set, *args.plain_set])
     if not args.table:
         asked = {"folds": args.folds, "plain_rate": args.plain_rate, "plain_set": args.plain_set}
         settings.require_same(out, settings.of(params, **asked))
     part, parts = map(int, args.share.split("/"))
-    jobs = [(case, way) for case in cases(params, args) for way in args.only]
+    divisions = cases(params, args)
+    if store:
+        accuracy_store.lay_out(store, out, {case.name: case.index for case in divisions})
+    jobs = [(case, way) for case in divisions for way in args.only]
     for case, way in [] if args.table else jobs[part::parts]:
         path = out / way / f"{case.name}.csv"
         if not path.exists():
             found = result(plain if way == "plain" else params, case, way, args.plain_rate)
             write_csv(path, found[0], found)
+    if store and not args.table:
+        accuracy_store.collect(out, store, WAYS)
     if parts == 1:
         accuracy_table.show(out, args.sizes, args.only, params)
 
@@ -160,8 +168,7 @@ def _probe(params: Params, case: Case, slices: np.ndarray) -> tuple[float, dict[
     found = examine(of_stage(BACKBONE), material, params.features, params.cache("features"), params.seed, None)
     logits = {}
     for side in ("val", "test"):
-        units = units_of(rows, side)
-        logits[side] = found.best.probe.logits(pool_mean(found.features[units.rows], units.slice_units)[1])[:, 0]
+        logits[side] = found.best.probe.logits(side_of(rows, side, encode).means(found.features))[:, 0]
     return found.best.figures["val_auroc"], logits
 
 

@@ -27,7 +27,7 @@ def of(params: Params, **command_line: Any) -> dict[str, Any]:
     units = [[row[key] for key in ("unit", "patient", "label")] for row in read_csv(PREPARED / "slices.csv")]
     asked = params.model_dump(mode="json", include=set(SECTIONS))
     return {
-        "params": asked | {"features": {"probe_c": params.features.probe_c}},
+        "params": asked | {"features": params.features.model_dump(mode="json", include={"probe_c", "pooling"})},
         "command_line": command_line,
         "sha256": {
             "slices.npy": sha256_file(PREPARED / "slices.npy"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.config import Params
@@ -54,6 +55,29 @@ def test_a_probe_is_measured_once_and_other_settings_are_refused(
         with pytest.raises(ConfigError, match=named):
             measure(monkeypatch, workspace, out, "--only", "probe", *changed)
     measure(monkeypatch, workspace, out, "--only", "probe", "--table", "--plain-rate", "0.1")  # measures nothing
+
+
+def test_a_store_carries_results_to_another_folder_without_names_or_labels(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, store = tmp_path / "out", tmp_path / "store.npz"
+    kept = ["--only", "probe", "--store", str(store)]
+    measure(monkeypatch, workspace, out, *kept)
+    table = capsys.readouterr().out.partition("12 training patients")[2]
+    with np.load(store) as found:
+        assert set(found.files) == {"settings", *(f"probe/size12-seed1-fold{fold}" for fold in range(3))}
+        assert all(found[key].dtype == np.float32 and found[key].ndim == 1 for key in set(found.files) - {"settings"})
+        patients = {row["patient"] for path in (out / "probe").iterdir() for row in read_csv(path)}
+        assert not any(name in str(found["settings"]) for name in patients)
+    before = store.read_bytes()
+    measure(monkeypatch, workspace, tmp_path / "table", *kept, "--table")
+    assert capsys.readouterr().out.partition("12 training patients")[2] == table != ""
+    measure(monkeypatch, workspace, tmp_path / "fewer", *kept, "--folds", "3", "--seeds", "2")
+    with np.load(store) as found:
+        assert len(found.files) == 7, "what is not asked for stays"
+    assert store.read_bytes() != before
+    with pytest.raises(ConfigError, match=r"finetune\.warmup"):
+        measure(monkeypatch, workspace, tmp_path / "other", *kept, "--set", "finetune.warmup=0.3")
 
 
 @pytest.mark.parametrize("name", ["slices.npy", "slices.csv", "backbone.safetensors"])

@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.errors import ConfigError, StorageError
 from pipeline.files import sha256_file, write_atomic
 from pipeline.transfer import layers
-from pipeline.transfer.activations import Cache, activations, sweep, weights_key
+from pipeline.transfer.activations import Cache, Form, activations, sweep, weights_key
 from pipeline.transfer.backbone import empty_trunk
 from pipeline.transfer.predict import run, to_input
 
@@ -53,34 +53,71 @@ class Refusing(nn.Module):
         raise AssertionError("it was run")
 
 
-def kept(trunk: nn.Module, slices: np.ndarray, names: list[str], cache: Cache, data: str = "d", **more: bool) -> dict:
+def kept(
+    trunk: nn.Module, slices: np.ndarray, names: list[str], cache: Cache, data: str = "d", form: Form = "mean"
+) -> dict[str, np.ndarray]:
     keys = (weights_key(trunk, "resnet10t", {}), data)
-    return activations(trunk, slices, names, cache, keys=keys, batch=4, **more)
+    found = activations(trunk, slices, names, cache, keys=keys, batch=4, forms=[form])
+    return {name: values for name, (values,) in found.items()}
 
 
-def test_the_last_layer_pooled_is_what_a_head_is_put_on(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+def test_the_last_layers_mean_is_what_a_head_is_put_on(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
     found = kept(trunk, slices, ["layer2.0", "layer4.0"], cache)
     np.testing.assert_allclose(found["layer4.0"], run(trunk, slices, 11, "all"), atol=1e-5)
     assert found["layer2.0"].shape == (11, 128)
     assert {values.dtype.name for values in found.values()} == {"float32"}
 
 
-def test_another_layer_is_the_mean_of_its_maps(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
-    pooled = kept(trunk, slices, ["layer2.0"], cache)["layer2.0"]
-    spatial = kept(trunk, slices, ["layer2.0"], cache, spatial=True)["layer2.0"]
-    assert spatial.shape == (11, 128, 4, 4)
-    assert spatial.dtype == np.float16
-    with torch.no_grad(), layers.outputs(trunk, ["layer2.0"], spatial=True) as given:
-        expected = given(to_input(slices, torch.device("cpu")))["layer2.0"].numpy()
-    np.testing.assert_allclose(spatial, expected, atol=2e-3)
-    np.testing.assert_allclose(pooled, expected.mean((2, 3)), atol=1e-5)
+def test_forms_are_of_the_maps_of_the_layer(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    with torch.no_grad(), layers.outputs(trunk, ["layer2.0"]) as given:
+        maps = given(to_input(slices, torch.device("cpu")))["layer2.0"].numpy()
+    spatial = kept(trunk, slices, ["layer2.0"], cache, form="spatial")["layer2.0"]
+    assert (spatial.shape, spatial.dtype) == ((11, 128, 4, 4), np.float16)
+    np.testing.assert_allclose(spatial, maps, atol=2e-3)
+    np.testing.assert_allclose(kept(trunk, slices, ["layer2.0"], cache)["layer2.0"], maps.mean((2, 3)), atol=1e-5)
+    highest = kept(trunk, slices, ["layer2.0"], cache, form="max")["layer2.0"]
+    np.testing.assert_allclose(highest, maps.max((2, 3)), atol=1e-5)
+
+
+def test_tokens_have_forms_and_a_layer_without_positions_is_its_own(slices: np.ndarray, cache: Cache) -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(1, 5, 4, 4)
+
+        def forward(self, slices: torch.Tensor) -> torch.Tensor:
+            return self.patches(slices).flatten(2).transpose(1, 2)  # (N, T, C)
+
+    net = nn.Sequential(Tokens(), nn.Flatten(), nn.Linear(8 * 8 * 5, 4)).eval()
+    found = activations(net, slices, ["0", "2"], cache, keys=("w", "d"), batch=4, forms=["max", "mean"])
+    with torch.no_grad():
+        tokens = net[0](to_input(slices, torch.device("cpu"))).numpy()
+    np.testing.assert_allclose(found["0"][0], tokens.max(1), atol=1e-5)
+    np.testing.assert_allclose(found["0"][1], tokens.mean(1), atol=1e-5)
+    np.testing.assert_array_equal(*found["2"])
+    assert found["2"][0].shape == (11, 4)
+
+
+def test_all_forms_are_of_one_pass(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
+    passes: list[int] = []
+    trunk.register_forward_hook(lambda *_: passes.append(1))
+    keys = (weights_key(trunk, "resnet10t", {}), "d")
+    first = activations(trunk, slices, ["layer2.0", "layer4.0"], cache, keys=keys, batch=4, forms=["mean", "max"])
+    assert len(passes) == 3
+    assert {name: [part.shape[1] for part in parts] for name, parts in first.items()} == {
+        "layer2.0": [128, 128],
+        "layer4.0": [512, 512],
+    }
+    assert (first["layer4.0"][1] >= first["layer4.0"][0]).all()
+    kept(trunk, slices, ["layer4.0"], cache)
+    assert len(passes) == 3
 
 
 def test_what_is_there_is_not_computed_again(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
     keys = (weights_key(trunk, "resnet10t", {}), "d")
     first = activations(trunk, slices, ["layer1.0"], cache, keys=keys, batch=4)
     again = activations(Refusing(trunk), slices, ["layer1.0"], cache, keys=keys, batch=4)
-    np.testing.assert_array_equal(again["layer1.0"], first["layer1.0"])
+    np.testing.assert_array_equal(again["layer1.0"][0], first["layer1.0"][0])
     with pytest.raises(AssertionError, match="it was run"):  # another layer is not there
         activations(Refusing(trunk), slices, ["layer1.0", "layer2.0"], cache, keys=keys, batch=4)
 
@@ -146,7 +183,7 @@ def test_a_kill_leaves_nothing_that_is_used(trunk: nn.Module, cache: Cache) -> N
     assert not list(cache.folder.glob("*.npy"))
     slices = np.zeros((16, 32, 32), np.uint8)
     found = activations(trunk, slices, ["layer1.0"], cache, keys=("w", "d"), batch=4)
-    assert found["layer1.0"].shape == (16, 64)
+    assert found["layer1.0"][0].shape == (16, 64)
     parts = list(cache.folder.glob(".*.part"))
     for path in parts:
         os.utime(path, (0, 0))

@@ -79,7 +79,8 @@ def test_unit_means_are_those_of_the_slices_wherever_they_stand() -> None:
     train = side_of(rows, "train", Targets("binary", ("0", "1")).encode)
     units = [row["unit"] for row in rows if row["split"] == "train"]
     names, means = pool_mean(values[[row["split"] == "train" for row in rows]], units)
-    np.testing.assert_allclose(train.means(values), means, atol=1e-6)
+    np.testing.assert_allclose(train.means([values]), means, atol=1e-6)
+    np.testing.assert_allclose(train.means([values[:, 2:], values[:, :2]]), means[:, [2, 3, 0, 1]], atol=1e-6)
     assert train.targets[:, 0].tolist() == [int(name[1]) % 2 for name in names]
     assert train.patients.tolist() == [f"P{name[1]}" for name in names]
 
@@ -95,9 +96,25 @@ def test_validation_is_measured_on_validation_units() -> None:
     features[:, 0] += 4 * labels
     features[40:, 0] *= -1  # reversed there: the probe must be wrong
     train, val = (side_of(rows, side, Targets("binary", ("0", "1")).encode) for side in ("train", "val"))
-    _, figures = measure(features, train, val, "binary", [0.1], seed=1)
+    _, figures = measure([features], train, val, "binary", [0.1], seed=1)
     assert figures["cv_auroc"] > 0.9
     assert figures["val_auroc"] < 0.1
+
+
+def test_the_probe_sees_all_forms_and_logme_the_first() -> None:
+    rng = np.random.default_rng(8)
+    labels = np.arange(80) % 2
+    rows = [
+        {"unit": str(i), "patient": str(i), "label": str(labels[i]), "split": "train" if i < 40 else "val"}
+        for i in range(80)
+    ]
+    noise, telling = rng.normal(size=(2, 80, 3)).astype(np.float32)
+    telling[:, 0] += 4 * labels
+    train, val = (side_of(rows, side, Targets("binary", ("0", "1")).encode) for side in ("train", "val"))
+    fitted, figures = measure([noise, telling], train, val, "binary", [0.1], seed=1)
+    assert fitted.weight.shape == (6, 1)
+    assert figures["val_auroc"] > 0.9
+    assert figures["logme"] == logme(noise[:40], train.targets)
 
 
 def layer(name: str, val_auroc: float, cv_auroc: float = 0.5) -> Layer:
