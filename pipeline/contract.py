@@ -168,7 +168,11 @@ class StudiesFile(Strict):
 
 
 class Manifest(Strict):
-    """The whole contract; `reference` is None in releases that were made before there was one."""
+    """The whole contract.
+
+    `reference` and `answers` are None in releases that were made before there was one; `answers` also where `runs` is
+    what every machine runs.
+    """
 
     schema_version: Literal[2] = SCHEMA_VERSION
     name: str
@@ -186,6 +190,7 @@ class Manifest(Strict):
     validation: dict[str, Any]
     made_from: Provenance
     cases: ParityCases
+    answers: ParityCases | None = None
     engines: list[Engine]
     signature: str
 

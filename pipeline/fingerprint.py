@@ -84,15 +84,17 @@ class Engine(Strict):
 
 
 class ParityCases(Strict):
-    """The simulated calls of a release that an engine must answer, see `pipeline.inference.cases`.
+    """The simulated calls of a release and what was said of them, see `pipeline.inference.cases`.
 
     Attributes:
         tolerance: of fp32, the largest difference of any output, of values beyond 1 as a share of them.
         band: of other precisions, the largest difference of a probability; and of all, decisions may differ only where
-            the fp32 graph's is no farther from another one than this.
+            the one that was said is no farther from another one than this.
+        file: parity.npz, what the fp32 graph said, which an engine must say on its GPU; or runs.npz, what the way that
+            runs on CPUs said on the processor where patients allowed it, which it must say on every other one.
     """
 
-    file: Literal["parity.npz"] = "parity.npz"
+    file: Literal["parity.npz", "runs.npz"] = "parity.npz"
     sha256: Sha256
     tolerance: Annotated[float, Field(gt=0)]
     band: Annotated[float, Field(ge=0)]

@@ -95,7 +95,7 @@ def write(params: Params, evidence: Evidence, parts: Parts, out: Path) -> Manife
 
 
 def _beside(manifest: Manifest, parts: Parts) -> list[Path]:
-    """The graph in other precisions, the engines, each of a graph that comes with it, and the parity cases."""
+    """The graph in other precisions, the engines, each of a graph that comes with it, and parity cases."""
     known = {manifest.graph.sha256, *(variant.sha256 for variant in manifest.graph.variants)}
     for engine in manifest.engines:
         found = engine.fingerprint.onnx_sha256
@@ -107,6 +107,8 @@ def _beside(manifest: Manifest, parts: Parts) -> list[Path]:
             )
     variants = [parts.graph.with_name(variant.file) for variant in manifest.graph.variants]
     names = [manifest.cases.file, *(engine.file for engine in manifest.engines)]
+    if manifest.answers is not None:
+        names.append(manifest.answers.file)
     return [*variants, *(parts.engines / name for name in names)]
 
 
@@ -166,8 +168,8 @@ def _require_one_model(evidence: Evidence, parts: Parts) -> None:
         ("a reference by the exported graph", references.read(parts.reference).onnx_sha256, of_graph),
     ]
     made = [(parts.graph.with_name(entry["file"]), entry) for entry in evidence.ladder["graphs"].values()]
-    compiled = [evidence.compiled["cases"], *evidence.compiled["engines"]]
-    built = [(parts.engines / entry["file"], entry) for entry in compiled]
+    compiled = [evidence.compiled["cases"], evidence.compiled.get("answers"), *evidence.compiled["engines"]]
+    built = [(parts.engines / entry["file"], entry) for entry in compiled if entry]
     same += [(f"{path.name} as it was made", _hash(path), entry["sha256"]) for path, entry in [*made, *built]]
     for what, found, promised in same:
         if found != promised:
@@ -238,6 +240,7 @@ def _manifest(params: Params, evidence: Evidence, folder: Path, key: Ed25519Priv
         },
         made_from=Provenance.model_validate(evidence.compiled["provenance"]),
         cases=ParityCases.model_validate(evidence.compiled["cases"]),
+        answers=evidence.compiled.get("answers"),
         engines=[Engine.model_validate(engine) for engine in evidence.compiled["engines"]],
         signature=signature.UNSIGNED if key is None else signature.describe(key),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from pipeline.engine.quantise import HEAVY, restored, trunk
+from pipeline.engine.quantise import HEAVY, behind_stem, restored
 from pipeline.inference.answers import each
 from pipeline.inference.backends import OnnxRuntime
 from pipeline.progress import track
@@ -31,10 +31,10 @@ class Layer:
 
 
 def layers(graph: onnx.ModelProto) -> list[Layer]:
-    """The layers of the trunk, in the graph's order; what stands before the first belongs to it."""
+    """The layers of the trunk but its stem, in the graph's order; what stands before the first belongs to it."""
     found: list[list[str]] = [[]]
     heavy: list[str] = []
-    for node in trunk(graph):
+    for node in behind_stem(graph):
         if node.op_type in HEAVY:
             heavy.append(node.name)
             if len(heavy) > 1:

@@ -9,7 +9,7 @@ from pipeline import contract
 from pipeline.contract import Precision, Runs
 from pipeline.errors import ContractError, EngineError
 from pipeline.files import sha256_file
-from pipeline.inference import signature
+from pipeline.inference import cases, signature
 from pipeline.inference.answers import Backend
 from pipeline.inference.runtimes import PLAIN, graph_of, start
 from pipeline.targets import Targets
@@ -33,7 +33,7 @@ class Release:
 
 
 def open_release(folder: Path, public_key: Path | None = None, plain: bool = False) -> Release:
-    """Check checksums, and the signature where a key is given, then the contract against the graph; and load it.
+    """Check checksums, and the signature where a key is given, then the contract against the graph; load it and try it.
 
     Args:
         folder: of the release.
@@ -42,7 +42,7 @@ def open_release(folder: Path, public_key: Path | None = None, plain: bool = Fal
 
     Raises:
         ContractError: a file is missing, added or changed, the signature does not fit, or graph and contract differ.
-        EngineError: this machine cannot run the graph as the contract says.
+        EngineError: this machine cannot run the graph as the contract says, or gets other answers by it.
     """
     if public_key is None:
         signature.check_sums(folder)
@@ -64,7 +64,26 @@ def open_release(folder: Path, public_key: Path | None = None, plain: bool = Fal
             f"one with {', '.join(found[1])} of {found[0]}",
             "The release was put together wrongly; ask its maker.",
         )
+    if not plain:
+        _require_answers(folder, manifest, backend)
     return Release(manifest, backend, targets, verified=public_key is not None)
+
+
+def _require_answers(folder: Path, manifest: contract.Manifest, backend: Backend) -> None:
+    """Processors differ in how they multiply what is not fp32, and may differ by more than rounding."""
+    told = manifest.answers
+    if told is None:
+        return
+    try:
+        cases.check(
+            backend, cases.read(folder / told.file), manifest.runs.precision, told, manifest.calibration.threshold
+        )
+    except EngineError as error:
+        raise EngineError(
+            error.expected,
+            f"{error.found}; so said by {backend.name} on this machine, and otherwise where it was validated",
+            "Say `--precision fp32`, or have the release made with export.precision.rungs: [onnxruntime fp32].",
+        ) from error
 
 
 def _graphs(folder: Path, graph: contract.Graph) -> dict[Precision, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.calibrator import Calibration
 from pipeline.clinical import calibration
 from pipeline.code import git_revision
 from pipeline.config import Params
+from pipeline.contract import Runs
 from pipeline.engine import simulated
 from pipeline.errors import EngineError
 from pipeline.files import read_csv, read_json, sha256_file, write_json
@@ -20,6 +22,7 @@ from pipeline.fingerprint import Engine, ParityCases, Precision, Provenance, sha
 from pipeline.inference import cases, engines, tensorrt
 from pipeline.inference.backends import OnnxRuntime
 from pipeline.inference.neighbours import BATCH
+from pipeline.inference.runtimes import PLAIN, start
 from pipeline.progress import say, track
 from pipeline.stages import runner
 
@@ -39,7 +42,7 @@ def compile(params: Params) -> None:  # noqa: A001 - a stage's function has its 
     Raises:
         ContractError: the calibration was changed.
         EngineError: no TensorRT is installed and `compile.required`; a build failed; the engine answers otherwise than
-            the graph; or validation patients do not allow the precision that is asked for.
+            the graph; patients do not allow the precision that is asked for; or this machine cannot run what they do.
     """
     fixed = calibration.unchanged(CALIBRATION)
     slices = params.compile.slices or usual_range(params)
@@ -64,6 +67,7 @@ def compile(params: Params) -> None:  # noqa: A001 - a stage's function has its 
         "parity": {engine.file: report for engine, report in built if report is not None},
         "onnx_sha256": sha256_file(EXPORT / "model.onnx"),
         "cases": model.limits.model_dump(),
+        "answers": _answers(model),
         "provenance": model.provenance.model_dump(),
         "slices": dict(zip(("least", "usual", "most"), slices, strict=True)),
         "reason": reason,
@@ -125,6 +129,18 @@ def _model(params: Params, fixed: Calibration, slices: tensorrt.Range) -> engine
         limits=limits,
         threshold=fixed.threshold,
     )
+
+
+def _answers(model: engines.Model) -> dict[str, Any] | None:
+    """What the way that runs on CPUs says of the parity cases here; None of the one that all else is compared with."""
+    climbed = read_json(EXPORT / "ladder.json")
+    runs = Runs.model_validate(climbed["runs"])
+    if runs == PLAIN:
+        return None
+    backend = start({name: EXPORT / made["file"] for name, made in climbed["graphs"].items()}, runs)
+    path = OUT / "runs.npz"
+    cases.write(path, [replace(case, expected=backend.run(case.slices, case.membership)) for case in model.cases])
+    return model.limits.model_copy(update={"file": path.name, "sha256": sha256_file(path)}).model_dump()
 
 
 def _build(

@@ -55,6 +55,11 @@ def logits(graph: onnx.ModelProto | Path, tmp_path: Path) -> npt.NDArray[np.floa
     return OnnxRuntime(path).run(SLICES, each(24)).logits
 
 
+def off(some: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> float:
+    """The root mean square of the difference, by which layers are sensitive or not."""
+    return float(np.sqrt(np.mean((some - others) ** 2)))
+
+
 def test_rungs_stand_in_the_ladders_order_and_the_reference_is_always_there() -> None:
     assert rungs.wanted(None) == list(rungs.ALL)
     found = rungs.wanted(["openvino int8", "openvino fp32"])
@@ -88,7 +93,7 @@ def test_the_most_sensitive_layers_go_back_to_float_until_it_may_be_taken(folder
     assert whole.int8
     assert whole.int8["left_in_float"] == []
     graph, every = onnx.load(folder / "model.onnx"), onnx.load(whole.files["int8"])
-    before = np.abs(logits(every, tmp_path) - logits(folder / "model.onnx", tmp_path)).max()
+    before = off(logits(every, tmp_path), logits(folder / "model.onnx", tmp_path))
     # A threshold that int8 carries one unit over, and float does not.
     told = [
         OnnxRuntime(folder / name).run(SLICES, each(24)).probabilities for name in ("model.onnx", "model_int8.onnx")
@@ -106,14 +111,16 @@ def test_the_most_sensitive_layers_go_back_to_float_until_it_may_be_taken(folder
     assert errors == sorted(errors, reverse=True)
     parts = sensitivity.layers(graph)
     assert len(parts) == found.int8["layers"]
-    assert np.abs(logits(found.files["int8"], tmp_path) - logits(folder / "model.onnx", tmp_path)).max() < before
+    assert off(logits(found.files["int8"], tmp_path), logits(folder / "model.onnx", tmp_path)) < before
     assert found.files["int8"].stat().st_size > every.ByteSize()
 
 
 def test_a_layer_alone_does_less_than_all_and_the_first_named_does_most(folder: Path, tmp_path: Path) -> None:
     graph = onnx.load(folder / "model.onnx")
     whole, parts = quantise.quantise(graph, SLICES), sensitivity.layers(graph)
-    assert sorted(name for part in parts for name in part.nodes) == sorted(node.name for node in quantise.trunk(graph))
+    behind = quantise.behind_stem(graph)
+    assert sorted(name for part in parts for name in part.nodes) == sorted(node.name for node in behind)
+    assert len(behind) < len(quantise.trunk(graph))
     assert all(part.name in part.nodes for part in parts)
     found = sensitivity.by_error(whole, graph, SLICES, parts)
     expected, every = logits(graph, tmp_path), {name for part in parts for name in part.nodes}
@@ -126,7 +133,9 @@ def test_a_layer_alone_does_less_than_all_and_the_first_named_does_most(folder: 
 def test_a_precision_that_is_refused_is_in_no_release(folder: Path) -> None:
     found = climb(folder, judge(1, 1, labels=np.ones_like(LABELS)), "onnxruntime int8")  # AUROC is undefined
     assert found.int8
-    assert [tried["left_in_float"] for tried in found.int8["tries"]] == [0, 1, 2, 4, 8, 16]
+    counts = [tried["left_in_float"] for tried in found.int8["tries"]]
+    assert counts == [0, 1, 2, 4, 8]
+    assert counts[-1] < found.int8["layers"] <= 2 * counts[-1]
     assert found.rungs[1].change
     assert found.rungs[1].change.refused
     assert found.released == []

@@ -50,6 +50,12 @@ def graph(kind: int) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def climbed(**runs: str) -> None:
+    """What `export` found."""
+    graphs = {"fp32": {"file": "model.onnx"}, "fp16": {"file": "model_fp16.onnx"}}
+    write_json(EXPORT / "ladder.json", {"released": ["fp16"], "runs": runs, "graphs": graphs})
+
+
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with exported graphs, of which fp16 was allowed."""
@@ -58,7 +64,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     EXPORT.mkdir(parents=True)
     onnx.save(graph(TensorProto.FLOAT), EXPORT / "model.onnx")
     onnx.save(graph(TensorProto.FLOAT16), EXPORT / "model_fp16.onnx")
-    write_json(EXPORT / "ladder.json", {"released": ["fp16"]})
+    climbed(runtime="onnxruntime", precision="fp32")
     fixed = small_network.calibration(model_sha256="ab" * 32, split_sha256="cd" * 32)
     write_json(Path("models/calibration.json"), fixed.record())
     units = [{"unit": f"u{number}"} for number, count in enumerate((20, 20, 18, 22, 40)) for _ in range(count)]
@@ -156,6 +162,23 @@ def test_parity_cases_are_of_simulated_slices_and_the_fp32_graph(params: config.
     shutil.rmtree(ENGINES)
     compile(params)
     assert (ENGINES / "parity.npz").read_bytes() == before
+
+
+def test_what_runs_on_cpus_answers_the_cases_too(params: config.Params) -> None:
+    compile(params)
+    assert read_json(ENGINES / "compile.json")["answers"] is None
+    assert not (ENGINES / "runs.npz").exists()
+    climbed(runtime="onnxruntime", precision="fp16")
+    compile(params)
+    told = read_json(ENGINES / "compile.json")
+    assert told["answers"] == told["cases"] | {"file": "runs.npz", "sha256": sha256_file(ENGINES / "runs.npz")}
+    half = OnnxRuntime(EXPORT / "model_fp16.onnx")
+    of_graph, found = cases.read(ENGINES / "parity.npz"), cases.read(ENGINES / "runs.npz")
+    for case, exact in zip(found, of_graph, strict=True):
+        np.testing.assert_array_equal(case.slices, exact.slices)
+        np.testing.assert_array_equal(case.expected.logits, half.run(case.slices, case.membership).logits)
+    pairs = [(case.expected.logits, exact.expected.logits) for case, exact in zip(found, of_graph, strict=True)]
+    assert any((said != exact).any() for said, exact in pairs)
 
 
 def test_slices_that_are_units_come_in_batches(params: config.Params) -> None:

@@ -414,6 +414,19 @@ def test_a_file_that_changed_since_it_was_tested_is_refused(name: str, params: c
     assert not RELEASE.exists()
 
 
+def test_what_runs_on_cpus_said_goes_along_as_it_was_said(params: config.Params) -> None:
+    told = Path("models/engine/runs.npz")
+    told.write_bytes(b"what it said")
+    limits = {"file": told.name, "sha256": sha256_file(told), "tolerance": 1e-3, "band": 0.02}
+    change("models/engine/compile.json", answers=limits)
+    release(params)
+    assert (RELEASE / told.name).read_bytes() == b"what it said"
+    assert contract.load(RELEASE).answers == contract.ParityCases(**limits)
+    told.write_bytes(b"another")
+    with pytest.raises(ContractError, match="runs.npz as it was made"):
+        release(params)
+
+
 def test_a_reference_by_another_graph_is_refused(params: config.Params) -> None:
     observed.write(Path("data/reference.npz"), "ef" * 32)
     with pytest.raises(ContractError, match=r"a reference by the exported graph.*efef"):
