@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from deploy.box.answer import answer, opened
 from pipeline import contract
 from pipeline.errors import ContractError, EngineError
 from pipeline.files import read_json, sha256_file, write_json
-from pipeline.inference import gpu, signature
+from pipeline.inference import cases, gpu, signature
 from pipeline.inference.backends import OnnxRuntime
 from tests.compiled import MOST
 from tests.gpu_in_memory import GPU, Machine
 from tests.inference.conftest import SeriesWriter
+from tests.inference.test_processors import tell
 
 Maker = Callable[..., Path]
 
@@ -104,6 +106,20 @@ def test_a_box_answers_by_the_engine_where_there_is_one(
     engine.write_bytes(b"changed")
     with pytest.raises(EngineError, match="the engine of this release"):
         opened(release, None, state)
+
+
+def test_what_its_processor_would_answer_does_not_matter_where_an_engine_answers(
+    make_release: Maker, state: Path, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = make_release(tmp_path / "release", runs={"runtime": "openvino", "precision": "int8"})
+    known = cases.read(release / "parity.npz")
+    said = [replace(case.expected, probabilities=1 - case.expected.probabilities) for case in known]
+    tell(release, [replace(case, expected=other) for case, other in zip(known, said, strict=True)])
+    with pytest.raises(EngineError, match="otherwise where it was validated"):
+        opened(release, None, state)
+    builder = machine.install(monkeypatch)
+    assert run(release, state, "--precision", "fp32") == 0
+    assert opened(release, None, state).release.backend.name == f"tensorrt_rtx {builder.version}, {GPU.name}, fp32"
 
 
 @pytest.mark.parametrize("off", [0.1, float("nan")])
