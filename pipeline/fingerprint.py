@@ -91,7 +91,7 @@ class ParityCases(Strict):
         band: of other precisions, the largest difference of a probability; and of all, decisions may differ only where
             the one that was said is no farther from another one than this.
         file: parity.npz, what the fp32 graph said, which an engine must say on its GPU; or runs.npz, what the way that
-            runs on CPUs said on the processor where patients allowed it, which it must say on every other one.
+            runs on CPUs said where `compile` ran, which it must say on every other processor.
     """
 
     file: Literal["parity.npz", "runs.npz"] = "parity.npz"

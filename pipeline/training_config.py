@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from pipeline.contract import Pooling
 from pipeline.strict import Strict
@@ -69,6 +69,13 @@ class Features(Strict):
     layers: Annotated[list[str], Field(min_length=1)] | None = None
     candidates: list[Candidate] = Field(default_factory=list)
     cache_gigabytes: Annotated[float, Field(gt=0)] = 20.0
+
+    @field_validator("pooling")
+    @classmethod
+    def _once_each(cls, pooling: list[str]) -> list[str]:
+        if len(set(pooling)) < len(pooling):
+            raise ValueError(f"{', '.join(pooling)}: each stands there once, or not")
+        return pooling
 
 
 class Phase(Strict):

@@ -90,7 +90,7 @@ def compile(folder: Path, state: Path, precision: Precision | None = None) -> Pa
 
 def built(folder: Path, state: Path) -> bool:
     """Whether `compile` left an engine of this release."""
-    return (place(folder, state) / RECORD).is_file()
+    return (folder / signature.SUMS).is_file() and (place(folder, state) / RECORD).is_file()
 
 
 def open_engine(

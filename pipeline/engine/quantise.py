@@ -36,11 +36,13 @@ def quantise(graph: onnx.ModelProto, slices: npt.NDArray[np.uint8]) -> onnx.Mode
         slices: uint8 (N, size, size), of the training side.
 
     Raises:
-        EngineError: no slices, or ONNX Runtime cannot quantise the graph.
+        EngineError: no slices, nothing behind the stem, or ONNX Runtime cannot quantise the graph.
     """
     if not len(slices):
         raise EngineError("training slices to calibrate int8 with", "none", "Run `dvc repro prepare`.")
     quantised = [node.name for node in behind_stem(graph) if node.op_type in (*HEAVY, *_BETWEEN)]
+    if not quantised:
+        raise EngineError("layers behind the stem to put into int8", "none", "Choose a network of more than one layer.")
     with tempfile.TemporaryDirectory() as folder:
         known, out = Path(folder) / "known.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(graph, str(known), skip_optimization=True, skip_symbolic_shape=True)
@@ -92,14 +94,20 @@ def trunk(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def behind_stem(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes of the trunk that follow its first heavy one, which stays in float.
+    """The nodes of the trunk that follow a heavy one; those that the picture comes to first stay in float.
 
-    Its input is a picture and a plane of ones: OpenVINO 2026.4 gets their int8 product wrong where the processor has no
-    AMX, and says nothing.
+    Their input is a picture and a plane of ones: OpenVINO 2026.4 gets their int8 product wrong where the processor has
+    no AMX, and says nothing.
     """
-    nodes = trunk(graph)
-    first = next((place for place, node in enumerate(nodes) if node.op_type in HEAVY), -1)
-    return nodes[first + 1 :]
+    found: list[onnx.NodeProto] = []
+    reached: set[str] = set()
+    for node in trunk(graph):
+        follows = not reached.isdisjoint(node.input)
+        if follows:
+            found.append(node)
+        if follows or node.op_type in HEAVY:
+            reached.update(node.output)
+    return found
 
 
 def _prune(graph: onnx.GraphProto) -> None:

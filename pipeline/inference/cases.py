@@ -1,7 +1,7 @@
 """Parity cases: simulated slices, no patient's, and what was said of them, by the fp32 graph or by what runs on CPUs.
 
-An engine says what the fp32 graph did on its own GPU, and a graph on a CPU what it did on the processor where patients
-allowed it, or neither is used.
+An engine says what the fp32 graph did on its own GPU, and a graph on a CPU what it did on the processor where
+the release was made, or neither is used.
 """
 
 from __future__ import annotations

@@ -81,8 +81,9 @@ def _require_answers(folder: Path, manifest: contract.Manifest, backend: Backend
     except EngineError as error:
         raise EngineError(
             error.expected,
-            f"{error.found}; so said by {backend.name} on this machine, and otherwise where it was validated",
-            "Say `--precision fp32`, or have the release made with export.precision.rungs: [onnxruntime fp32].",
+            f"{error.found}; so said by {backend.name} on this machine, and otherwise where it was made",
+            "fp32 in ONNX Runtime is alike everywhere: `python -m pipeline.inference` has `--precision fp32`; a box and "
+            "a flow need a release made with export.precision.rungs: [onnxruntime fp32], or a box an engine of its GPU.",
         ) from error
 
 

@@ -66,7 +66,7 @@ class Cache:
             raise StorageError(
                 f"at most {self.most_bytes / 1e9:.3g} GB of activations in {self.folder}",
                 f"{needed / 1e9:.3g} GB in one pass",
-                "Raise features.cache_gigabytes, or name fewer features.layers.",
+                "Raise features.cache_gigabytes, or name fewer features.layers or one features.pooling.",
             )
         for path, status in self._files(".*.part").items():
             if time.time() - status.st_mtime > _STALE_S:
@@ -190,18 +190,18 @@ def _rows(
     trunk = trunk.to(on, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     # The last block may stand before a norm and a pool of the network's own.
     taps = [(layers.TRUNK if (name, form) == (last, "mean") else name, form) for name, form in wanted]
-    with layers.outputs(trunk, list(dict.fromkeys(tap for tap, _ in taps))) as run:
+    forms = list(dict.fromkeys(form for _, form in taps))
+    tapped = list(dict.fromkeys(tap for tap, _ in taps))
+    with layers.outputs(trunk, tapped, lambda values: {form: _formed(values, form) for form in forms}) as run:
         for start in track(range(0, len(slices), batch), "features"):
             given = run(to_input(slices[start : start + batch], on))
-            yield [_formed(given[tap], form).contiguous().cpu().numpy() for tap, form in taps]
+            yield [given[tap][form].contiguous().cpu().numpy() for tap, form in taps]
 
 
 def _formed(values: torch.Tensor, form: Form) -> torch.Tensor:
-    """Maps or tokens over their positions; what has none is its own mean and maximum."""
-    if form == "spatial":
-        return values.half()
-    if values.ndim == 2:
-        return values.float()
+    """Maps or tokens over their positions, in memory of their own; what has none is its own mean and maximum."""
+    if form == "spatial" or values.ndim == 2:
+        return values.to(torch.float16 if form == "spatial" else torch.float32, copy=True)
     positions = (2, 3) if values.ndim == 4 else (1,)
     return (values.mean(positions) if form == "mean" else values.amax(positions)).float()
 

@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from pipeline.errors import ConfigError, StemError
 
+T = TypeVar("T")
 #: The name by which `outputs` gives what the trunk itself gives.
 TRUNK = "trunk"
 #: What timm and torchvision call the row of blocks inside a stage or an encoder.
@@ -136,36 +138,40 @@ def recorded(modules: Iterable[nn.Module]) -> Iterator[list[tuple[nn.Module, tor
 
 
 @contextmanager
-def outputs(trunk: nn.Module, names: Sequence[str]) -> Iterator[Callable[[torch.Tensor], dict[str, torch.Tensor]]]:
-    """Within it, a function from slices (N, 1, H, W) to what each of several layers gives, in one run of the trunk.
+def outputs(
+    trunk: nn.Module, names: Sequence[str], keep: Callable[[torch.Tensor], T]
+) -> Iterator[Callable[[torch.Tensor], dict[str, T]]]:
+    """Within it, a function from slices (N, 1, H, W) to what is kept of several layers' outputs, in one run.
 
     Args:
         trunk: the network; its mode and the gradient are the caller's affair.
         names: paths of blocks, stages or any other modules, or `TRUNK`.
-
-    Its tensors are maps (N, C, h, w), tokens (N, T, C), or (N, C) where a layer has no positions.
+        keep: what is kept of an output: maps (N, C, h, w), tokens (N, T, C), or (N, C) where a layer has no positions.
+            It is asked before the next layer runs, which may write into them; so it must not keep them themselves.
 
     Raises:
         ConfigError: no such module, or it gives something else than one such tensor.
     """
     modules = {name: _module(trunk, name) for name in names}
-    given: dict[str, torch.Tensor] = {}
+    kept: dict[str, T] = {}
+    rows: dict[str, int] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
+    def hooked(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            given[name] = _features(trunk, name, output)
+            values = _features(trunk, name, output)
+            rows[name], kept[name] = len(values), keep(values)
 
         return hook
 
-    def run(slices: torch.Tensor) -> dict[str, torch.Tensor]:
-        given.clear()
+    def run(slices: torch.Tensor) -> dict[str, T]:
+        rows.clear()
         trunk(slices)
         for name in names:
-            if len(given.get(name, ())) != len(slices):
+            if rows.get(name) != len(slices):
                 raise _no_features(name, "not one row a slice")
-        return {name: given[name] for name in names}
+        return {name: kept.pop(name) for name in names}
 
-    handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    handles = [module.register_forward_hook(hooked(name)) for name, module in modules.items()]
     try:
         yield run
     finally:

@@ -91,7 +91,7 @@ def main() -> None:
     out, store = args.out.resolve(), args.store and args.store.resolve()
     os.chdir(args.workspace)
     params, plain = parameters(args.set), parameters([*args.set, *args.plain_set])
-    if not args.table:
+    if store or not args.table:
         asked = {"folds": args.folds, "plain_rate": args.plain_rate, "plain_set": args.plain_set}
         settings.require_same(out, settings.of(params, **asked))
     part, parts = map(int, args.share.split("/"))

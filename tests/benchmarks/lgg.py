@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--stage", default="prepare")
     args = parser.parse_args()
     folder = args.folder.resolve()
+    if folder.exists() or not SHARED.is_dir():
+        parser.error(f"expected a new FOLDER and the data in {SHARED}; found {folder} there or no such data")
     project, environment = folder / "project", environment_of(folder)
 
     def run(*command: str | Path, cwd: Path = project) -> None:

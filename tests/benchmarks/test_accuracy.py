@@ -78,6 +78,11 @@ def test_a_store_carries_results_to_another_folder_without_names_or_labels(
     assert store.read_bytes() != before
     with pytest.raises(ConfigError, match=r"finetune\.warmup"):
         measure(monkeypatch, workspace, tmp_path / "other", *kept, "--set", "finetune.warmup=0.3")
+    path = workspace / "data/prepared/slices.csv"
+    before = path.read_bytes()
+    path.write_bytes(before[: before.rindex(b"1,")] + b"0," + before[before.rindex(b"1,") + 2 :])
+    with pytest.raises(ConfigError, match=r"sha256\.units"):
+        measure(monkeypatch, workspace, tmp_path / "relabelled", *kept, "--table")
 
 
 @pytest.mark.parametrize("name", ["slices.npy", "slices.csv", "backbone.safetensors"])

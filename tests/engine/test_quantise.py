@@ -104,6 +104,19 @@ def test_every_runtime_takes_it(int8, slices, tmp_path: Path, monkeypatch: pytes
     assert engine.status == "built, not run"
 
 
+def test_each_layer_that_the_picture_comes_to_first_is_of_the_stem() -> None:
+    nodes = [
+        onnx.helper.make_node("Conv", ["slices", "w"], ["fine"], name="fine"),
+        onnx.helper.make_node("Conv", ["slices", "w"], ["coarse"], name="coarse"),
+        onnx.helper.make_node("Relu", ["coarse"], ["seen"], name="seen"),
+        onnx.helper.make_node("Conv", ["seen", "w"], ["again"], name="again"),
+        onnx.helper.make_node("Concat", ["fine", "again"], ["features"], name="features", axis=1),
+        onnx.helper.make_node("MatMul", ["membership", "features"], ["embedding"], name="embedding"),
+    ]
+    graph = onnx.helper.make_model(onnx.helper.make_graph(nodes, "two stems", [], []))
+    assert [node.name for node in quantise.behind_stem(graph)] == ["seen", "again", "features"]
+
+
 def test_no_slices_is_an_error(graph: onnx.ModelProto) -> None:
     with pytest.raises(EngineError, match="training slices to calibrate int8"):
         quantise.quantise(graph, np.zeros((0, SIZE, SIZE), np.uint8))

@@ -1,4 +1,4 @@
-"""A release on a processor that computes otherwise than the one where patients allowed what runs."""
+"""A release on a processor that computes otherwise than the one where it was made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def told(make_release, tmp_path: Path) -> Path:
 
 
 def tell(folder: Path, said: list[cases.Case]) -> None:
-    """Put into the release what was said of the cases where it was validated."""
+    """Put into the release what was said of the cases where it was made."""
     path = folder / "runs.npz"
     cases.write(path, said)
     limits = contract.ParityCases(file="runs.npz", sha256=sha256_file(path), tolerance=1e-3, band=0.02)
@@ -50,6 +50,6 @@ def test_one_that_computes_otherwise_is_not(told: Path, off: float, opens: bool)
     if opens:
         open_release(told)
         return
-    with pytest.raises(EngineError, match=r"on this machine, and otherwise where it was validated.*--precision fp32"):
+    with pytest.raises(EngineError, match=r"on this machine, and otherwise where it was made.*--precision fp32"):
         open_release(told)
     assert open_release(told, plain=True).backend.name.startswith("ONNX Runtime")

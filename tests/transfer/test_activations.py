@@ -69,7 +69,7 @@ def test_the_last_layers_mean_is_what_a_head_is_put_on(trunk: nn.Module, slices:
 
 
 def test_forms_are_of_the_maps_of_the_layer(trunk: nn.Module, slices: np.ndarray, cache: Cache) -> None:
-    with torch.no_grad(), layers.outputs(trunk, ["layer2.0"]) as given:
+    with torch.no_grad(), layers.outputs(trunk, ["layer2.0"], torch.clone) as given:
         maps = given(to_input(slices, torch.device("cpu")))["layer2.0"].numpy()
     spatial = kept(trunk, slices, ["layer2.0"], cache, form="spatial")["layer2.0"]
     assert (spatial.shape, spatial.dtype) == ((11, 128, 4, 4), np.float16)
@@ -77,6 +77,22 @@ def test_forms_are_of_the_maps_of_the_layer(trunk: nn.Module, slices: np.ndarray
     np.testing.assert_allclose(kept(trunk, slices, ["layer2.0"], cache)["layer2.0"], maps.mean((2, 3)), atol=1e-5)
     highest = kept(trunk, slices, ["layer2.0"], cache, form="max")["layer2.0"]
     np.testing.assert_allclose(highest, maps.max((2, 3)), atol=1e-5)
+
+
+def test_a_layer_that_the_next_one_writes_into_is_taken_before(slices: np.ndarray, cache: Cache) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.LazyLinear(2)).eval()
+    given = to_input(slices, torch.device("cpu"))
+    with torch.no_grad():
+        net(given)
+        maps = net[0](given).numpy()
+    (mean, highest, spatial) = activations(
+        net, slices, ["0"], cache, keys=("w", "d"), batch=4, forms=["mean", "max", "spatial"]
+    )["0"]
+    np.testing.assert_allclose(mean, maps.mean((2, 3)), atol=1e-5)
+    np.testing.assert_allclose(highest, maps.max((2, 3)), atol=1e-5)
+    np.testing.assert_allclose(spatial, maps, atol=2e-3)
+    assert (maps < 0).any(), "the case is about something"
 
 
 def test_tokens_have_forms_and_a_layer_without_positions_is_its_own(slices: np.ndarray, cache: Cache) -> None:

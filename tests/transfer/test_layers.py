@@ -80,7 +80,7 @@ def test_a_share_or_a_name_is_a_number_of_frozen_blocks(resnet: nn.Module, learn
 def test_a_name_that_is_no_block_is_an_error_with_those_near_to_it(resnet: nn.Module, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"found '{name}'\. Near to it: .*layer2"):
         layers.place(resnet, name)
-    with pytest.raises(ConfigError, match="Near to it: .*layer2"), layers.outputs(resnet, [name]):
+    with pytest.raises(ConfigError, match="Near to it: .*layer2"), layers.outputs(resnet, [name], torch.clone):
         pass
 
 
@@ -91,7 +91,7 @@ def test_a_name_that_is_like_none_is_an_error_with_all_of_them(resnet: nn.Module
 
 def test_outputs_are_what_the_layers_give(resnet: nn.Module) -> None:
     slices = torch.rand(3, 1, 64, 64)
-    with torch.no_grad(), layers.outputs(resnet, ["layer4", "layer1.0", layers.TRUNK]) as run:
+    with torch.no_grad(), layers.outputs(resnet, ["layer4", "layer1.0", layers.TRUNK], torch.clone) as run:
         found = run(slices)
     assert list(found) == ["layer4", "layer1.0", "trunk"]
     assert {name: tuple(values.shape) for name, values in found.items()} == {
@@ -108,7 +108,7 @@ def test_outputs_are_what_the_layers_give(resnet: nn.Module) -> None:
 def test_every_block_of_every_family_gives_something_a_slice(family: Family) -> None:
     net = one_channel_trunk(family)
     names = [block.name for block in layers.blocks(net)]
-    with torch.no_grad(), layers.outputs(net, names) as run:
+    with torch.no_grad(), layers.outputs(net, names, torch.clone) as run:
         found = run(torch.rand(2, 1, family.size, family.size))
     assert all(2 <= values.ndim <= 4 and len(values) == 2 for values in found.values())
 
@@ -125,14 +125,23 @@ def test_maps_are_channels_first_whatever_the_network_uses(
     name: str, options: dict[str, int], layer: str, channels: int, side: int
 ) -> None:
     net = one_channel_trunk(Family(name, options, 64))
-    with torch.no_grad(), layers.outputs(net, [layer]) as run:
+    with torch.no_grad(), layers.outputs(net, [layer], torch.clone) as run:
         assert run(torch.rand(2, 1, 64, 64))[layer].shape == (2, channels, side, side)
+
+
+def test_what_is_kept_is_kept_before_the_next_layer_writes_into_it() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
+    slices = torch.rand(2, 1, 8, 8)
+    with torch.no_grad(), layers.outputs(net, ["0"], lambda maps: maps.mean((2, 3))) as run:
+        kept = run(slices)["0"]
+        torch.testing.assert_close(kept, net[0](slices).mean((2, 3)))
+    assert (kept < 0).any(), "the case is about something"
 
 
 def test_a_layer_without_features_is_an_error() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(0, 1), nn.Flatten())
     with (
         pytest.raises(ConfigError, match="from the layer 1; found not one row a slice"),
-        layers.outputs(net, ["1"]) as run,
+        layers.outputs(net, ["1"], torch.clone) as run,
     ):
         run(torch.rand(2, 1, 8, 8))

@@ -64,8 +64,8 @@ def _note(rung: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
     if rung["precision"] == "int8+bf16":
         return "the same graph, with what is in float in bf16"
     if rung["precision"] == "int8" and ladder["int8"]:
-        left, whole = len(ladder["int8"]["left_in_float"]), ladder["int8"]["layers"]
-        return f"{left} of {whole} layers left in float, the most sensitive" if left else f"all {whole} layers"
+        left, whole = len(ladder["int8"]["left_in_float"]), f"{ladder['int8']['layers']} layers behind the stem"
+        return f"{left} of {whole} left in float, the most sensitive" if left else f"all {whole}"
     if (rung["runtime"], rung["precision"]) == ("onnxruntime", "fp16"):
         return "for what the roundings do; not a candidate"
     return "what all are compared with" if rung is ladder["rungs"][0] else ""

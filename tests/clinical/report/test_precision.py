@@ -33,7 +33,7 @@ def test_each_rung_says_what_it_changes_and_how_it_went(rows) -> None:
     assert dict(rows["ONNX Runtime, fp16"]["cells"])["AUROC"] == "0.0000 (0.0000 to 0.0001)"
     assert rows["OpenVINO, fp16"]["cells"] is None
     assert rows["OpenVINO, fp16"]["why"].startswith("layers that run in f32")
-    assert rows["OpenVINO, int8"]["note"] == "1 of 21 layers left in float, the most sensitive"
+    assert rows["OpenVINO, int8"]["note"] == "1 of 21 layers behind the stem left in float, the most sensitive"
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_the_page_shows_the_table_and_the_machine(full) -> None:
         assert said in words, said
     plain = {"runtime": "onnxruntime", "precision": "fp32"}
     ladder = LADDER | {"int8": None, "rungs": LADDER["rungs"][:2], "runs": plain}
-    assert "layers left in float" not in Page(render(replace(full, ladder=ladder))).words
+    assert "left in float" not in Page(render(replace(full, ladder=ladder))).words

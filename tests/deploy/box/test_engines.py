@@ -115,7 +115,7 @@ def test_what_its_processor_would_answer_does_not_matter_where_an_engine_answers
     known = cases.read(release / "parity.npz")
     said = [replace(case.expected, probabilities=1 - case.expected.probabilities) for case in known]
     tell(release, [replace(case, expected=other) for case, other in zip(known, said, strict=True)])
-    with pytest.raises(EngineError, match="otherwise where it was validated"):
+    with pytest.raises(EngineError, match="otherwise where it was made"):
         opened(release, None, state)
     builder = machine.install(monkeypatch)
     assert run(release, state, "--precision", "fp32") == 0
