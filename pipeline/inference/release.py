@@ -82,8 +82,8 @@ def _require_answers(folder: Path, manifest: contract.Manifest, backend: Backend
         raise EngineError(
             error.expected,
             f"{error.found}; so said by {backend.name} on this machine, and otherwise where it was made",
-            "fp32 in ONNX Runtime is alike everywhere: `python -m pipeline.inference` has `--precision fp32`; a box and "
-            "a flow need a release made with export.precision.rungs: [onnxruntime fp32], or a box an engine of its GPU.",
+            "fp32 in ONNX Runtime is alike everywhere: `python -m pipeline.inference` has `--precision fp32`. A box or "
+            "a flow needs a release of export.precision.rungs: [onnxruntime fp32], or an engine of the box's GPU.",
         ) from error
 
 
