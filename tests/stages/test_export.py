@@ -89,7 +89,8 @@ def test_equal_inputs_give_equal_bytes(project: Path, params: config.Params) -> 
     def everything() -> dict[str, bytes]:
         export(params)
         made = {path.name: path.read_bytes() for path in Path("models/export").iterdir()}
-        assert all(rung["milliseconds"] > 0 for rung in json.loads(made.pop("ladder.json"))["rungs"])
+        rungs = json.loads(made.pop("ladder.json"))["rungs"]
+        assert all(rung["milliseconds"] > 0 for rung in rungs if not rung["not_run"])  # by processors without fp16
         return made
 
     first = everything()

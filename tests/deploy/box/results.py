@@ -25,8 +25,9 @@ def result(number: int, kind: Kind = "sc", size: int = 8) -> bytes:
     return file.getvalue()
 
 
-def destination(name: str = "pacs", port: int = 104, **changes: object) -> Destination:
+def destination(name: str = "pacs", port: int = 104, timeout_s: float = 5.0, **changes: object) -> Destination:
     """A C-STORE SCP on this machine that is tried again at once."""
-    dicom = {"ae_title": "PACS", "calling_ae_title": "MRIBOX", "address": "127.0.0.1", "port": port, "timeout_s": 5.0}
+    dicom = {"ae_title": "PACS", "calling_ae_title": "MRIBOX", "address": "127.0.0.1", "port": port}
+    dicom |= {"timeout_s": timeout_s}
     retry = {"first_s": 0.01, "longest_s": 0.05, "tries": 3}
     return Destination.model_validate({"name": name, "dicom": dicom, "retry": retry} | changes)

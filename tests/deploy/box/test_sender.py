@@ -64,7 +64,7 @@ def uids(outbox: Outbox) -> list[str]:
 
 def test_success_is_sent_and_once(journal: Journal) -> None:
     with archive() as pacs:
-        outbox = filled(journal, where := destination(port=pacs.port), studies=3, size=600)
+        outbox = filled(journal, where := destination(port=pacs.port, timeout_s=60.0), studies=3, size=600)
         found = until_settled(outbox, where)
         assert {(each.state, each.tries, each.last_status) for each in found} == {("sent", 1, 0)}
         assert sending(outbox, where).round() == 0
