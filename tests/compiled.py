@@ -33,6 +33,7 @@ def record(folder: Path, onnx_sha256: str, model_sha256: str, **changes: Any) ->
         "parity": {},
         "onnx_sha256": onnx_sha256,
         "cases": {"file": path.name, "sha256": sha256_file(path), "tolerance": 1e-3, "band": 0.02},
+        "answers": None,
         "provenance": provenance(model_sha256).model_dump(),
         "slices": {"least": 1, "usual": 4, "most": MOST},
         "reason": "not asked for",

@@ -113,10 +113,10 @@ def opened(folder: Path, public_key: Path | None, state: Path | None = None) -> 
         EngineError: this machine cannot run it, or its engine was built for another.
     """
     # What runs on CPUs need not run here, nor answer as it did elsewhere, where an engine answers.
-    by_engine = state is not None and engines.built(folder, state)
-    release = open_release(folder, public_key, plain=by_engine)
-    if state is not None and by_engine:
-        release = replace(release, backend=engines.open_engine(folder, state))
+    compiled = state if state is not None and engines.built(folder, state) else None
+    release = open_release(folder, public_key, plain=compiled is not None)
+    if compiled is not None:
+        release = replace(release, backend=engines.open_engine(folder, compiled))
     studies = release.manifest.reference
     known = None if studies is None else reference.read(folder / studies.file)
     features = release.backend.outputs["embedding"]

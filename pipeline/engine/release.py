@@ -168,7 +168,7 @@ def _require_one_model(evidence: Evidence, parts: Parts) -> None:
         ("a reference by the exported graph", references.read(parts.reference).onnx_sha256, of_graph),
     ]
     made = [(parts.graph.with_name(entry["file"]), entry) for entry in evidence.ladder["graphs"].values()]
-    compiled = [evidence.compiled["cases"], evidence.compiled.get("answers"), *evidence.compiled["engines"]]
+    compiled = [evidence.compiled["cases"], evidence.compiled["answers"], *evidence.compiled["engines"]]
     built = [(parts.engines / entry["file"], entry) for entry in compiled if entry]
     same += [(f"{path.name} as it was made", _hash(path), entry["sha256"]) for path, entry in [*made, *built]]
     for what, found, promised in same:
@@ -240,7 +240,7 @@ def _manifest(params: Params, evidence: Evidence, folder: Path, key: Ed25519Priv
         },
         made_from=Provenance.model_validate(evidence.compiled["provenance"]),
         cases=ParityCases.model_validate(evidence.compiled["cases"]),
-        answers=evidence.compiled.get("answers"),
+        answers=evidence.compiled["answers"],
         engines=[Engine.model_validate(engine) for engine in evidence.compiled["engines"]],
         signature=signature.UNSIGNED if key is None else signature.describe(key),
     )

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.files import read_csv
+from tests.benchmarks.lgg import of_scans
 
 pytestmark = pytest.mark.acceptance
 
@@ -24,14 +25,7 @@ def own(clone: Any, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     project = clone.copy(folder)
     wrap = shared / "tools/lgg_to_dicom.py"
     project.run(sys.executable, str(wrap), str(shared / "data/lgg_flair"), str(folder / "lgg"), "--patients", "10")
-    project.set(
-        f"data.dicom_dir={folder / 'lgg/dicom'}",
-        f"data.labels={folder / 'lgg/labels.csv'}",
-        "data.label_level=slice",
-        "data.source=TCGA-LGG, FLAIR slices",
-        "data.licence=Non-commercial use",
-        "finetune.phases.0.epochs=1",
-    )
+    project.set(*of_scans(folder / "lgg"), "finetune.phases.0.epochs=1")
     project.run("dvc", "repro")
     return project
 

@@ -54,7 +54,10 @@ def _rows(index: list[dict[str, str]], logits: np.ndarray) -> list[dict[str, Any
 
 def collect(out: Path, store: Path, ways: Iterable[str]) -> None:
     """Add all results of a folder to a store, in place of those that it has of the same divisions."""
-    found: dict[str, Any] = dict(np.load(store)) if store.exists() else {}
+    found: dict[str, Any] = {}
+    if store.exists():
+        with np.load(store) as kept:
+            found |= kept
     found["settings"] = json.dumps(read_json(out / settings.FILE), sort_keys=True)
     for way in ways:
         for path in sorted((out / way).glob("size*-seed*-fold*.csv")):

@@ -11,7 +11,7 @@ from pipeline.clinical.pooling import pool_mean
 from pipeline.targets import Targets
 from pipeline.transfer.domain import Distance
 from pipeline.transfer.probe import Probe
-from pipeline.transfer.transferability import Layer, best, logme, measure, segment, side_of
+from pipeline.transfer.transferability import Layer, Side, best, logme, measure, segment, side_of
 
 UNITS, FEATURES = 24, 5
 
@@ -85,17 +85,23 @@ def test_unit_means_are_those_of_the_slices_wherever_they_stand() -> None:
     assert train.patients.tolist() == [f"P{name[1]}" for name in names]
 
 
+def sides(validating: int) -> tuple[np.ndarray, Side, Side]:
+    """Labels 0, 1, 0, ... of units of a patient each: 40 train, so many after them validate."""
+    labels = np.arange(40 + validating) % 2
+    rows = [
+        {"unit": str(i), "patient": str(i), "label": str(label), "split": "train" if i < 40 else "val"}
+        for i, label in enumerate(labels)
+    ]
+    train, val = (side_of(rows, side, Targets("binary", ("0", "1")).encode) for side in ("train", "val"))
+    return labels, train, val
+
+
 def test_validation_is_measured_on_validation_units() -> None:
     rng = np.random.default_rng(7)
-    labels = np.arange(60) % 2
-    rows = [
-        {"unit": str(i), "patient": str(i), "label": str(labels[i]), "split": "train" if i < 40 else "val"}
-        for i in range(60)
-    ]
+    labels, train, val = sides(20)
     features = rng.normal(size=(60, 3)).astype(np.float32)
     features[:, 0] += 4 * labels
     features[40:, 0] *= -1  # reversed there: the probe must be wrong
-    train, val = (side_of(rows, side, Targets("binary", ("0", "1")).encode) for side in ("train", "val"))
     _, figures = measure([features], train, val, "binary", [0.1], seed=1)
     assert figures["cv_auroc"] > 0.9
     assert figures["val_auroc"] < 0.1
@@ -103,14 +109,9 @@ def test_validation_is_measured_on_validation_units() -> None:
 
 def test_the_probe_sees_all_forms_and_logme_the_first() -> None:
     rng = np.random.default_rng(8)
-    labels = np.arange(80) % 2
-    rows = [
-        {"unit": str(i), "patient": str(i), "label": str(labels[i]), "split": "train" if i < 40 else "val"}
-        for i in range(80)
-    ]
+    labels, train, val = sides(40)
     noise, telling = rng.normal(size=(2, 80, 3)).astype(np.float32)
     telling[:, 0] += 4 * labels
-    train, val = (side_of(rows, side, Targets("binary", ("0", "1")).encode) for side in ("train", "val"))
     fitted, figures = measure([noise, telling], train, val, "binary", [0.1], seed=1)
     assert fitted.weight.shape == (6, 1)
     assert figures["val_auroc"] > 0.9
