@@ -175,7 +175,11 @@ class Recordings(Strict):
 
 
 class Finetune(Strict):
-    """Phases from the head up, and how each step is made."""
+    """Phases from the head up, and how each step is made.
+
+    Attributes:
+        least_steps: that an epoch has, about; where the units are too few for them, it goes over them several times.
+    """
 
     pooling: Pooling
     phases: Annotated[list[Phase], Field(min_length=1)]
@@ -184,6 +188,7 @@ class Finetune(Strict):
     patience: Positive
     batch_slices: Positive
     slices_per_unit: Positive
+    least_steps: Positive
     accumulate: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Fraction

@@ -26,6 +26,10 @@ class Bags:
     rows: list[npt.NDArray[np.int64]]
     targets: npt.NDArray[np.float32]
 
+    def repeated(self, times: int) -> Bags:
+        """Every unit `times` over, to be drawn and changed anew each time."""
+        return Bags(self.values, self.rows * times, np.tile(self.targets, (times, 1)))
+
     def shard(self, rank: int, world: int, seed: int) -> Bags:
         """The units of one of `world` processes, dealt at random; all get equally many, so one may be dealt twice."""
         if world == 1:

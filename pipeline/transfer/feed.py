@@ -82,7 +82,8 @@ class Feeder:
     Args:
         model: whose trunk is frozen for the phase.
         settings: batches, augmentation and recordings.
-        train, val: all training and validation units, as slices; of the training units each process has a share.
+        train, val: all training and validation units, as slices; of the training units, several times over where
+            they are few (`least_steps`), each process has a share.
         folder: of recordings, in the cache directory; another one each process.
         seed: of the training.
     """
@@ -92,12 +93,12 @@ class Feeder:
     ) -> None:
         self.model, self.settings, self.folder, self.seed = model, settings, folder, seed
         self.world = idist.get_world_size()
-        self.all, self.train, self.val = train, train.shard(idist.get_rank(), self.world, seed), val
         self.device = next(model.parameters()).device
         # Of all units, as what follows for recordings: processes that differed would wait for each other for ever.
-        self.batch_units = max(
-            1, round(units_a_batch(train, settings.batch_slices, settings.slices_per_unit) / self.world)
-        )
+        together = units_a_batch(train, settings.batch_slices, settings.slices_per_unit)
+        self.batch_units = max(1, round(together / self.world))
+        self.all = train.repeated(max(1, round(settings.least_steps * together / len(train.rows))))
+        self.train, self.val = self.all.shard(idist.get_rank(), self.world, seed), val
 
     def phase(self, number: int, phase: Phase, frozen: int) -> Feed:
         """The feed of phase `number`, of whose trunk `frozen` blocks do not learn."""

@@ -24,6 +24,7 @@ SMALL = [
     "features.probe_c=[0.1]",
     "finetune.phases.0.epochs=2",
     "finetune.phases.1.epochs=1",
+    "finetune.least_steps=1",
     "validate.bootstrap=200",
     # What an untrained network can meet: its figures are defined.
     (

@@ -81,6 +81,7 @@ def _trained(folder: Path, blobs: Blobs, backbone: Path, command: list[str]) -> 
         "phases": PHASES,
         "batch_slices": 48,
         "slices_per_unit": 4,
+        "least_steps": 1,
         "precision": "fp32",
         "augment": None,
         "dropout": 0.0,

@@ -15,7 +15,7 @@ from pipeline.errors import TrainingError
 from pipeline.training_config import Phase
 from pipeline.transfer import feed
 from pipeline.transfer.batches import Bags, Loader
-from pipeline.transfer.feed import Feed, Feeder
+from pipeline.transfer.feed import Feed, Feeder, Replay
 from pipeline.transfer.model import from_backbone
 from pipeline.transfer.recordings import Recording
 from tests.transfer.test_train import settings
@@ -70,6 +70,34 @@ def test_processes_take_equally_many_steps_on_equally_many_draws(
         found.append((len(own.train), own.copies, len(list(own.train))))
     assert len(set(found)) == 1
     assert found[0][0] == found[0][2]
+
+
+@pytest.mark.parametrize("phase", [TOP, Phase(name="all", trunk=1.0, epochs=1, learning_rate=1e-3)])
+def test_of_few_units_an_epoch_is_several_turns(
+    tmp_path: Path, backbone_folder: Path, process: Process, phase: Phase
+) -> None:
+    """30 units of 6 a batch are 5 steps: 12 are about two turns, 3 are passed anyway; so, too, in each of 3 processes."""
+    room = {"slices_per_unit": 1, "batch_slices": 6}
+    process(0, 1)
+    steps = {least: fed(backbone_folder, tmp_path / str(least), phase, least_steps=least, **room) for least in (3, 12)}
+    assert [len(feed.train) for feed in steps.values()] == [5, 10]
+    assert [feed.train.slices for feed in steps.values()] == [30, 60]
+    assert len(steps[12].val.rows) == 30
+    epoch = torch.cat([batch.targets for batch in steps[12].train])
+    assert len(epoch) == 60
+    assert epoch.sum() == 2 * uneven().targets.sum()
+    process(2, 3)
+    third = fed(backbone_folder, tmp_path / "third", phase, least_steps=12, **room)
+    assert (len(third.train), third.train.slices) == (10, 20)
+
+
+def test_a_unit_is_changed_anew_at_each_turn(tmp_path: Path, backbone_folder: Path) -> None:
+    feed = fed(backbone_folder, tmp_path, least_steps=10, batch_slices=30, slices_per_unit=1)
+    assert isinstance(feed.train, Replay)
+    drawn = feed.train.recording.draw(0)
+    turns = [np.stack([drawn.values[rows[0]] for rows in drawn.rows[start::30]]) for start in (1, 2, 3)]
+    assert all(len(turn) == 10 for turn in turns)
+    assert all(len(np.unique(turn.reshape(10, -1), axis=0)) == 10 for turn in turns)
 
 
 def test_the_room_for_recordings_is_that_of_all_processes(

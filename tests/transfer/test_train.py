@@ -32,6 +32,7 @@ PHASES = [
 def settings(**changes: object) -> Finetune:
     shipped = config.load(ROOT / "params.yaml").finetune.model_dump()
     small = {"phases": PHASES, "patience": 4, "batch_slices": 24, "slices_per_unit": 3, "precision": "fp32"}
+    small["least_steps"] = 1
     return Finetune.model_validate(shipped | small | changes)
 
 
