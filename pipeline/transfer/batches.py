@@ -11,6 +11,9 @@ import torch
 
 from pipeline.targets import Targets
 
+#: Slices that go through a network at once where nothing is learnt, at most: a unit may have thousands.
+AT_ONCE = 512
+
 
 @dataclass(frozen=True)
 class Bags:
@@ -26,8 +29,9 @@ class Bags:
     rows: list[npt.NDArray[np.int64]]
     targets: npt.NDArray[np.float32]
 
-    def repeated(self, times: int) -> Bags:
-        """Every unit `times` over, to be drawn and changed anew each time."""
+    def turns(self, batch_units: int, least_steps: int) -> Bags:
+        """Every unit so many times over that about `least_steps` batches come of them; once at least."""
+        times = max(1, round(least_steps * batch_units / len(self.rows)))
         return Bags(self.values, self.rows * times, np.tile(self.targets, (times, 1)))
 
     def shard(self, rank: int, world: int, seed: int) -> Bags:

@@ -97,7 +97,7 @@ class Feeder:
         # Of all units, as what follows for recordings: processes that differed would wait for each other for ever.
         together = units_a_batch(train, settings.batch_slices, settings.slices_per_unit)
         self.batch_units = max(1, round(together / self.world))
-        self.all = train.repeated(max(1, round(settings.least_steps * together / len(train.rows))))
+        self.all = train.turns(together, settings.least_steps)
         self.train, self.val = self.all.shard(idist.get_rank(), self.world, seed), val
 
     def phase(self, number: int, phase: Phase, frozen: int) -> Feed:

@@ -12,7 +12,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.transfer.batches import Bags, Loader, units_a_batch
+from pipeline.transfer.batches import AT_ONCE, Bags, Loader, units_a_batch
 from pipeline.transfer.head import Head, pool
 from pipeline.transfer.mixing import Mixing
 from pipeline.transfer.model import TransferModel
@@ -85,7 +85,7 @@ def unit_logits(learner: Learner, bags: Bags, device: torch.device, dtype: torch
     for batch in Loader(own, units_a_batch(own, _VALIDATION_SLICES)) if mine else ():
         on = batch.to(device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            rows = learner(on.values)
+            rows = torch.cat([learner(some) for some in on.values.split(AT_ONCE)])
         pooled = pool(rows.float(), on.owner, len(on.targets), learner.head.pooling)
         found[mine[at : at + len(pooled)]] = pooled.cpu().numpy()
         at += len(pooled)

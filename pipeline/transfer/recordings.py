@@ -21,7 +21,7 @@ from pipeline.errors import TrainingError
 from pipeline.files import write_atomic
 from pipeline.progress import track
 from pipeline.training_config import Recordings
-from pipeline.transfer.batches import Bags, Batch, Loader
+from pipeline.transfer.batches import AT_ONCE, Bags, Batch, Loader
 
 #: The stored type: ten bits of mantissa, more than the bf16 in which the network computes.
 _STORED = np.float16
@@ -86,22 +86,22 @@ class Recording:
         """An .npy file, batch after batch."""
         self.prefix.eval()
         self.loader.epoch = number
-        total = int(self._rows[-1][-1]) + 1
+        total, begun = int(self._rows[-1][-1]) + 1, False
         for place, batch in enumerate(
             track(self.loader, f"{self.title} {number + 1}" if self.loader.seed else self.title, total=len(self.loader))
         ):
-            values = self.change(batch, number, place).values
-            with torch.autocast(values.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                found = self.prefix(values)
-            stored = _stored(found)
-            if place == 0:
-                header = {
-                    "descr": np.lib.format.dtype_to_descr(stored.dtype),
-                    "fortran_order": False,
-                    "shape": (total, *found.shape[1:]),
-                }
-                np.lib.format.write_array_header_1_0(handle, header)
-            handle.write(stored.tobytes())
+            for values in self.change(batch, number, place).values.split(AT_ONCE):
+                with torch.autocast(values.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    stored = _stored(self.prefix(values))
+                if not begun:
+                    header = {
+                        "descr": np.lib.format.dtype_to_descr(stored.dtype),
+                        "fortran_order": False,
+                        "shape": (total, *stored.shape[1:]),
+                    }
+                    np.lib.format.write_array_header_1_0(handle, header)
+                    begun = True
+                handle.write(stored.tobytes())
 
 
 def _stored(found: torch.Tensor) -> npt.NDArray[np.float16]:

@@ -6,9 +6,10 @@
 
 WORKSPACE is a checkout in which `dvc repro backbone prepare` has run. Patient-grouped folds, dealt anew by each seed;
 a fifth of the patients who are not tested validate, and of the others SIZE are drawn to train on (0: all). Each is
-trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, and the batches, epochs and precision
-of params.yaml), the logistic probe on the frozen layer of the highest validation AUROC, fine-tuning as params.yaml
-says, and the control from random weights. Whatever is chosen is chosen without the tested patients.
+trained by four ways: a plain PyTorch loop (`loops.plain`; flips and rotations, every slice once an epoch, and the
+batches, epochs and precision of params.yaml), the logistic probe on the frozen layer of the highest validation AUROC,
+fine-tuning as params.yaml says, and the control from random weights. Whatever is chosen is chosen without the tested
+patients.
 
 Every result is a file in the output folder, with validation units beside the tested ones, so that a run that was
 stopped goes on where it was, and `--share I/N` does the I-th of N parts. `settings.json` there says what they were
@@ -52,7 +53,7 @@ from pipeline.transfer.transferability import side_of
 from tests.benchmarks import accuracy_store, accuracy_table, loops, settings
 
 #: What differs in the plain loop from params.yaml.
-PLAIN = ["finetune.augment={flip_chance: 0.5, rotation_deg: 12.0}"]
+PLAIN = ["finetune.augment={flip_chance: 0.5, rotation_deg: 12.0}", "finetune.least_steps=1"]
 WAYS = ("plain", "probe", "finetuned", "scratch")
 BACKBONE, PREPARED = Path("models/backbone"), Path("data/prepared")
 

@@ -88,7 +88,8 @@ def _loop(
 ) -> Iterator[Epoch]:
     settings, dtype, on_device = given.settings, PRECISION[given.settings.precision], next(model.parameters()).device
     units = units_a_batch(given.train, settings.batch_slices, settings.slices_per_unit)
-    loader = Loader(given.train, units, (given.seed, 0), settings.slices_per_unit)
+    train = given.train.turns(units, settings.least_steps)
+    loader = Loader(train, units, (given.seed, 0), settings.slices_per_unit)
     spent, step = 0.0, 0
     for loader.epoch in range(1, given.epochs + 1):
         begin = time.perf_counter()

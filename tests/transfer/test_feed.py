@@ -76,7 +76,7 @@ def test_processes_take_equally_many_steps_on_equally_many_draws(
 def test_of_few_units_an_epoch_is_several_turns(
     tmp_path: Path, backbone_folder: Path, process: Process, phase: Phase
 ) -> None:
-    """30 units of 6 a batch are 5 steps: 12 are about two turns, 3 are passed anyway; so, too, in each of 3 processes."""
+    """30 units of 6 a batch are 5 steps: 12 are about two turns, 3 are passed anyway; so in each of 3 processes."""
     room = {"slices_per_unit": 1, "batch_slices": 6}
     process(0, 1)
     steps = {least: fed(backbone_folder, tmp_path / str(least), phase, least_steps=least, **room) for least in (3, 12)}
