@@ -203,7 +203,12 @@ class Finetune(Strict):
     processes: Positive
 
     @model_validator(mode="after")
-    def _falling(self) -> Finetune:
+    def _in_order(self) -> Finetune:
+        names = ["start", *(phase.name for phase in self.phases)]  # that of the history's first row
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"finetune.phases: {', '.join(names[1:])}: each needs a name of its own, other than `start`"
+            )
         for before, after in pairwise(self.phases):
             if after.learning_rate >= before.learning_rate:
                 raise ValueError(

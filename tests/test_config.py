@@ -160,6 +160,14 @@ def test_learning_rate_must_fall_from_the_head_up(raw: dict[str, Any], tmp_path:
         _load(raw, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["head", "start"])
+def test_each_phase_has_a_name_of_its_own(raw: dict[str, Any], tmp_path: Path, name: str) -> None:
+    """The history knows a phase by it, and its first row is `start`."""
+    raw["finetune"]["phases"][1]["name"] = name
+    with pytest.raises(ConfigError, match=f"head, {name}: each needs a name of its own, other than `start`"):
+        _load(raw, tmp_path)
+
+
 def test_later_phase_must_not_unfreeze_less(raw: dict[str, Any], tmp_path: Path) -> None:
     raw["finetune"]["phases"][0]["trunk"] = 0.5
     raw["finetune"]["phases"][-1]["trunk"] = 0.2

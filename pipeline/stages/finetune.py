@@ -59,15 +59,17 @@ def train(params: Params, name: str, phases: list[Phase], settings: Finetune, pr
     sides = [bags_of(slices, index, side, targets) for side in ("train", "val")]
     material = Material(sides[0], sides[1], targets.kind)
     training = Training(name, model, phases, settings, params.seed, checkpoint)
-    result = training.run(material)
     if not first():
+        training.run(material)
         return
-    out = Path("models") / name
-    save_model(training.model, out, BACKBONE, {"pretrained": pretrained, "val_auroc": round(result.kept_auroc, 6)})
-    write_csv(out / "history.csv", result.history[0].keys(), result.history)
-    curve = torch.stack(result.curve).numpy()
-    write_atomic(out / "curve.npz", lambda handle: np.savez(handle, logits=curve))
-    checkpoint.remove()
+    with checkpoint.held():
+        result = training.run(material)
+        out = Path("models") / name
+        save_model(training.model, out, BACKBONE, {"pretrained": pretrained, "val_auroc": round(result.kept_auroc, 6)})
+        write_csv(out / "history.csv", result.history[0].keys(), result.history)
+        curve = torch.stack(result.curve).numpy()
+        write_atomic(out / "curve.npz", lambda handle: np.savez(handle, logits=curve))
+        checkpoint.remove()
     say(f"{name}: validation AUROC {result.kept_auroc:.4f} of the epoch that is kept")
 
 

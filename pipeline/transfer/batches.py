@@ -83,9 +83,9 @@ def bags_of(
 
 
 def units_a_batch(bags: Bags, batch_slices: int, slices_per_unit: int | None = None) -> int:
-    """Of how many units about `batch_slices` slices are; at least one."""
+    """Of how many units about `batch_slices` slices are; at least one, and no more than there are."""
     usual = float(np.mean([len(own) for own in bags.rows]))
-    return max(1, round(batch_slices / min(usual, slices_per_unit or usual)))
+    return max(1, min(len(bags.rows), round(batch_slices / min(usual, slices_per_unit or usual))))
 
 
 class Loader:

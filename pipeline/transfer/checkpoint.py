@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -9,6 +10,8 @@ import math
 import pickle
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import torch
 from pipeline.code import training_version
 from pipeline.errors import TrainingError
 from pipeline.files import sha256_file, write_atomic
+from pipeline.progress import say
 
 #: Without a change for so long, a training is one that nobody goes on with.
 ABANDONED_DAYS = 30
@@ -70,6 +74,18 @@ class Checkpoint:
             digest.update(sha256_file(path).encode())
         self.path = cache / f"{name}-{digest.hexdigest()[:16]}" / "checkpoint.pt"
         self.code = training_version()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Alone with it, among the trainings that ask so, as two clones of a project may; others wait."""
+        self.path.parent.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.parent.with_suffix(".lock").open("wb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waits for another training of the same in {self.path.parent}")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def recordings(self, rank: int, world: int) -> Path:
         """Where process `rank` of `world` records: other code and other shares of the units record something else."""

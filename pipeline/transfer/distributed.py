@@ -37,7 +37,9 @@ def launch(work: Callable[..., None], processes: int, *args: Any) -> None:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with idist.Parallel(backend=backend, **({} if started else {"nproc_per_node": processes})) as parallel:
+            # By a file: ignite's own choice, a port of the machine, is one for all trainings on it.
+            own = {"nproc_per_node": processes, "init_method": f"file://{folder}/rendezvous"}
+            with idist.Parallel(backend=backend, **({} if started else own)) as parallel:
                 parallel.run(_one, work, Path(folder), 1 if started else processes, *args)
         except ProcessException:
             for said in sorted(Path(folder).glob("*.json")):
@@ -64,6 +66,12 @@ def same_buffers(module: nn.Module) -> None:
     if idist.get_world_size() > 1:
         for buffer in module.buffers():
             buffer.copy_(idist.broadcast(buffer, src=0))
+
+
+def others_rank() -> tuple[int, ...]:
+    """What a seed has more in every process but the first, so that no two draw the same."""
+    rank = int(idist.get_rank())
+    return (rank,) if rank else ()
 
 
 def first() -> bool:

@@ -14,6 +14,7 @@ from pipeline.training_config import Finetune, Phase
 from pipeline.transfer import boundary, layers
 from pipeline.transfer.augment import augment
 from pipeline.transfer.batches import Bags, Batch, Loader, units_a_batch
+from pipeline.transfer.distributed import others_rank
 from pipeline.transfer.learner import Learner, work
 from pipeline.transfer.model import TransferModel
 from pipeline.transfer.recordings import Recording, affordable
@@ -97,7 +98,7 @@ class Feeder:
         # Of all units, as what follows for recordings: processes that differed would wait for each other for ever.
         together = units_a_batch(train, settings.batch_slices, settings.slices_per_unit)
         self.batch_units = max(1, round(together / self.world))
-        self.all = train.turns(together, settings.least_steps)
+        self.all = train.turns(self.batch_units * self.world, settings.least_steps)
         self.train, self.val = self.all.shard(idist.get_rank(), self.world, seed), val
 
     def phase(self, number: int, phase: Phase, frozen: int) -> Feed:
@@ -172,7 +173,7 @@ class Feeder:
         return batch.to(self.device)
 
     def _changed(self, batch: Batch, draw: int, place: int) -> Batch:
-        return augmented(batch, batch.to(self.device), self.settings, seeded(self.seed, 7, draw, place))
+        return augmented(batch, batch.to(self.device), self.settings, seeded(self.seed, 7, draw, place, *others_rank()))
 
 
 def augmented(batch: Batch, on: Batch, settings: Finetune, generator: torch.Generator) -> Batch:

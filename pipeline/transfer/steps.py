@@ -12,6 +12,7 @@ from pipeline.training_config import Finetune, Phase
 from pipeline.transfer import mixing, schedule
 from pipeline.transfer.batches import Batch
 from pipeline.transfer.checkpoint import Progress
+from pipeline.transfer.distributed import others_rank
 from pipeline.transfer.feed import PRECISION, Feed, augmented, mix, seeded
 from pipeline.transfer.head import pool
 from pipeline.transfer.learner import Average
@@ -87,7 +88,7 @@ class Steps:
     def _loss(self, batch: Batch, place: int, share: float) -> torch.Tensor:
         """Forward and backward of a step that has `share` in an update; its loss, without waiting for it."""
         task, settings, mixed = self.task, self.task.settings, None
-        generator = seeded(task.seed, self.number, place)
+        generator = seeded(task.seed, self.number, place, *others_rank())
         on = batch.to(task.device)
         if self.feed.augmented:
             on = augmented(batch, on, settings, generator)

@@ -109,14 +109,26 @@ class Training:
 
     def _resume(self) -> None:
         found = self.checkpoint.load()
-        # The first process removes it as soon as it has ended.
-        idist.barrier()
+        self._require_one_place([found["phase"], found["epoch"]] if found else [-1, -1])
         if found is None:
             return
         self.progress = Progress(**found)
         self.model.load_state_dict(self.progress.model)
         phase = self.phases[min(self.progress.phase, len(self.phases) - 1)]
         self._say(f"resuming at phase {phase.name}, epoch {self.progress.epoch + 1}")
+
+    def _require_one_place(self, own: list[int]) -> None:
+        """All processes wait here for each other: the first removes the checkpoint as soon as it has ended."""
+        if idist.get_world_size() == 1:
+            return
+        places = idist.all_gather(torch.tensor([own], device=self.device)).tolist()
+        if any(place != own for place in places):
+            raise ConfigError(
+                "one checkpoint for all processes",
+                "phases and epochs (from 0; -1: no checkpoint) "
+                + ", ".join(f"{phase} {epoch}" for phase, epoch in places),
+                "Name a cache_dir that all machines share.",
+            )
 
     def _next_phase(self) -> None:
         """Each phase starts from the best epoch so far, with a fresh optimizer."""

@@ -172,7 +172,7 @@ def test_validation_is_never_augmented(
         return augment(slices, *others)
 
     monkeypatch.setattr(feed, "augment", spy)
-    changes = {"precision": "fp32", "slices_per_unit": 2, "augment": {**POSES, **ARTEFACTS}}
+    changes = {"precision": "fp32", "slices_per_unit": 2, "least_steps": 1, "augment": {**POSES, **ARTEFACTS}}
     phases = [
         Phase(name="recorded", trunk=0.0, epochs=2, learning_rate=1e-2),
         Phase(name="all", trunk=1.0, epochs=1, learning_rate=1e-3),

@@ -137,10 +137,23 @@ def test_a_networks_own_functional_dropout_is_in_the_way_only_where_it_drops() -
 
 
 class InPlace(Net):
-    """The second layer's input is changed in place, which would spoil what is kept of the first."""
+    """What goes from one to the other is changed in place."""
 
     def between(self, maps: torch.Tensor) -> torch.Tensor:
         return functional.relu(maps, inplace=True)
+
+
+class _Spoils(nn.Conv2d):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().forward(functional.relu_(maps))
+
+
+class SpoilsItsInput(Net):
+    """The second layer itself changes what it is given, which would be what is kept of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = _Spoils(4, 4, 3)
 
 
 def test_the_suffix_leaves_its_input_as_it_was() -> None:
@@ -149,6 +162,9 @@ def test_the_suffix_leaves_its_input_as_it_was() -> None:
     kept = (given := halves[0](_slices(8))).clone()
     halves[1](given)
     assert torch.equal(given, kept)
+    halves = split(SpoilsItsInput(), 1, _slices(8))
+    assert halves is not None
+    assert torch.equal(halves[0](_slices(8)), _slices(8))  # the cut moves below the layer whose output is spoilt
 
 
 class Pairs(nn.Module):

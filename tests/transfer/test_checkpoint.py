@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pytest
 import torch
 
 from pipeline.errors import StorageError, TrainingError
-from pipeline.transfer.checkpoint import ABANDONED_DAYS, remove_abandoned
+from pipeline.transfer.checkpoint import ABANDONED_DAYS, Checkpoint, remove_abandoned
 from pipeline.transfer.train import Material
 from tests.stopping import Stop, StopsAfter
 from tests.transfer.test_train import PHASES, training
+from tests.waiting import within
 
 
 def test_a_checkpoint_of_other_code_or_cut_short_is_an_error_and_stays(
@@ -119,3 +121,23 @@ def test_what_nobody_went_on_with_is_removed_and_nothing_else(tmp_path: Path) ->
     os.utime(tmp_path / "recorded again" / "recordings" / "0.npy")
     assert remove_abandoned(tmp_path) == [tmp_path / "left"]
     assert {path.name for path in tmp_path.iterdir()} == {"recorded again", "young"}
+
+
+def test_two_trainings_of_the_same_take_turns(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of two clones, say: the first to end removes what the other would go on with."""
+    order: list[str] = []
+
+    def second() -> None:
+        with Checkpoint(tmp_path / "cache", "t", [], {}).held():
+            order.append("second")
+
+    with (
+        Checkpoint(tmp_path / "cache", "t", [], {}).held(),
+        Checkpoint(tmp_path / "cache", "t", [], {"seed": 2}).held(),
+    ):
+        other = threading.Thread(target=second)
+        other.start()
+        assert within(10, lambda: "waits for another training of the same" in capfd.readouterr().err)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]

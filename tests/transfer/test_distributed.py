@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import ignite.distributed as idist
 import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import TrainingError
+from pipeline.errors import ConfigError, TrainingError
 from pipeline.transfer.distributed import launch, same_buffers
+from pipeline.transfer.train import Training
 from tests.transfer.small_project import Blobs, small_project, trained
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -39,6 +43,28 @@ def test_an_error_in_one_process_ends_the_other_that_waits_for_it(tmp_path: Path
     with pytest.raises(TrainingError, match="found process 1"):
         launch(_fail_in_the_second, 2, tmp_path)
     assert not (tmp_path / "went on").exists()
+
+
+def test_a_port_that_is_taken_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Two trainings of one machine, each of several processes, do not meet: ignite's own port would be 2222."""
+    with socket.socket() as taken:
+        with suppress(OSError):  # by another already
+            taken.bind(("127.0.0.1", 2222))
+            taken.listen()
+        launch(_share, 2, tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def _resumes_elsewhere() -> None:
+    rank = idist.get_rank()
+    Training._require_one_place(SimpleNamespace(device=idist.device()), [1, 3])  # type: ignore[arg-type]
+    Training._require_one_place(SimpleNamespace(device=idist.device()), [1, 3 - rank])  # type: ignore[arg-type]
+
+
+def test_processes_that_find_other_checkpoints_do_not_wait_for_each_other() -> None:
+    """As on machines whose cache is a folder of each."""
+    with pytest.raises(ConfigError, match=r"one checkpoint for all processes; found .* 1 3, 1 2\. Name a cache_dir"):
+        launch(_resumes_elsewhere, 2)
 
 
 def _share(folder: Path) -> None:

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from pipeline.errors import TrainingError
-from pipeline.training_config import Phase
-from pipeline.transfer import feed
-from pipeline.transfer.batches import Bags, Loader
+from pipeline.training_config import Finetune, Phase
+from pipeline.transfer import feed, steps
+from pipeline.transfer.batches import Bags, Batch, Loader
+from pipeline.transfer.checkpoint import Progress
 from pipeline.transfer.feed import Feed, Feeder, Replay
 from pipeline.transfer.model import from_backbone
+from pipeline.transfer.objective import Objective
 from pipeline.transfer.recordings import Recording
 from tests.transfer.test_train import settings
 
@@ -89,6 +91,42 @@ def test_of_few_units_an_epoch_is_several_turns(
     process(2, 3)
     third = fed(backbone_folder, tmp_path / "third", phase, least_steps=12, **room)
     assert (len(third.train), third.train.slices) == (10, 20)
+    process(3, 16)  # more than a batch has units: each takes one
+    assert len(fed(backbone_folder, tmp_path / "many", phase, least_steps=12, **room).train) == 12
+
+
+def test_a_batch_larger_than_the_data_is_the_data(tmp_path: Path, backbone_folder: Path) -> None:
+    for least in (1, 3):
+        train = fed(backbone_folder, tmp_path / str(least), least_steps=least, batch_slices=10_000).train
+        assert (len(train), [len(batch.targets) for batch in train]) == (least, [30] * least)
+
+
+@pytest.mark.parametrize("phase", [TOP, Phase(name="all", trunk=1.0, epochs=1, learning_rate=1e-3)])
+def test_no_two_processes_draw_the_same_changes(
+    tmp_path: Path, backbone_folder: Path, process: Process, phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[set[int]] = []
+
+    def noted(batch: Batch, on: Batch, _settings: Finetune, generator: torch.Generator) -> Batch:
+        seeds[-1].add(generator.initial_seed())
+        return on
+
+    monkeypatch.setattr(feed, "augmented", noted)
+    monkeypatch.setattr(steps, "augmented", noted)
+    model, units = from_backbone(backbone_folder, 32, 0.0, pretrained=True), uneven()
+    task = steps.Task(model, Objective("binary", None, 0.0), settings(), 3, torch.device("cpu"))
+    for rank in range(2):
+        process(rank, 2)
+        own = Feeder(model, settings(), units, units, tmp_path / str(rank), 3).phase(
+            0, phase, model.freeze(phase.trunk)
+        )
+        process(rank, 1)  # nobody is there to add gradients with
+        monkeypatch.setattr(feed.idist, "get_rank", lambda rank=rank: rank)
+        seeds.append(set())
+        steps.Steps(task, phase, own, model.freeze(phase.trunk), Progress()).epoch(1)
+    assert seeds[0]
+    assert len(seeds[0]) == len(seeds[1])
+    assert not seeds[0] & seeds[1]
 
 
 def test_a_unit_is_changed_anew_at_each_turn(tmp_path: Path, backbone_folder: Path) -> None:

@@ -92,11 +92,15 @@ def test_fewer_draws_are_less_work(tmp_path: Path, backbone_folder: Path, materi
     assert work[2] < work[1]
 
 
-def test_recordings_that_do_not_fit_are_not_made(tmp_path: Path, backbone_folder: Path, material: Material) -> None:
-    limits = {"recordings": {"copies": 4, "gigabytes": 1e-6}}
-    job = training(tmp_path, backbone_folder, PHASES[:1], **limits)
+@pytest.mark.parametrize(("gigabytes", "made"), [(1e-6, 0), (1.0, 3)])
+def test_recordings_that_do_not_fit_are_not_made(
+    tmp_path: Path, backbone_folder: Path, material: Material, gigabytes: float, made: int
+) -> None:
+    job = training(tmp_path, backbone_folder, PHASES[:1], recordings={"copies": 4, "gigabytes": gigabytes})
+    found: list[int] = []
+    job.after_epoch = lambda: found.append(len(list(tmp_path.rglob("train/*.npy"))))
     job.run(material)
-    assert not list(tmp_path.rglob("*.npy"))
+    assert max(found) == made
 
 
 @pytest.mark.parametrize("saves", [1, 4, 5, 6, 8, 9])
