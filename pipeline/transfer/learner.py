@@ -85,7 +85,7 @@ def unit_logits(learner: Learner, bags: Bags, device: torch.device, dtype: torch
     for batch in Loader(own, units_a_batch(own, _VALIDATION_SLICES)) if mine else ():
         on = batch.to(device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            rows = torch.cat([learner(some) for some in on.values.split(AT_ONCE)])
+            rows = torch.cat([learner(some) for some in torch.split(on.values, AT_ONCE)])
         pooled = pool(rows.float(), on.owner, len(on.targets), learner.head.pooling)
         found[mine[at : at + len(pooled)]] = pooled.cpu().numpy()
         at += len(pooled)

@@ -90,7 +90,7 @@ class Recording:
         for place, batch in enumerate(
             track(self.loader, f"{self.title} {number + 1}" if self.loader.seed else self.title, total=len(self.loader))
         ):
-            for values in self.change(batch, number, place).values.split(AT_ONCE):
+            for values in torch.split(self.change(batch, number, place).values, AT_ONCE):
                 with torch.autocast(values.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     stored = _stored(self.prefix(values))
                 if not begun:
