@@ -71,13 +71,19 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Alone in a folder, among the threads and processes that ask so; others wait. The lock is its file `.lock`.
+def locked(folder: Path, name: str = ".lock", waits: Callable[[], Any] | None = None) -> Iterator[None]:
+    """Alone in a folder, among the threads and processes that ask so; others wait. The lock is its file `name`.
 
-    A process that is killed lets go of it; a child that was started meanwhile does not hold it.
+    A process that is killed lets go of it; a child that was started meanwhile does not hold it. `waits` is called
+    before it waits for another.
     """
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with open(folder / name, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waits is not None:
+                waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

@@ -11,6 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pipeline.contract import Pooling
 from pipeline.strict import Strict
 
+#: In a history, the phase of the first row, before any step.
+START = "start"
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -204,10 +207,10 @@ class Finetune(Strict):
 
     @model_validator(mode="after")
     def _in_order(self) -> Finetune:
-        names = ["start", *(phase.name for phase in self.phases)]  # that of the history's first row
+        names = [START, *(phase.name for phase in self.phases)]
         if len(set(names)) < len(names):
             raise ValueError(
-                f"finetune.phases: {', '.join(names[1:])}: each needs a name of its own, other than `start`"
+                f"finetune.phases: {', '.join(names[1:])}: each needs a name of its own, other than `{START}`"
             )
         for before, after in pairwise(self.phases):
             if after.learning_rate >= before.learning_rate:

@@ -11,9 +11,7 @@ import numpy.typing as npt
 
 from pipeline.clinical.resampling import Floats
 from pipeline.errors import ContractError
-
-#: The phase of the first row, before any step.
-START = "start"
+from pipeline.training_config import START
 
 
 @dataclass(frozen=True)

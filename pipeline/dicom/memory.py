@@ -65,10 +65,10 @@ class Memory:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         with ExitStack() as opened:
-            self._lock = opened.enter_context(memory_file.lock(folder))
+            opened.enter_context(memory_file.alone(folder))
             self._rows = self._begun()
             (folder / "volumes").mkdir(exist_ok=True)
-            opened.pop_all()  # until `close`
+            self._held = opened.pop_all()  # until `close`
 
     def digest(self, kind: str, *parts: str | bytes) -> bytes:
         """16 bytes that stand for what these name."""
@@ -167,7 +167,7 @@ class Memory:
             self.flush()
         finally:
             self._rows.close()
-            self._lock.close()
+            self._held.close()
 
     def _begun(self) -> sqlite3.Connection:
         """The rows that this version of the code left; none if it left none that are whole."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 from pipeline.errors import StorageError
-from pipeline.files import FULL, storage_full
+from pipeline.files import FULL, locked, storage_full
 from pipeline.progress import say
 
 _SCHEMA = """
@@ -19,15 +18,10 @@ CREATE TEMP TABLE used (key BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 
-def lock(folder: Path) -> BinaryIO:
-    """The memory to oneself until this file is closed: what one run forgets, another may be about to use."""
-    held = (folder / "lock").open("wb")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say("ingest: waits for another ingest of these scans, or an erase, to end")
-        fcntl.flock(held, fcntl.LOCK_EX)
-    return held
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """The memory to oneself: what one run forgets, another may be about to use."""
+    said = "ingest: waits for another ingest of these scans, or an erase, to end"
+    return locked(folder, "lock", lambda: say(said))
 
 
 def open_rows(folder: Path) -> sqlite3.Connection:

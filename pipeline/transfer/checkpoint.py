@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -20,7 +19,7 @@ import torch
 
 from pipeline.code import training_version
 from pipeline.errors import TrainingError
-from pipeline.files import sha256_file, write_atomic
+from pipeline.files import locked, sha256_file, write_atomic
 from pipeline.progress import say
 
 #: Without a change for so long, a training is one that nobody goes on with.
@@ -78,13 +77,10 @@ class Checkpoint:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Alone with it, among the trainings that ask so, as two clones of a project may; others wait."""
-        self.path.parent.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.parent.with_suffix(".lock").open("wb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"waits for another training of the same in {self.path.parent}")
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        folder = self.path.parent
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        said = f"waits for another training of the same in {folder}"
+        with locked(folder.parent, f"{folder.name}.lock", lambda: say(said)):
             yield
 
     def recordings(self, rank: int, world: int) -> Path:

@@ -86,21 +86,20 @@ class Recording:
         """An .npy file, batch after batch."""
         self.prefix.eval()
         self.loader.epoch = number
-        total, begun = int(self._rows[-1][-1]) + 1, False
+        total = int(self._rows[-1][-1]) + 1
         for place, batch in enumerate(
             track(self.loader, f"{self.title} {number + 1}" if self.loader.seed else self.title, total=len(self.loader))
         ):
             for values in torch.split(self.change(batch, number, place).values, AT_ONCE):
                 with torch.autocast(values.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     stored = _stored(self.prefix(values))
-                if not begun:
+                if handle.tell() == 0:
                     header = {
                         "descr": np.lib.format.dtype_to_descr(stored.dtype),
                         "fortran_order": False,
                         "shape": (total, *stored.shape[1:]),
                     }
                     np.lib.format.write_array_header_1_0(handle, header)
-                    begun = True
                 handle.write(stored.tobytes())
 
 

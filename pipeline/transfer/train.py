@@ -15,7 +15,7 @@ import torch
 from pipeline.contract import TaskKind
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.progress import say
-from pipeline.training_config import Finetune, Phase
+from pipeline.training_config import START, Finetune, Phase
 from pipeline.transfer import layers, objective
 from pipeline.transfer.batches import Bags
 from pipeline.transfer.checkpoint import Checkpoint, Progress
@@ -176,7 +176,7 @@ class Training:
         last = state.history[-1] if state.history else {"slices": 0, "passes": 0.0}
         state.history.append(
             {
-                "phase": phase.name if learning else "start",
+                "phase": phase.name if learning else START,
                 "epoch": len(state.history),
                 "learning_rate": phase.learning_rate if learning else "",
                 "train_loss": round(loss, 6) if loss is not None else "",

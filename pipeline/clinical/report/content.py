@@ -10,12 +10,12 @@ from typing import Any
 from pipeline.clinical.acceptance import Result
 from pipeline.clinical.evaluation import Evaluation
 from pipeline.clinical.indicators import Indicators
-from pipeline.clinical.learning import START
 from pipeline.clinical.report.charts import Epoch
 from pipeline.clinical.report.examples import Example
 from pipeline.clinical.report.table_one import Group
 from pipeline.clinical.split import SIDES
 from pipeline.config import Params
+from pipeline.training_config import START
 
 
 @dataclass(frozen=True)
